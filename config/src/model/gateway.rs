@@ -62,3 +62,24 @@ pub enum GatewayTlsAction {
     /// PASSTHROUGH: `tls` routes by SNI, bytes untouched; no match closes the connection.
     Passthrough(Vec<SniRoute>),
 }
+
+impl GatewayListenerKind {
+    /// The HTTP route configurations served on the port.
+    pub fn route_configurations(&self) -> Vec<&Arc<RouteConfiguration>> {
+        match self {
+            GatewayListenerKind::Http(routes) => vec![routes],
+            GatewayListenerKind::Tcp(_) => Vec::new(),
+            GatewayListenerKind::Tls(chains) => chains.iter().filter_map(GatewayTlsChain::routes).collect(),
+        }
+    }
+}
+
+impl GatewayTlsChain {
+    /// The HTTP routes behind the chain, when it terminates TLS for HTTP.
+    pub fn routes(&self) -> Option<&Arc<RouteConfiguration>> {
+        match &self.action {
+            GatewayTlsAction::Http { routes, .. } => Some(routes),
+            _ => None,
+        }
+    }
+}

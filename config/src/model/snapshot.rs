@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Cluster, ClusterId, FormatPiece, GatewayListener, Inbound, Node, Outbound, PathNormalization};
+use super::{Cluster, ClusterId, FormatPiece, GatewayListener, Inbound, Node, Outbound, PathNormalization, RouteConfiguration};
 
 /// The compiled configuration of one workload.
 #[derive(Clone, Debug, Serialize)]
@@ -73,4 +73,16 @@ pub enum AccessLogFormat {
     Text(Vec<FormatPiece>),
     /// JSON object: key to format string. A string of exactly one command keeps the command's type.
     Json(Vec<(String, Vec<FormatPiece>)>),
+}
+
+impl Snapshot {
+    /// Every HTTP route configuration: outbound, inbound and gateway. Shared ones may come more than once.
+    pub fn route_configurations(&self) -> impl Iterator<Item = &Arc<RouteConfiguration>> {
+        let outbound = &self.outbound;
+        let by_network = outbound.by_network.iter().map(|(_, _, listener)| listener);
+        let listeners = outbound.by_port.values().chain(outbound.by_address.values()).chain(by_network);
+        let inbound = self.inbound.iter().flat_map(|inbound| inbound.by_port.values().chain([&inbound.default]));
+        let gateways = self.gateways.iter().flat_map(|gateway| gateway.kind.route_configurations());
+        listeners.filter_map(|listener| listener.http.as_ref()).chain(inbound.map(|chain| &chain.http)).chain(gateways)
+    }
 }

@@ -1,0 +1,1 @@
+//! The admin server on port 15000.

@@ -1,0 +1,1 @@
+//! Arguments, environment and annotations as written, turned into settings as needed; nothing binds here.

@@ -1,0 +1,1 @@
+//! Where configuration comes from: sources feeding the registry, compiled and published.

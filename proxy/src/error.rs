@@ -1,0 +1,1 @@
+//! The one error value of the request path: who failed, what, whether anything was sent.

@@ -1,0 +1,1 @@
+//! The fixed chain of HTTP filters, decided per route.

@@ -1,0 +1,1 @@
+//! HTTP as spoken to clients: codecs, header rules, local replies.

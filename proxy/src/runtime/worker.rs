@@ -1,0 +1,32 @@
+//! What one worker owns.
+//!
+//! A worker is a thread with a `current_thread` runtime. Every connection handed to it lives and dies there and holds
+//! an `Arc<Worker>`; types stay `Send`, so that a work-stealing runtime remains a start-up switch.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use crate::drain::Drain;
+use crate::identity::Identity;
+use crate::snapshot::ConfigHandle;
+use crate::telemetry::WorkerTelemetry;
+use crate::upstream::pool::Shard;
+
+/// Per-worker state, shared by the connections of that worker.
+#[derive(Debug)]
+pub struct Worker {
+    /// 0-based number.
+    pub id: usize,
+    /// The configuration in force.
+    pub config: ConfigHandle,
+    /// The workload's certificate and trust, rotated behind this handle.
+    pub identity: Arc<Identity>,
+    /// Idle and active upstream connections of this worker.
+    pub pool: Shard,
+    /// Counters, histograms and the access-log queue of this worker.
+    pub telemetry: WorkerTelemetry,
+    /// The drain state of the process.
+    pub drain: Drain,
+    /// Live downstream connections, read by the dispatcher.
+    pub connections: AtomicUsize,
+}

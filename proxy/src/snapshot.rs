@@ -1,0 +1,90 @@
+//! The compiled model joined with run-time state, published to the workers.
+//!
+//! The model ([`outrigger_config::model::Snapshot`]) is immutable and stateless; cluster and route state lives in
+//! `Arc`s keyed by stable names and is carried over when a new model arrives, so that cursors, active requests and pools
+//! survive. One [`Config`] is loaded per request and held throughout the exchange.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use outrigger_config::model::{ClusterId, RouteConfiguration, RouteId, Snapshot};
+
+use crate::router::RouteState;
+use crate::upstream::ClusterState;
+
+/// One generation of configuration with its run-time handles resolved.
+#[derive(Debug)]
+pub struct Config {
+    /// Counts up with each publication.
+    pub generation: u64,
+    /// The compiled model.
+    pub model: Snapshot,
+    /// Run-time state of clusters, by [`ClusterId`].
+    clusters: Vec<Arc<ClusterState>>,
+    /// Run-time state of routes, by [`RouteId`].
+    routes: Vec<Arc<RouteState>>,
+    /// Every route configuration by name, for connections that outlive the generation they were accepted under.
+    route_tables: HashMap<String, Arc<RouteConfiguration>>,
+}
+
+impl Config {
+    /// Joins a model with the state of the previous generation. State whose key stays is carried over.
+    pub fn build(model: Snapshot, previous: Option<&Config>) -> Config {
+        let generation = previous.map_or(1, |config| config.generation + 1);
+        let clusters = ClusterState::carry_over(&model, previous.map(|config| config.clusters.as_slice()).unwrap_or_default());
+        let routes = RouteState::carry_over(&model, previous.map(|config| config.routes.as_slice()).unwrap_or_default());
+        let route_tables = route_tables(&model);
+        Config { generation, model, clusters, routes, route_tables }
+    }
+
+    /// Run-time state of a cluster of this generation.
+    pub fn cluster(&self, id: ClusterId) -> Option<&Arc<ClusterState>> {
+        self.clusters.get(id.0 as usize)
+    }
+
+    /// All cluster states, in the model's order.
+    pub fn clusters(&self) -> &[Arc<ClusterState>] {
+        &self.clusters
+    }
+
+    /// Run-time state of a route of this generation.
+    pub fn route(&self, id: RouteId) -> Option<&Arc<RouteState>> {
+        self.routes.get(id.0 as usize)
+    }
+
+    /// The route configuration of a name.
+    pub fn route_table(&self, name: &str) -> Option<&Arc<RouteConfiguration>> {
+        self.route_tables.get(name)
+    }
+}
+
+fn route_tables(model: &Snapshot) -> HashMap<String, Arc<RouteConfiguration>> {
+    model.route_configurations().map(|table| (table.name.clone(), Arc::clone(table))).collect()
+}
+
+/// The current [`Config`], cheap to load.
+#[derive(Clone, Debug)]
+pub struct ConfigHandle(Arc<ArcSwap<Config>>);
+
+impl ConfigHandle {
+    /// Publishes a first configuration.
+    pub fn new(config: Config) -> Self {
+        ConfigHandle(Arc::new(ArcSwap::from_pointee(config)))
+    }
+
+    /// The configuration in force, for one short unit of work.
+    pub fn load(&self) -> Guard<Arc<Config>> {
+        self.0.load()
+    }
+
+    /// The configuration in force, to be kept across awaits.
+    pub fn load_full(&self) -> Arc<Config> {
+        self.0.load_full()
+    }
+
+    /// Replaces the configuration for everything that starts from now on.
+    pub fn publish(&self, config: Config) {
+        self.0.store(Arc::new(config));
+    }
+}

@@ -1,0 +1,1 @@
+//! Connections forwarded as bytes.

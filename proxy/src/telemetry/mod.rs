@@ -1,0 +1,13 @@
+//! What happened, counted and written down: per-worker cells, resolved handles, logs off the hot path.
+
+pub mod access_log;
+
+mod flags;
+mod record;
+
+pub use flags::ResponseFlags;
+pub use record::{HttpRecord, TcpRecord, UpstreamFacts};
+
+/// Telemetry of one worker.
+#[derive(Debug, Default)]
+pub struct WorkerTelemetry {}
