@@ -1,13 +1,21 @@
 //! Host names to positions: exact, then the longest suffix wildcard, then `*`.
+//!
+//! Assumptions: the tables are filled once and read by every request. Lookup hashes the name once, and once more for
+//! each distinct wildcard length, so thousands of wildcards cost no more than a handful; it never allocates.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+
+type Table = HashMap<Box<str>, usize, foldhash::fast::RandomState>;
+
+/// Longest name that DNS allows, trailing dot included; longer Host values can only meet `*`.
+const LONGEST_NAME: usize = 255;
 
 /// Domains of one route table. Names are stored in lower case.
 #[derive(Clone, Debug, Default)]
 pub struct HostMap {
-    exact: HashMap<String, usize, foldhash::fast::RandomState>,
-    /// Suffixes with the leading dot (or without, for Istio's `*foo.com`), longest first.
-    suffixes: Vec<(String, usize)>,
+    exact: Table,
+    /// Suffixes (with the leading dot, or without it for Istio's `*foo.com`) by their length.
+    suffixes: BTreeMap<usize, Table>,
     any: Option<usize>,
 }
 
@@ -21,46 +29,50 @@ impl HostMap {
                 self.any.get_or_insert(position);
                 free
             }
-            Some(suffix) => self.insert_suffix(suffix, position),
-            None => {
-                let free = !self.exact.contains_key(&domain);
-                self.exact.entry(domain).or_insert(position);
-                free
-            }
+            Some(suffix) => insert_new(self.suffixes.entry(suffix.len()).or_default(), suffix, position),
+            None => insert_new(&mut self.exact, &domain, position),
         }
     }
 
-    fn insert_suffix(&mut self, suffix: &str, position: usize) -> bool {
-        if self.suffixes.iter().any(|(known, _)| known == suffix) {
-            return false;
-        }
-        let place = self.suffixes.partition_point(|(known, _)| known.len() >= suffix.len());
-        self.suffixes.insert(place, (suffix.to_owned(), position));
-        true
-    }
-
-    /// The position for a Host value; port and case are ignored. Allocates only for values with capitals.
+    /// The position for a Host value; port and case are ignored.
     pub fn find(&self, authority: &str) -> Option<usize> {
         let host = without_port(authority);
-        if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return self.find_lower(&host.to_ascii_lowercase());
+        if !host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return self.find_lower(host);
         }
-        self.find_lower(host)
+        let mut buffer = [0; LONGEST_NAME];
+        let lower = buffer.get_mut(..host.len()).map(|lower| {
+            lower.copy_from_slice(host.as_bytes());
+            lower.make_ascii_lowercase();
+            &*lower
+        });
+        lower.and_then(|lower| std::str::from_utf8(lower).ok()).map_or(self.any, |lower| self.find_lower(lower))
     }
 
     fn find_lower(&self, host: &str) -> Option<usize> {
-        let suffix = || self.suffixes.iter().find(|(suffix, _)| host.len() > suffix.len() && host.ends_with(suffix.as_str()));
-        self.exact.get(host).copied().or_else(|| suffix().map(|(_, position)| *position)).or(self.any)
+        let wildcard = || {
+            let shorter = self.suffixes.range(..host.len()).rev();
+            shorter.filter_map(|(length, table)| table.get(host.get(host.len() - length..)?)).next().copied()
+        };
+        self.exact.get(host).copied().or_else(wildcard).or(self.any)
     }
 }
 
-/// Cuts `:port` off a Host value; IPv6 literals keep their brackets.
+fn insert_new(table: &mut Table, name: &str, position: usize) -> bool {
+    let free = !table.contains_key(name);
+    if free {
+        table.insert(name.into(), position);
+    }
+    free
+}
+
+/// Cuts `:port` off a Host value. IPv6 literals keep their brackets; one without brackets has no port.
 fn without_port(authority: &str) -> &str {
-    match authority.rfind(':') {
-        Some(colon) if authority[colon + 1..].bytes().all(|b| b.is_ascii_digit()) && !authority[..colon].ends_with(':') => {
-            let host = &authority[..colon];
-            if host.contains(':') && !host.ends_with(']') { authority } else { host }
-        }
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && (!host.contains(':') || host.ends_with(']')) => host,
         _ => authority,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,8 @@ mod substitution;
 
 pub use host_map::HostMap;
 pub use request::RequestHead;
-pub use route_match::{HeaderMatch, PathMatch, QueryMatch, RouteMatch};
+pub use route_match::{HeaderKey, HeaderMatch, PathMatch, QueryMatch, RouteMatch};
 pub use rule_index::RuleIndex;
+use string::full_regex_set;
 pub use string::{FullRegex, StringMatch};
 pub use substitution::Substitution;

@@ -17,7 +17,7 @@ impl Substitution {
     /// # Errors
     /// The syntax error in one line.
     pub fn new(pattern: &str, replacement: &str) -> Result<Self, String> {
-        let config = Regex::config().nfa_size_limit(Some(1 << 20));
+        let config = Regex::config().nfa_size_limit(Some(4 << 20));
         let regex = Regex::builder().configure(config).build(pattern).map_err(|error| error.to_string().replace('\n', " "))?;
         Ok(Substitution { pattern: pattern.to_owned(), regex, replacement: replacement.to_owned() })
     }
@@ -63,5 +63,26 @@ impl Eq for Substitution {}
 impl Serialize for Substitution {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&format!("{} -> {}", self.pattern, self.replacement))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_match_is_replaced_and_groups_are_numbered_with_backslashes() {
+        for (pattern, replacement, path, expected) in [
+            ("^/service/([^/]+)(/.*)$", r"\2/instance/\1", "/service/foo/v1/api", "/v1/api/instance/foo"),
+            ("one", "two", "/xxx/one/yyy/one/zzz", "/xxx/two/yyy/two/zzz"),
+            ("^(.*?)one(.*)$", r"\1two\2", "/xxx/one/yyy/one/zzz", "/xxx/two/yyy/one/zzz"),
+            ("(?i)/xxx/", "/yyy/", "/aaa/XxX/bbb", "/aaa/yyy/bbb"),
+            ("/a", r"\0\\\9", "/a", r"/a\"),
+            ("x", "y", "/none", "/none"),
+        ] {
+            let substitution = Substitution::new(pattern, replacement).expect("valid");
+            assert_eq!(substitution.apply(path), expected, "{pattern} -> {replacement}");
+        }
+        assert!(Substitution::new("(", "").is_err());
     }
 }

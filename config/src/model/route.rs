@@ -27,6 +27,16 @@ pub struct RouteConfiguration {
 }
 
 impl RouteConfiguration {
+    /// Builds the host table and the rule indexes. A domain that two hosts name belongs to the first.
+    pub fn new(name: impl Into<String>, mut virtual_hosts: Vec<VirtualHost>) -> Self {
+        let mut hosts = HostMap::default();
+        for (position, host) in virtual_hosts.iter_mut().enumerate() {
+            host.domains.retain(|domain| hosts.insert(domain, position));
+            host.index = RuleIndex::new(&host.routes);
+        }
+        RouteConfiguration { name: name.into(), hosts, virtual_hosts }
+    }
+
     /// The virtual host for a Host header value; its port, if any, is ignored and case does not count.
     pub fn virtual_host(&self, authority: &str) -> Option<&VirtualHost> {
         self.virtual_hosts.get(self.hosts.find(authority)?)
