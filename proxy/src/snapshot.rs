@@ -11,6 +11,7 @@ use arc_swap::{ArcSwap, Guard};
 use outrigger_config::model::{ClusterId, RouteConfiguration, RouteId, Snapshot};
 
 use crate::router::RouteState;
+use crate::telemetry::access_log::AccessLog;
 use crate::upstream::ClusterState;
 
 /// One generation of configuration with its run-time handles resolved.
@@ -26,6 +27,8 @@ pub struct Config {
     routes: Vec<Arc<RouteState>>,
     /// Every route configuration by name, for connections that outlive the generation they were accepted under.
     route_tables: HashMap<String, Arc<RouteConfiguration>>,
+    /// The access log, when it is on.
+    access_log: Option<Arc<AccessLog>>,
 }
 
 impl Config {
@@ -35,7 +38,12 @@ impl Config {
         let clusters = ClusterState::carry_over(&model, previous.map(|config| config.clusters.as_slice()).unwrap_or_default());
         let routes = RouteState::carry_over(&model, previous.map(|config| config.routes.as_slice()).unwrap_or_default());
         let route_tables = route_tables(&model);
-        Config { generation, model, clusters, routes, route_tables }
+        Config { generation, model, clusters, routes, route_tables, access_log: None }
+    }
+
+    /// The access log of this generation; `None` when it is off.
+    pub fn access_log(&self) -> Option<&Arc<AccessLog>> {
+        self.access_log.as_ref()
     }
 
     /// Run-time state of a cluster of this generation.

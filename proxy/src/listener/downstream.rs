@@ -6,6 +6,8 @@ use std::time::SystemTime;
 
 use outrigger_config::model::{ServiceRef, Workload};
 
+use crate::telemetry::ConnectionScope;
+
 /// Which way a connection crosses the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -39,6 +41,8 @@ pub struct Downstream {
     pub service: Option<ServiceRef>,
     /// Inbound: the peer's workload as its metadata tells, known from the first request or exchange on.
     pub peer_workload: OnceLock<Arc<Workload>>,
+    /// Statistics resolved for this connection; `Default::default()` at first.
+    pub scope: ConnectionScope,
 }
 
 /// A terminated TLS session.

@@ -4,10 +4,8 @@ pub mod access_log;
 
 mod flags;
 mod record;
+mod worker;
 
 pub use flags::ResponseFlags;
 pub use record::{HttpRecord, TcpRecord, UpstreamFacts};
-
-/// Telemetry of one worker.
-#[derive(Debug, Default)]
-pub struct WorkerTelemetry {}
+pub use worker::{ConnectionScope, TcpReport, WorkerTelemetry};
