@@ -1,6 +1,7 @@
 //! `outrigger`: the one binary for every role. Each subcommand is a thin function in a file of its own; the work is in
 //! the crate that owns the role.
 
+mod load;
 mod stand_in;
 
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ const EXAMPLES: &str = "Examples:
 
 #[derive(Subcommand)]
 enum Command {
+    /// Send requests and count who answers
+    Load(outrigger_loadtests::args::Args),
     /// The sample application of `outrigger up`
     #[command(hide = true)]
     StandIn(outrigger_testbed::stand_in::Args),
@@ -34,10 +37,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::StandIn(args) => stand_in::run(args),
+        Command::Load(args) => load::run(&args),
+        Command::StandIn(args) => stand_in::run(args).map(|()| ExitCode::SUCCESS),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("outrigger: {error:#}");
             ExitCode::FAILURE

@@ -1,1 +1,29 @@
-//! placeholder
+//! The counting client: sends requests and counts who answered what.
+//!
+//! A [`Plan`] says what to send, [`run`] sends it and returns a [`Report`] with counts by status, version, pod and
+//! whatever else was asked for, the latency distribution, the errors by cause, and every answer in the order of sending.
+//! The client is strict: a request without a complete answer is an error, also where a browser would quietly try again.
+//!
+//! It speaks HTTP/1.1 and HTTP/2 (`http://`, `https://`), gRPC, WebSocket (`ws://`) and plain TCP (`tcp://`). The same
+//! code runs in a pod's network namespace as `outrigger load`, whose JSON is a serialised [`Report`].
+
+pub mod args;
+pub mod plan;
+
+mod http;
+mod pool;
+mod raw;
+mod run;
+mod tls;
+
+pub mod answer;
+pub mod expect;
+pub mod order;
+pub mod report;
+pub mod table;
+
+pub use answer::{Answer, Cause, Failure};
+pub use expect::Expectation;
+pub use plan::{Amount, CountBy, Plan};
+pub use report::Report;
+pub use run::{run, run_until};

@@ -13,11 +13,13 @@ pub enum Protocol {
     Tls,
     /// Bytes come back as they are.
     Tcp,
+    /// As `Tcp`, but the line `HOSTNAME:VERSION` goes before the first bytes that come back.
+    TcpHello,
     /// The server says `HOSTNAME:VERSION` at once, as MySQL greets, then echoes.
     TcpServerFirst,
 }
 
-/// One port to listen on: `8080`, `9000/tcp`, `3306/tcp-server-first`, `8443/tls`, `50051/grpc`.
+/// One port to listen on: `8080`, `9000/tcp`, `9001/tcp-hello`, `3306/tcp-server-first`, `8443/tls`, `50051/grpc`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortSpec {
     /// 1 to 65535.
@@ -37,8 +39,9 @@ impl FromStr for PortSpec {
             "http" | "http2" | "grpc" => Protocol::Http,
             "tls" | "https" => Protocol::Tls,
             "tcp" => Protocol::Tcp,
+            "tcp-hello" => Protocol::TcpHello,
             "tcp-server-first" | "mysql" => Protocol::TcpServerFirst,
-            other => return Err(format!("{other:?}: expected http, grpc, tls, tcp or tcp-server-first")),
+            other => return Err(format!("{other:?}: expected http, grpc, tls, tcp, tcp-hello or tcp-server-first")),
         };
         Ok(Self { number, protocol })
     }
@@ -47,7 +50,7 @@ impl FromStr for PortSpec {
 /// Arguments of `outrigger stand-in`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Port to listen on, with what it speaks: PORT[/http|/grpc|/tls|/tcp|/tcp-server-first]; repeatable
+    /// Port to listen on, with what it speaks: PORT[/http|/grpc|/tls|/tcp|/tcp-hello|/tcp-server-first]; repeatable
     #[arg(long = "port", default_value = "8080", value_name = "PORT")]
     pub ports: Vec<PortSpec>,
     /// Ports that a manifest asks for by environment; they replace those of --port

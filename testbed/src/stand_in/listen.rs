@@ -79,10 +79,13 @@ async fn connection(stream: TcpStream, peer: SocketAddr, serving: Serving) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     match (serving.protocol, serving.tls.clone()) {
         (Protocol::Tcp, _) => {
-            let _ended = tcp::echo(stream, "").await;
+            let _ended = tcp::echo(stream, "", "").await;
+        }
+        (Protocol::TcpHello, _) => {
+            let _ended = tcp::echo(stream, "", &serving.app.hello()).await;
         }
         (Protocol::TcpServerFirst, _) => {
-            let _ended = tcp::echo(stream, &serving.app.hello()).await;
+            let _ended = tcp::echo(stream, &serving.app.hello(), "").await;
         }
         (Protocol::Tls, Some(acceptor)) => {
             if let Ok(stream) = acceptor.accept(stream).await {

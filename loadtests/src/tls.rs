@@ -1,0 +1,91 @@
+//! The TLS client of `https` URLs.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context, anyhow};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+};
+
+use crate::plan::{Plan, Tls};
+
+/// The configuration for a plan's connections.
+///
+/// # Errors
+/// No roots given, or files that cannot be used; the message names the file.
+pub(crate) fn config(plan: &Plan) -> anyhow::Result<Arc<ClientConfig>> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    let builder = match (&plan.tls.roots, plan.tls.insecure) {
+        (_, true) => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
+        (Some(path), false) => builder.with_root_certificates(roots(path)?),
+        (None, false) => return Err(anyhow!("{}: expected --cacert FILE or --insecure", plan.url)),
+    };
+    let mut config = match &plan.tls {
+        Tls { identity: None, .. } => builder.with_no_client_auth(),
+        Tls { identity: Some((chain, key)), .. } => {
+            let key = PrivateKeyDer::from_pem_file(key).with_context(|| format!("cannot read a key from {}", key.display()))?;
+            builder.with_client_auth_cert(certificates(chain)?, key)?
+        }
+    };
+    config.alpn_protocols = vec![if plan.http2 || plan.grpc { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+    // A resumed session would not show the client certificate again, which is what a run may want to measure.
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .with_context(|| format!("cannot read certificates from {}", path.display()))
+}
+
+fn roots(path: &Path) -> anyhow::Result<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        store.add(certificate).with_context(|| format!("{}: not a usable root certificate", path.display()))?;
+    }
+    Ok(store)
+}
+
+/// Trusts whoever answers, but still checks that the peer holds the key it shows.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
