@@ -1,0 +1,10 @@
+//! The rules in the kernel, in network namespaces of their own: both flavours, both families, real connections.
+//!
+//! Needs root. Every namespace belongs to a thread of the test and vanishes with it: nothing to clean up, nothing shared.
+
+#[path = "namespaced/rules.rs"]
+mod rules;
+#[path = "namespaced/support.rs"]
+mod support;
+#[path = "namespaced/traffic.rs"]
+mod traffic;
