@@ -8,9 +8,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
-use nix::sys::socket::{
-    self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType,
-};
+use nix::sys::socket::{self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
 
 use crate::Error;
 use crate::plan::INBOUND_PASSTHROUGH_V6;
@@ -38,9 +36,7 @@ const MESSAGE_LENGTH: u32 = 44;
 /// Adds or removes the address. That it is there already, or not there, is no error; where IPv6 is switched off on `lo`
 /// there is nothing to deliver and nothing is done.
 pub(crate) fn passthrough_on_loopback(change: Change) -> Result<(), Error> {
-    if std::fs::read_to_string("/proc/sys/net/ipv6/conf/lo/disable_ipv6")
-        .is_ok_and(|text| text.trim() == "1")
-    {
+    if std::fs::read_to_string("/proc/sys/net/ipv6/conf/lo/disable_ipv6").is_ok_and(|text| text.trim() == "1") {
         tracing::info!("IPv6 is disabled on lo: ::6 is left out");
         return Ok(());
     }
@@ -48,25 +44,12 @@ pub(crate) fn passthrough_on_loopback(change: Change) -> Result<(), Error> {
 }
 
 fn request(change: Change) -> io::Result<()> {
-    let socket: OwnedFd = socket::socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkRoute,
-    )?;
+    let socket: OwnedFd = socket::socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
     let message = message(change, if_nametoindex("lo")?);
-    socket::sendto(
-        socket.as_raw_fd(),
-        &message,
-        &NetlinkAddr::new(0, 0),
-        MsgFlags::empty(),
-    )?;
+    socket::sendto(socket.as_raw_fd(), &message, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
     let mut answer = [0_u8; 256];
     let length = socket::recv(socket.as_raw_fd(), &mut answer, MsgFlags::empty())?;
-    match (
-        change,
-        acknowledged(answer.get(..length).unwrap_or_default())?,
-    ) {
+    match (change, acknowledged(answer.get(..length).unwrap_or_default())?) {
         (_, 0) => Ok(()),
         (Change::Add, code) if code == Errno::EEXIST as i32 => Ok(()),
         (Change::Remove, code) if code == Errno::EADDRNOTAVAIL as i32 => Ok(()),
@@ -95,10 +78,6 @@ fn message(change: Change, interface: u32) -> Vec<u8> {
 
 /// The error number in the kernel's acknowledgement, 0 for success: the four bytes after the header, negated.
 fn acknowledged(answer: &[u8]) -> io::Result<i32> {
-    let code = answer
-        .get(16..20)
-        .and_then(|bytes| bytes.try_into().ok())
-        .map(i32::from_ne_bytes);
-    code.map(i32::wrapping_neg)
-        .ok_or_else(|| io::Error::other("the kernel's answer was too short"))
+    let code = answer.get(16..20).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
+    code.map(i32::wrapping_neg).ok_or_else(|| io::Error::other("the kernel's answer was too short"))
 }

@@ -29,10 +29,7 @@ struct Work {
 /// Other rules of ours stand there and neither `--reconcile` nor `--force-apply` was given; or the programs are missing or fail.
 pub fn apply(settings: &Settings, options: &Options) -> Result<Outcome, Error> {
     let families = detect::families();
-    let works: Vec<Work> = families
-        .iter()
-        .map(|family| look(settings, options, *family))
-        .collect::<Result<_, _>>()?;
+    let works: Vec<Work> = families.iter().map(|family| look(settings, options, *family)).collect::<Result<_, _>>()?;
     if !options.reconcile && !options.force_apply {
         works.iter().try_for_each(refuse_other_rules)?;
     }
@@ -40,10 +37,7 @@ pub fn apply(settings: &Settings, options: &Options) -> Result<Outcome, Error> {
         address::passthrough_on_loopback(Change::Add)?;
     }
     let mut outcome = Outcome::AlreadyInPlace;
-    for work in works
-        .iter()
-        .filter(|work| options.force_apply || work.needs_change())
-    {
+    for work in works.iter().filter(|work| options.force_apply || work.needs_change()) {
         write(work)?;
         outcome = Outcome::Applied;
     }
@@ -57,23 +51,13 @@ fn look(settings: &Settings, options: &Options, family: Family) -> Result<Work, 
     let wanted = Ruleset::wanted(&rules);
     let here = Ruleset::parse(&tool.save()?);
     let state = here.compare(&wanted);
-    Ok(Work {
-        tool,
-        rules,
-        wanted,
-        here,
-        state,
-        elsewhere: elsewhere(tool)?,
-    })
+    Ok(Work { tool, rules, wanted, here, state, elsewhere: elsewhere(tool)? })
 }
 
 /// Plain `iptables` shows what one of the named flavours shows, so it is compared with neither.
 fn elsewhere(chosen: Tool) -> Result<Vec<(Tool, Ruleset)>, Error> {
     let mut found = Vec::new();
-    for tool in detect::installed(chosen.family)
-        .into_iter()
-        .filter(|tool| *tool != chosen && !is_plain(chosen))
-    {
+    for tool in detect::installed(chosen.family).into_iter().filter(|tool| *tool != chosen && !is_plain(chosen)) {
         let rules = Ruleset::parse(&tool.save()?);
         if !rules.is_absent() {
             found.push((tool, rules));
@@ -95,17 +79,11 @@ impl Work {
 fn refuse_other_rules(work: &Work) -> Result<(), Error> {
     let family = work.tool.family;
     if let State::Different(detail) = &work.state {
-        return Err(Error::Different {
-            family,
-            detail: detail.clone(),
-        });
+        return Err(Error::Different { family, detail: detail.clone() });
     }
     match work.elsewhere.first() {
         None => Ok(()),
-        Some((tool, _)) => Err(Error::Different {
-            family,
-            detail: format!("found by {}", tool.program("save")),
-        }),
+        Some((tool, _)) => Err(Error::Different { family, detail: format!("found by {}", tool.program("save")) }),
     }
 }
 
@@ -115,9 +93,7 @@ fn write(work: &Work) -> Result<(), Error> {
     tracing::info!("{}:\n{batch}", work.tool.program("restore"));
     work.tool.restore(&batch)?;
     for (tool, rules) in &work.elsewhere {
-        tool.restore(&render::render_after(&[], |table| {
-            rules.removal(&work.wanted, table)
-        }))?;
+        tool.restore(&render::render_after(&[], |table| rules.removal(&work.wanted, table)))?;
     }
     Ok(())
 }
@@ -125,9 +101,6 @@ fn write(work: &Work) -> Result<(), Error> {
 fn log_final_state(tool: Tool) {
     match tool.save() {
         Ok(text) => tracing::info!("{} rules now:\n{text}", tool.family),
-        Err(error) => tracing::warn!(
-            "{} rules were written but cannot be shown: {error}",
-            tool.family
-        ),
+        Err(error) => tracing::warn!("{} rules were written but cannot be shown: {error}", tool.family),
     }
 }

@@ -129,10 +129,7 @@ impl Args {
     pub fn with_environment(mut self, lookup: impl Fn(&str) -> Option<String>) -> Self {
         for (value, variables) in self.variables() {
             if value.is_none() {
-                *value = variables
-                    .iter()
-                    .filter_map(|name| lookup(name))
-                    .find(|text| !text.is_empty());
+                *value = variables.iter().filter_map(|name| lookup(name)).find(|text| !text.is_empty());
             }
         }
         self
@@ -145,42 +142,18 @@ impl Args {
             (&mut self.inbound_tunnel_port, &["INBOUND_TUNNEL_PORT"]),
             (&mut self.proxy_uid, &["PROXY_UID"]),
             (&mut self.proxy_gid, &["PROXY_GID"]),
-            (
-                &mut self.istio_inbound_interception_mode,
-                &["ISTIO_INBOUND_INTERCEPTION_MODE"],
-            ),
+            (&mut self.istio_inbound_interception_mode, &["ISTIO_INBOUND_INTERCEPTION_MODE"]),
             (&mut self.istio_inbound_ports, &["ISTIO_INBOUND_PORTS"]),
-            (
-                &mut self.istio_local_exclude_ports,
-                &["ISTIO_LOCAL_EXCLUDE_PORTS"],
-            ),
-            (
-                &mut self.istio_exclude_interfaces,
-                &["ISTIO_EXCLUDE_INTERFACES"],
-            ),
+            (&mut self.istio_local_exclude_ports, &["ISTIO_LOCAL_EXCLUDE_PORTS"]),
+            (&mut self.istio_exclude_interfaces, &["ISTIO_EXCLUDE_INTERFACES"]),
             (&mut self.istio_service_cidr, &["ISTIO_SERVICE_CIDR"]),
-            (
-                &mut self.istio_service_exclude_cidr,
-                &["ISTIO_SERVICE_EXCLUDE_CIDR"],
-            ),
+            (&mut self.istio_service_exclude_cidr, &["ISTIO_SERVICE_EXCLUDE_CIDR"]),
             (&mut self.istio_outbound_ports, &["ISTIO_OUTBOUND_PORTS"]),
-            (
-                &mut self.istio_local_outbound_ports_exclude,
-                &["ISTIO_LOCAL_OUTBOUND_PORTS_EXCLUDE"],
-            ),
+            (&mut self.istio_local_outbound_ports_exclude, &["ISTIO_LOCAL_OUTBOUND_PORTS_EXCLUDE"]),
             (&mut self.kube_virt_interfaces, &["KUBE_VIRT_INTERFACES"]),
-            (
-                &mut self.istio_inbound_tproxy_mark,
-                &["ISTIO_INBOUND_TPROXY_MARK"],
-            ),
-            (
-                &mut self.istio_inbound_tproxy_route_table,
-                &["ISTIO_INBOUND_TPROXY_ROUTE_TABLE"],
-            ),
-            (
-                &mut self.redirect_dns,
-                &["REDIRECT_DNS", "ISTIO_META_DNS_CAPTURE"],
-            ),
+            (&mut self.istio_inbound_tproxy_mark, &["ISTIO_INBOUND_TPROXY_MARK"]),
+            (&mut self.istio_inbound_tproxy_route_table, &["ISTIO_INBOUND_TPROXY_ROUTE_TABLE"]),
+            (&mut self.redirect_dns, &["REDIRECT_DNS", "ISTIO_META_DNS_CAPTURE"]),
             (&mut self.capture_all_dns, &["CAPTURE_ALL_DNS"]),
             (&mut self.drop_invalid, &["DROP_INVALID", "INVALID_DROP"]),
             (&mut self.dual_stack, &["DUAL_STACK", "ISTIO_DUAL_STACK"]),
@@ -196,18 +169,9 @@ impl Args {
             (&mut self.force_iptables_binary, &["FORCE_IPTABLES_BINARY"]),
             (&mut self.network_namespace, &["NETWORK_NAMESPACE"]),
             (&mut self.cni_mode, &["CNI_MODE"]),
-            (
-                &mut self.outbound_owner_groups,
-                &["ISTIO_OUTBOUND_OWNER_GROUPS"],
-            ),
-            (
-                &mut self.outbound_owner_groups_exclude,
-                &["ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"],
-            ),
-            (
-                &mut self.outbound_ipv4_loopback_cidr,
-                &["ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"],
-            ),
+            (&mut self.outbound_owner_groups, &["ISTIO_OUTBOUND_OWNER_GROUPS"]),
+            (&mut self.outbound_owner_groups_exclude, &["ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"]),
+            (&mut self.outbound_ipv4_loopback_cidr, &["ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"]),
             (&mut self.envoy_user, &["ENVOY_USER"]),
         ]
     }
@@ -251,10 +215,7 @@ mod tests {
         ]);
         assert_eq!(args.envoy_port.as_deref(), Some("15001"));
         assert_eq!(args.istio_service_exclude_cidr.as_deref(), Some(""));
-        assert_eq!(
-            args.istio_local_exclude_ports.as_deref(),
-            Some("15090,15021,15020")
-        );
+        assert_eq!(args.istio_local_exclude_ports.as_deref(), Some("15090,15021,15020"));
     }
 
     #[test]
@@ -266,10 +227,7 @@ mod tests {
 
     #[test]
     fn the_last_of_a_repeated_flag_wins() {
-        assert_eq!(
-            parse(&["-u", "1", "-u", "2"]).proxy_uid.as_deref(),
-            Some("2")
-        );
+        assert_eq!(parse(&["-u", "1", "-u", "2"]).proxy_uid.as_deref(), Some("2"));
     }
 
     #[test]
@@ -283,10 +241,6 @@ mod tests {
         let args = parse(&["-b", ""]).with_environment(environment);
         assert_eq!(args.proxy_uid.as_deref(), Some("1000"));
         assert_eq!(args.redirect_dns.as_deref(), Some("true"));
-        assert_eq!(
-            args.istio_inbound_ports.as_deref(),
-            Some(""),
-            "an explicit empty value is a value"
-        );
+        assert_eq!(args.istio_inbound_ports.as_deref(), Some(""), "an explicit empty value is a value");
     }
 }

@@ -18,19 +18,10 @@ pub fn clean_up(settings: &Settings, options: &Options) -> Result<Outcome, Error
     for family in detect::families() {
         let tools = tools(family, options.flavour);
         if tools.is_empty() {
-            return Err(Error::Missing {
-                family,
-                wanted: Tool {
-                    family,
-                    flavour: Flavour::Plain,
-                }
-                .program("restore"),
-            });
+            return Err(Error::Missing { family, wanted: Tool { family, flavour: Flavour::Plain }.program("restore") });
         }
         let wanted = Ruleset::wanted(&plan(settings, family));
-        tools
-            .into_iter()
-            .try_for_each(|tool| remove(tool, &wanted))?;
+        tools.into_iter().try_for_each(|tool| remove(tool, &wanted))?;
         if family == Family::V6 {
             address::passthrough_on_loopback(Change::Remove)?;
         }
@@ -41,10 +32,7 @@ pub fn clean_up(settings: &Settings, options: &Options) -> Result<Outcome, Error
 fn tools(family: Family, forced: Option<Flavour>) -> Vec<Tool> {
     match forced {
         None => detect::installed(family),
-        Some(flavour) => Some(Tool { family, flavour })
-            .filter(|tool| tool.is_installed())
-            .into_iter()
-            .collect(),
+        Some(flavour) => Some(Tool { family, flavour }).filter(|tool| tool.is_installed()).into_iter().collect(),
     }
 }
 
@@ -56,14 +44,7 @@ fn remove(tool: Tool, wanted: &Ruleset) -> Result<(), Error> {
     tracing::info!("{}:\n{batch}", tool.program("restore"));
     tool.restore(&batch)?;
     let rest = removal(&Ruleset::parse(&tool.save()?), wanted);
-    if rest.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Remains {
-            family: tool.family,
-            detail: rest.replace('\n', "; "),
-        })
-    }
+    if rest.is_empty() { Ok(()) } else { Err(Error::Remains { family: tool.family, detail: rest.replace('\n', "; ") }) }
 }
 
 fn removal(found: &Ruleset, wanted: &Ruleset) -> String {

@@ -37,28 +37,17 @@ pub fn families() -> Vec<Family> {
 pub fn choose(family: Family, forced: Option<Flavour>) -> Result<Tool, Error> {
     let candidates = candidates(family, forced);
     let mut complaints = Vec::new();
-    for tool in candidates
-        .iter()
-        .copied()
-        .filter(|tool| tool.is_installed())
-    {
+    for tool in candidates.iter().copied().filter(|tool| tool.is_installed()) {
         match tool.restore(PROBE) {
             Ok(()) => return Ok(tool),
             Err(error) => complaints.push(error.to_string()),
         }
     }
     if complaints.is_empty() {
-        let wanted = candidates
-            .iter()
-            .map(|tool| tool.program("restore"))
-            .collect::<Vec<_>>()
-            .join(", ");
+        let wanted = candidates.iter().map(|tool| tool.program("restore")).collect::<Vec<_>>().join(", ");
         return Err(Error::Missing { family, wanted });
     }
-    Err(Error::Unusable {
-        family,
-        detail: complaints.join("; "),
-    })
+    Err(Error::Unusable { family, detail: complaints.join("; ") })
 }
 
 fn candidates(family: Family, forced: Option<Flavour>) -> Vec<Tool> {
@@ -66,11 +55,7 @@ fn candidates(family: Family, forced: Option<Flavour>) -> Vec<Tool> {
     if let Some(flavour) = forced {
         return vec![tool(flavour)];
     }
-    let mut found = vec![
-        tool(Flavour::Nft),
-        tool(Flavour::Plain),
-        tool(Flavour::Legacy),
-    ];
+    let mut found = vec![tool(Flavour::Nft), tool(Flavour::Plain), tool(Flavour::Legacy)];
     let legacy = tool(Flavour::Legacy);
     if legacy.is_installed() && holds_rules(legacy) {
         found.rotate_right(1);
@@ -79,25 +64,14 @@ fn candidates(family: Family, forced: Option<Flavour>) -> Vec<Tool> {
 }
 
 fn holds_rules(tool: Tool) -> bool {
-    tool.save().is_ok_and(|text| {
-        text.lines()
-            .any(|line| line.starts_with("-A ") || line.starts_with(":ISTIO_"))
-    })
+    tool.save().is_ok_and(|text| text.lines().any(|line| line.starts_with("-A ") || line.starts_with(":ISTIO_")))
 }
 
 /// Every installed flavour of a family, for finding what another run may have left. Plain `iptables` is one of the other two
 /// wherever those exist.
 #[must_use]
 pub fn installed(family: Family) -> Vec<Tool> {
-    let all =
-        [Flavour::Nft, Flavour::Legacy, Flavour::Plain].map(|flavour| Tool { family, flavour });
-    let named: Vec<Tool> = all
-        .into_iter()
-        .filter(|tool| tool.flavour != Flavour::Plain && tool.is_installed())
-        .collect();
-    if named.is_empty() {
-        all.into_iter().filter(|tool| tool.is_installed()).collect()
-    } else {
-        named
-    }
+    let all = [Flavour::Nft, Flavour::Legacy, Flavour::Plain].map(|flavour| Tool { family, flavour });
+    let named: Vec<Tool> = all.into_iter().filter(|tool| tool.flavour != Flavour::Plain && tool.is_installed()).collect();
+    if named.is_empty() { all.into_iter().filter(|tool| tool.is_installed()).collect() } else { named }
 }

@@ -26,9 +26,7 @@ pub enum Error {
         instead: &'static str,
     },
     /// No usable set of iptables programs.
-    #[error(
-        "{family}: {wanted} not found in PATH; install the package `iptables` (Debian, Ubuntu, Alpine, Fedora: the same name)"
-    )]
+    #[error("{family}: {wanted} not found in PATH; install the package `iptables` (Debian, Ubuntu, Alpine, Fedora: the same name)")]
     Missing {
         /// The family whose rules were to be written.
         family: Family,

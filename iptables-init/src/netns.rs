@@ -16,10 +16,7 @@ use crate::Error;
 /// # Errors
 /// [`Error::Namespace`] if the namespace cannot be entered. The inner result is the work's own.
 pub(crate) fn within<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
-    let failed = |source| Error::Namespace {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| Error::Namespace { path: path.to_owned(), source };
     let namespace = File::open(path).map_err(failed)?;
     std::thread::scope(|scope| {
         let thread = scope.spawn(move || -> io::Result<T> {

@@ -16,11 +16,7 @@ pub const INBOUND_PASSTHROUGH_V6: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 
 /// The rules for one family, in the order in which they are appended.
 #[must_use]
 pub fn plan(settings: &Settings, family: Family) -> Vec<Rule> {
-    let mut plan = Plan {
-        settings,
-        family,
-        rules: Vec::new(),
-    };
+    let mut plan = Plan { settings, family, rules: Vec::new() };
     plan.drop_invalid();
     plan.exclude_interfaces();
     plan.capture_targets();
@@ -37,71 +33,31 @@ struct Plan<'a> {
 
 impl Plan<'_> {
     fn nat(&mut self, chain: Chain, matches: Vec<Match>, target: Target) {
-        self.rules.push(Rule {
-            table: Table::Nat,
-            chain,
-            matches,
-            target,
-        });
+        self.rules.push(Rule { table: Table::Nat, chain, matches, target });
     }
 
     /// An out-of-window packet of a captured connection would be answered by the kernel itself, with a reset.
     fn drop_invalid(&mut self) {
         if self.settings.drop_invalid {
             let jump = Target::Jump(Chain::IstioDrop);
-            self.rules.push(Rule {
-                table: Table::Mangle,
-                chain: Chain::Prerouting,
-                matches: vec![Match::ConntrackInvalid],
-                target: jump,
-            });
-            self.rules.push(Rule {
-                table: Table::Mangle,
-                chain: Chain::IstioDrop,
-                matches: vec![],
-                target: Target::Drop,
-            });
+            self.rules.push(Rule { table: Table::Mangle, chain: Chain::Prerouting, matches: vec![Match::ConntrackInvalid], target: jump });
+            self.rules.push(Rule { table: Table::Mangle, chain: Chain::IstioDrop, matches: vec![], target: Target::Drop });
         }
     }
 
     fn exclude_interfaces(&mut self) {
         for name in &self.settings.exclude_interfaces {
-            self.nat(
-                Chain::Prerouting,
-                vec![Match::InInterface(name.clone())],
-                Target::Return,
-            );
-            self.nat(
-                Chain::Output,
-                vec![Match::OutInterface(name.clone())],
-                Target::Return,
-            );
+            self.nat(Chain::Prerouting, vec![Match::InInterface(name.clone())], Target::Return);
+            self.nat(Chain::Output, vec![Match::OutInterface(name.clone())], Target::Return);
         }
     }
 
     /// Rules 1 to 3. Only TCP is redirected, so that everything else falls through untouched.
     fn capture_targets(&mut self) {
-        let Settings {
-            inbound_tunnel_port,
-            outbound_capture_port,
-            inbound_capture_port,
-            ..
-        } = *self.settings;
-        self.nat(
-            Chain::IstioInbound,
-            vec![Match::TcpPort(inbound_tunnel_port)],
-            Target::Return,
-        );
-        self.nat(
-            Chain::IstioRedirect,
-            vec![Match::Tcp],
-            Target::Redirect(outbound_capture_port),
-        );
-        self.nat(
-            Chain::IstioInRedirect,
-            vec![Match::Tcp],
-            Target::Redirect(inbound_capture_port),
-        );
+        let Settings { inbound_tunnel_port, outbound_capture_port, inbound_capture_port, .. } = *self.settings;
+        self.nat(Chain::IstioInbound, vec![Match::TcpPort(inbound_tunnel_port)], Target::Return);
+        self.nat(Chain::IstioRedirect, vec![Match::Tcp], Target::Redirect(outbound_capture_port));
+        self.nat(Chain::IstioInRedirect, vec![Match::Tcp], Target::Redirect(inbound_capture_port));
     }
 
     /// Rules 4 to 8.
@@ -110,27 +66,15 @@ impl Plan<'_> {
         match &self.settings.inbound_ports {
             Selection::Only(ports) if ports.is_empty() => {}
             Selection::Only(ports) => {
-                self.nat(
-                    Chain::Prerouting,
-                    vec![Match::Tcp],
-                    Target::Jump(Chain::IstioInbound),
-                );
+                self.nat(Chain::Prerouting, vec![Match::Tcp], Target::Jump(Chain::IstioInbound));
                 for port in ports {
                     self.nat(Chain::IstioInbound, vec![Match::TcpPort(*port)], capture);
                 }
             }
             Selection::All => {
-                self.nat(
-                    Chain::Prerouting,
-                    vec![Match::Tcp],
-                    Target::Jump(Chain::IstioInbound),
-                );
+                self.nat(Chain::Prerouting, vec![Match::Tcp], Target::Jump(Chain::IstioInbound));
                 for port in &self.settings.inbound_exclude_ports {
-                    self.nat(
-                        Chain::IstioInbound,
-                        vec![Match::TcpPort(*port)],
-                        Target::Return,
-                    );
+                    self.nat(Chain::IstioInbound, vec![Match::TcpPort(*port)], Target::Return);
                 }
                 self.nat(Chain::IstioInbound, vec![Match::Tcp], capture);
             }
@@ -142,11 +86,7 @@ impl Plan<'_> {
         self.nat(Chain::Output, vec![], Target::Jump(Chain::IstioOutput));
         self.exclude_outbound_ports();
         let passthrough = self.passthrough();
-        self.nat(
-            Chain::IstioOutput,
-            vec![Match::Source(passthrough), loopback_interface()],
-            Target::Return,
-        );
+        self.nat(Chain::IstioOutput, vec![Match::Source(passthrough), loopback_interface()], Target::Return);
         let captures_loopback = self.captures_loopback();
         for uid in &self.settings.proxy_uids {
             self.owner(Match::Uid(*uid), Match::NotUid(*uid), captures_loopback);
@@ -155,27 +95,15 @@ impl Plan<'_> {
             self.owner(Match::Gid(*gid), Match::NotGid(*gid), captures_loopback);
         }
         self.owner_groups();
-        self.nat(
-            Chain::IstioOutput,
-            vec![Match::Destination(self.localhost())],
-            Target::Return,
-        );
+        self.nat(Chain::IstioOutput, vec![Match::Destination(self.localhost())], Target::Return);
         self.outbound_ranges();
     }
 
     /// `-o`: at the very start, before anything is sent back into the proxy.
     fn exclude_outbound_ports(&mut self) {
         for port in &self.settings.outbound_exclude_ports {
-            self.nat(
-                Chain::IstioOutput,
-                vec![Match::TcpPort(*port)],
-                Target::Return,
-            );
-            self.nat(
-                Chain::IstioOutput,
-                vec![Match::UdpPort(*port)],
-                Target::Return,
-            );
+            self.nat(Chain::IstioOutput, vec![Match::TcpPort(*port)], Target::Return);
+            self.nat(Chain::IstioOutput, vec![Match::UdpPort(*port)], Target::Return);
         }
     }
 
@@ -188,17 +116,9 @@ impl Plan<'_> {
             Match::NotTcpPort(self.settings.inbound_tunnel_port),
             proxy.clone(),
         ];
-        self.nat(
-            Chain::IstioOutput,
-            self_call,
-            Target::Jump(Chain::IstioInRedirect),
-        );
+        self.nat(Chain::IstioOutput, self_call, Target::Jump(Chain::IstioInRedirect));
         if !captures_loopback {
-            self.nat(
-                Chain::IstioOutput,
-                vec![loopback_interface(), not_proxy],
-                Target::Return,
-            );
+            self.nat(Chain::IstioOutput, vec![loopback_interface(), not_proxy], Target::Return);
         }
         self.nat(Chain::IstioOutput, vec![proxy], Target::Return);
     }
@@ -237,11 +157,7 @@ impl Plan<'_> {
     }
 
     fn of_family(&self, ranges: &[IpNet]) -> Vec<IpNet> {
-        ranges
-            .iter()
-            .copied()
-            .filter(|range| self.family.holds(range))
-            .collect()
+        ranges.iter().copied().filter(|range| self.family.holds(range)).collect()
     }
 
     /// Whoever names a loopback range (of either family) in `-i` wants loopback traffic captured (contract 2.2).
@@ -266,11 +182,7 @@ impl Plan<'_> {
 
 /// A range of prefix length 0 matches everything; the kernel keeps no condition for it, so the plan has none either.
 fn destination(range: IpNet) -> Vec<Match> {
-    if range.prefix_len() == 0 {
-        vec![]
-    } else {
-        vec![Match::Destination(range)]
-    }
+    if range.prefix_len() == 0 { vec![] } else { vec![Match::Destination(range)] }
 }
 
 fn loopback_interface() -> Match {

@@ -22,11 +22,7 @@ pub fn render_after(rules: &[Rule], before: impl Fn(Table) -> Vec<String>) -> St
     let mut text = String::new();
     for table in Table::ALL {
         let mut lines = before(table);
-        lines.extend(
-            chains(rules, table)
-                .into_iter()
-                .map(|chain| format!("-N {}", chain.name())),
-        );
+        lines.extend(chains(rules, table).into_iter().map(|chain| format!("-N {}", chain.name())));
         lines.extend(rules.iter().filter(|rule| rule.table == table).map(line));
         if !lines.is_empty() {
             let _ = writeln!(text, "*{}\n{}\nCOMMIT", table.name(), lines.join("\n"));
@@ -38,14 +34,8 @@ pub fn render_after(rules: &[Rule], before: impl Fn(Table) -> Vec<String>) -> St
 /// What `--dry-run` prints: both families, IPv4 first.
 #[must_use]
 pub fn dry_run(settings: &Settings) -> String {
-    let part = |program: &str, family| {
-        format!("# {program} --noflush\n{}", render(&plan(settings, family)))
-    };
-    format!(
-        "{}{}",
-        part("iptables-restore", Family::V4),
-        part("ip6tables-restore", Family::V6)
-    )
+    let part = |program: &str, family| format!("# {program} --noflush\n{}", render(&plan(settings, family)));
+    format!("{}{}", part("iptables-restore", Family::V4), part("ip6tables-restore", Family::V6))
 }
 
 /// Own chains of a table. `ISTIO_OUTPUT` comes last, as in Istio, which creates it with the first outbound rule.

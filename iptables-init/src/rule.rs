@@ -20,10 +20,7 @@ impl Family {
     /// Whether `net` belongs to this family.
     #[must_use]
     pub fn holds(self, net: &IpNet) -> bool {
-        matches!(
-            (self, net),
-            (Self::V4, IpNet::V4(_)) | (Self::V6, IpNet::V6(_))
-        )
+        matches!((self, net), (Self::V4, IpNet::V4(_)) | (Self::V6, IpNet::V6(_)))
     }
 }
 

@@ -11,8 +11,7 @@ use crate::Error;
 use crate::args::Args;
 
 use values::{
-    boolean, duration, group_id, groups, ids, interfaces, loopback, port_or, ports, ranges,
-    selection, setting, text, unsupported, user_id,
+    boolean, duration, group_id, groups, ids, interfaces, loopback, port_or, ports, ranges, selection, setting, text, unsupported, user_id,
 };
 
 mod values;
@@ -134,45 +133,19 @@ fn read_settings(args: &Args) -> Result<Settings, Error> {
     };
     Ok(Settings {
         outbound_capture_port: port_or("-p/--envoy-port", &args.envoy_port, 15001)?,
-        inbound_capture_port: port_or(
-            "-z/--inbound-capture-port",
-            &args.inbound_capture_port,
-            15006,
-        )?,
+        inbound_capture_port: port_or("-z/--inbound-capture-port", &args.inbound_capture_port, 15006)?,
         inbound_tunnel_port: port_or("-e/--inbound-tunnel-port", &args.inbound_tunnel_port, 15008)?,
         proxy_uids,
         proxy_gids,
-        inbound_ports: selection(text(&args.istio_inbound_ports), |list| {
-            ports("-b/--istio-inbound-ports", list)
-        })?,
-        inbound_exclude_ports: ports(
-            "-d/--istio-local-exclude-ports",
-            text(&args.istio_local_exclude_ports),
-        )?,
-        exclude_interfaces: interfaces(
-            "-c/--istio-exclude-interfaces",
-            text(&args.istio_exclude_interfaces),
-        )?,
-        outbound_ranges: selection(text(&args.istio_service_cidr), |list| {
-            ranges("-i/--istio-service-cidr", list)
-        })?,
-        outbound_exclude_ranges: ranges(
-            "-x/--istio-service-exclude-cidr",
-            text(&args.istio_service_exclude_cidr),
-        )?,
-        outbound_ports: ports(
-            "-q/--istio-outbound-ports",
-            text(&args.istio_outbound_ports),
-        )?,
-        outbound_exclude_ports: ports(
-            "-o/--istio-local-outbound-ports-exclude",
-            text(&args.istio_local_outbound_ports_exclude),
-        )?,
+        inbound_ports: selection(text(&args.istio_inbound_ports), |list| ports("-b/--istio-inbound-ports", list))?,
+        inbound_exclude_ports: ports("-d/--istio-local-exclude-ports", text(&args.istio_local_exclude_ports))?,
+        exclude_interfaces: interfaces("-c/--istio-exclude-interfaces", text(&args.istio_exclude_interfaces))?,
+        outbound_ranges: selection(text(&args.istio_service_cidr), |list| ranges("-i/--istio-service-cidr", list))?,
+        outbound_exclude_ranges: ranges("-x/--istio-service-exclude-cidr", text(&args.istio_service_exclude_cidr))?,
+        outbound_ports: ports("-q/--istio-outbound-ports", text(&args.istio_outbound_ports))?,
+        outbound_exclude_ports: ports("-o/--istio-local-outbound-ports-exclude", text(&args.istio_local_outbound_ports_exclude))?,
         owner_groups: owner_groups(args)?,
-        owner_groups_exclude: groups(
-            "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE",
-            text(&args.outbound_owner_groups_exclude),
-        )?,
+        owner_groups_exclude: groups("ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE", text(&args.outbound_owner_groups_exclude))?,
         loopback_v4: loopback(text(&args.outbound_ipv4_loopback_cidr))?,
         drop_invalid: boolean("--drop-invalid", &args.drop_invalid)?,
     })
@@ -191,26 +164,17 @@ fn read_options(args: &Args) -> Result<Options, Error> {
         "legacy" => Some(Flavour::Legacy),
         "nft" => Some(Flavour::Nft),
         other => {
-            return Err(setting(
-                "--force-iptables-binary",
-                other,
-                "expected `legacy` or `nft`",
-            ));
+            return Err(setting("--force-iptables-binary", other, "expected `legacy` or `nft`"));
         }
     };
-    let validation =
-        if boolean("--run-validation", &args.run_validation)? && action != Action::CleanUp {
-            Some(Probe {
-                port: port_or("--iptables-probe-port", &args.iptables_probe_port, 15002)?,
-                timeout: duration(
-                    "--probe-timeout",
-                    text(&args.probe_timeout),
-                    Duration::from_secs(5),
-                )?,
-            })
-        } else {
-            None
-        };
+    let validation = if boolean("--run-validation", &args.run_validation)? && action != Action::CleanUp {
+        Some(Probe {
+            port: port_or("--iptables-probe-port", &args.iptables_probe_port, 15002)?,
+            timeout: duration("--probe-timeout", text(&args.probe_timeout), Duration::from_secs(5))?,
+        })
+    } else {
+        None
+    };
     Ok(Options {
         dry_run: boolean("-n/--dry-run", &args.dry_run)?,
         action,
@@ -218,9 +182,7 @@ fn read_options(args: &Args) -> Result<Options, Error> {
         force_apply: boolean("--force-apply", &args.force_apply)?,
         validation,
         flavour,
-        network_namespace: Some(text(&args.network_namespace))
-            .filter(|path| !path.is_empty())
-            .map(PathBuf::from),
+        network_namespace: Some(text(&args.network_namespace)).filter(|path| !path.is_empty()).map(PathBuf::from),
     })
 }
 
@@ -230,17 +192,10 @@ fn refuse_unsupported(args: &Args) -> Result<(), Error> {
     match mode {
         "" | "REDIRECT" => {}
         "TPROXY" => {
-            return Err(unsupported(
-                "-m TPROXY",
-                "use REDIRECT; the application then sees 127.0.0.6 as the peer of inbound connections",
-            ));
+            return Err(unsupported("-m TPROXY", "use REDIRECT; the application then sees 127.0.0.6 as the peer of inbound connections"));
         }
         other => {
-            return Err(setting(
-                "-m/--istio-inbound-interception-mode",
-                other,
-                "expected REDIRECT or TPROXY",
-            ));
+            return Err(setting("-m/--istio-inbound-interception-mode", other, "expected REDIRECT or TPROXY"));
         }
     }
     if boolean("--redirect-dns", &args.redirect_dns)? {
@@ -250,43 +205,22 @@ fn refuse_unsupported(args: &Args) -> Result<(), Error> {
         ));
     }
     if boolean("--native-nftables", &args.native_nftables)? {
-        return Err(unsupported(
-            "--native-nftables",
-            "leave it out; iptables-nft writes the same rules into nf_tables",
-        ));
+        return Err(unsupported("--native-nftables", "leave it out; iptables-nft writes the same rules into nf_tables"));
     }
     if !text(&args.kube_virt_interfaces).is_empty() {
-        return Err(unsupported(
-            "-k/--kube-virt-interfaces",
-            "leave it out; traffic of nested machines is then treated as inbound",
-        ));
+        return Err(unsupported("-k/--kube-virt-interfaces", "leave it out; traffic of nested machines is then treated as inbound"));
     }
     Ok(())
 }
 
 fn warn_without_effect(args: &Args) {
     let without_effect: [(&Option<String>, &str); 4] = [
-        (
-            &args.istio_inbound_tproxy_mark,
-            "-t/--istio-inbound-tproxy-mark has no effect: it belongs to TPROXY mode",
-        ),
-        (
-            &args.istio_inbound_tproxy_route_table,
-            "-r/--istio-inbound-tproxy-route-table has no effect: it belongs to TPROXY mode",
-        ),
-        (
-            &args.capture_all_dns,
-            "--capture-all-dns has no effect without --redirect-dns",
-        ),
-        (
-            &args.cni_mode,
-            "--cni-mode: the host's xtables lock is used, not one for this pod",
-        ),
+        (&args.istio_inbound_tproxy_mark, "-t/--istio-inbound-tproxy-mark has no effect: it belongs to TPROXY mode"),
+        (&args.istio_inbound_tproxy_route_table, "-r/--istio-inbound-tproxy-route-table has no effect: it belongs to TPROXY mode"),
+        (&args.capture_all_dns, "--capture-all-dns has no effect without --redirect-dns"),
+        (&args.cni_mode, "--cni-mode: the host's xtables lock is used, not one for this pod"),
     ];
-    for (_, message) in without_effect
-        .into_iter()
-        .filter(|(value, _)| !matches!(text(value), "" | "false" | "0"))
-    {
+    for (_, message) in without_effect.into_iter().filter(|(value, _)| !matches!(text(value), "" | "false" | "0")) {
         tracing::warn!("{message}");
     }
 }
@@ -306,10 +240,7 @@ fn proxy_uids(args: &Args) -> Result<Vec<u32>, Error> {
 fn owner_groups(args: &Args) -> Result<Selection<u32>, Error> {
     match text(&args.outbound_owner_groups) {
         "" | "*" => Ok(Selection::All),
-        list => Ok(Selection::Only(groups(
-            "ISTIO_OUTBOUND_OWNER_GROUPS",
-            list,
-        )?)),
+        list => Ok(Selection::Only(groups("ISTIO_OUTBOUND_OWNER_GROUPS", list)?)),
     }
 }
 

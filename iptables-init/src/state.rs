@@ -45,23 +45,14 @@ impl Ruleset {
         for line in text.lines() {
             if let Some(name) = line.strip_prefix('*') {
                 table = name.trim().to_owned();
-            } else if let Some(name) = line
-                .strip_prefix(':')
-                .or_else(|| line.strip_prefix("-N "))
-                .and_then(|rest| rest.split_whitespace().next())
+            } else if let Some(name) =
+                line.strip_prefix(':').or_else(|| line.strip_prefix("-N ")).and_then(|rest| rest.split_whitespace().next())
             {
                 if name.starts_with(PREFIX) {
                     set.chains.push((table.clone(), name.to_owned()));
                 }
-            } else if let Some((chain, rest)) = line
-                .strip_prefix("-A ")
-                .map(|rest| rest.split_once(' ').unwrap_or((rest, "")))
-            {
-                set.rules.push(Found {
-                    table: table.clone(),
-                    chain: chain.to_owned(),
-                    text: rest.to_owned(),
-                });
+            } else if let Some((chain, rest)) = line.strip_prefix("-A ").map(|rest| rest.split_once(' ').unwrap_or((rest, ""))) {
+                set.rules.push(Found { table: table.clone(), chain: chain.to_owned(), text: rest.to_owned() });
             }
         }
         set
@@ -88,11 +79,7 @@ impl Ruleset {
         if let Some((table, chain)) = ours.iter().find(|chain| !theirs.contains(chain)) {
             return State::Different(format!("chain {chain} of table {table} is not expected"));
         }
-        wanted
-            .places()
-            .iter()
-            .find_map(|place| self.difference_in(wanted, place))
-            .map_or(State::Same, State::Different)
+        wanted.places().iter().find_map(|place| self.difference_in(wanted, place)).map_or(State::Same, State::Different)
     }
 
     /// Whether neither a chain of ours nor a jump to one exists.
@@ -105,18 +92,9 @@ impl Ruleset {
     /// the plan put there and which jump nowhere (excluded interfaces) go too.
     #[must_use]
     pub fn removal(&self, wanted: &Self, table: Table) -> Vec<String> {
-        let chains: Vec<&str> = self
-            .chains
-            .iter()
-            .filter(|(of, _)| of == table.name())
-            .map(|(_, chain)| chain.as_str())
-            .collect();
-        let jumps = self.rules.iter().filter(|rule| {
-            rule.table == table.name() && !rule.is_in_our_chain() && rule.is_ours(wanted)
-        });
-        let mut lines: Vec<String> = jumps
-            .map(|rule| format!("-D {} {}", rule.chain, rule.text))
-            .collect();
+        let chains: Vec<&str> = self.chains.iter().filter(|(of, _)| of == table.name()).map(|(_, chain)| chain.as_str()).collect();
+        let jumps = self.rules.iter().filter(|rule| rule.table == table.name() && !rule.is_in_our_chain() && rule.is_ours(wanted));
+        let mut lines: Vec<String> = jumps.map(|rule| format!("-D {} {}", rule.chain, rule.text)).collect();
         lines.extend(chains.iter().map(|chain| format!("-F {chain}")));
         lines.extend(chains.iter().map(|chain| format!("-X {chain}")));
         lines
@@ -124,16 +102,8 @@ impl Ruleset {
 
     /// The (table, chain) pairs that hold rules, without repetition.
     fn places(&self) -> Vec<(&str, &str)> {
-        let mut places: Vec<(&str, &str)> = self
-            .chains
-            .iter()
-            .map(|(table, chain)| (table.as_str(), chain.as_str()))
-            .collect();
-        places.extend(
-            self.rules
-                .iter()
-                .map(|rule| (rule.table.as_str(), rule.chain.as_str())),
-        );
+        let mut places: Vec<(&str, &str)> = self.chains.iter().map(|(table, chain)| (table.as_str(), chain.as_str())).collect();
+        places.extend(self.rules.iter().map(|rule| (rule.table.as_str(), rule.chain.as_str())));
         places.sort_unstable();
         places.dedup();
         places
@@ -141,35 +111,19 @@ impl Ruleset {
 
     fn difference_in(&self, wanted: &Self, place: &(&str, &str)) -> Option<String> {
         let (table, chain) = *place;
-        let at = |set: &'_ Self| {
-            set.rules
-                .iter()
-                .filter(|rule| rule.table == table && rule.chain == chain)
-                .cloned()
-                .collect::<Vec<_>>()
-        };
+        let at = |set: &'_ Self| set.rules.iter().filter(|rule| rule.table == table && rule.chain == chain).cloned().collect::<Vec<_>>();
         let expected = at(wanted);
-        let found: Vec<Found> = at(self)
-            .into_iter()
-            .filter(|rule| rule.is_in_our_chain() || rule.is_ours(wanted))
-            .collect();
+        let found: Vec<Found> = at(self).into_iter().filter(|rule| rule.is_in_our_chain() || rule.is_ours(wanted)).collect();
         for (number, want) in expected.iter().enumerate() {
             match found.get(number) {
                 None => return Some(format!("{chain} of table {table} lacks `{}`", want.text)),
                 Some(have) if have.key() != want.key() => {
-                    return Some(format!(
-                        "rule {} of {chain} in table {table} is `{}`, not `{}`",
-                        number + 1,
-                        have.text,
-                        want.text
-                    ));
+                    return Some(format!("rule {} of {chain} in table {table} is `{}`, not `{}`", number + 1, have.text, want.text));
                 }
                 Some(_) => {}
             }
         }
-        found
-            .get(expected.len())
-            .map(|extra| format!("{chain} of table {table} also has `{}`", extra.text))
+        found.get(expected.len()).map(|extra| format!("{chain} of table {table} also has `{}`", extra.text))
     }
 }
 
@@ -180,17 +134,12 @@ impl Found {
 
     fn jumps_to_ours(&self) -> bool {
         let mut words = self.text.split_whitespace();
-        words.any(|word| word == "-j" || word == "-g")
-            && words
-                .next()
-                .is_some_and(|target| target.starts_with(PREFIX))
+        words.any(|word| word == "-j" || word == "-g") && words.next().is_some_and(|target| target.starts_with(PREFIX))
     }
 
     fn is_ours(&self, wanted: &Ruleset) -> bool {
         self.jumps_to_ours()
-            || wanted.rules.iter().any(|rule| {
-                rule.table == self.table && rule.chain == self.chain && rule.key() == self.key()
-            })
+            || wanted.rules.iter().any(|rule| rule.table == self.table && rule.chain == self.chain && rule.key() == self.key())
     }
 
     /// The rule's options, each with its negation and values, sorted, without `-m NAME`.
@@ -201,14 +150,7 @@ impl Found {
             if word == "!" {
                 negated = true;
             } else if word.starts_with('-') || options.is_empty() {
-                options.push(format!(
-                    "{}{word}",
-                    if std::mem::take(&mut negated) {
-                        "! "
-                    } else {
-                        ""
-                    }
-                ));
+                options.push(format!("{}{word}", if std::mem::take(&mut negated) { "! " } else { "" }));
             } else if let Some(option) = options.last_mut() {
                 option.push(' ');
                 option.push_str(word);

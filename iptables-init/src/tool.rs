@@ -37,9 +37,7 @@ impl Tool {
     /// Whether both programs are in `PATH`.
     #[must_use]
     pub fn is_installed(self) -> bool {
-        ["save", "restore"]
-            .iter()
-            .all(|purpose| in_path(&self.program(purpose)))
+        ["save", "restore"].iter().all(|purpose| in_path(&self.program(purpose)))
     }
 
     /// All rules of all tables that exist. Naming no table matters: asking the legacy flavour for one would create it.
@@ -64,12 +62,7 @@ impl Tool {
 }
 
 fn feed(program: &str, arguments: &[&str], input: &str) -> std::io::Result<Output> {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
+    let mut child = Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     // A program that dies at once closes its input; its exit status tells more than the broken pipe.
     if let Some(mut stdin) = child.stdin.take() {
         let _ = stdin.write_all(input.as_bytes());
@@ -78,25 +71,14 @@ fn feed(program: &str, arguments: &[&str], input: &str) -> std::io::Result<Outpu
 }
 
 fn checked(program: String, output: std::io::Result<Output>) -> Result<Output, Error> {
-    let output = output.map_err(|source| Error::Spawn {
-        program: program.clone(),
-        source,
-    })?;
+    let output = output.map_err(|source| Error::Spawn { program: program.clone(), source })?;
     if output.status.success() {
         return Ok(output);
     }
-    let stderr = String::from_utf8_lossy(&output.stderr)
-        .trim()
-        .replace('\n', "; ");
-    Err(Error::Command {
-        program,
-        status: output.status.to_string(),
-        stderr,
-    })
+    let stderr = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+    Err(Error::Command { program, status: output.status.to_string(), stderr })
 }
 
 fn in_path(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-    })
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }

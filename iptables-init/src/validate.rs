@@ -43,8 +43,7 @@ struct Attempt<'a> {
 pub(crate) fn validate(settings: &Settings, probe: &Probe) -> Result<(), Error> {
     for family in detect::families() {
         let failed = |detail| Error::Validation { family, detail };
-        let listeners = listen(settings, family)
-            .map_err(|error| failed(format!("cannot listen on the proxy's ports: {error}")))?;
+        let listeners = listen(settings, family).map_err(|error| failed(format!("cannot listen on the proxy's ports: {error}")))?;
         let attempt = Attempt {
             family,
             port: probe.port,
@@ -55,9 +54,7 @@ pub(crate) fn validate(settings: &Settings, probe: &Probe) -> Result<(), Error> 
         };
         if !attempt.succeeds() {
             let (port, timeout) = (probe.port, probe.timeout);
-            return Err(failed(format!(
-                "connections to port {port} were not redirected within {timeout:?}"
-            )));
+            return Err(failed(format!("connections to port {port} were not redirected within {timeout:?}")));
         }
         tracing::info!("{family}: connections are redirected");
     }
@@ -65,17 +62,14 @@ pub(crate) fn validate(settings: &Settings, probe: &Probe) -> Result<(), Error> 
 }
 
 fn listen(settings: &Settings, family: Family) -> io::Result<Vec<TcpListener>> {
-    [
-        settings.outbound_capture_port,
-        settings.inbound_capture_port,
-    ]
-    .into_iter()
-    .map(|port| {
-        let listener = TcpListener::bind(SocketAddr::new(localhost(family), port))?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    })
-    .collect()
+    [settings.outbound_capture_port, settings.inbound_capture_port]
+        .into_iter()
+        .map(|port| {
+            let listener = TcpListener::bind(SocketAddr::new(localhost(family), port))?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        })
+        .collect()
 }
 
 fn localhost(family: Family) -> IpAddr {
@@ -132,11 +126,7 @@ impl Attempt<'_> {
 
     fn accept_until_done(&self) {
         while !self.is_done() {
-            for (connection, _) in self
-                .listeners
-                .iter()
-                .filter_map(|listener| listener.accept().ok())
-            {
+            for (connection, _) in self.listeners.iter().filter_map(|listener| listener.accept().ok()) {
                 if original_port(&connection, self.family) == Some(self.port) {
                     self.arrived.store(true, Ordering::Relaxed);
                 }
@@ -149,11 +139,7 @@ impl Attempt<'_> {
 fn original_port(connection: &TcpStream, family: Family) -> Option<u16> {
     let port = match family {
         Family::V4 => getsockopt(connection, sockopt::OriginalDst).ok()?.sin_port,
-        Family::V6 => {
-            getsockopt(connection, sockopt::Ip6tOriginalDst)
-                .ok()?
-                .sin6_port
-        }
+        Family::V6 => getsockopt(connection, sockopt::Ip6tOriginalDst).ok()?.sin6_port,
     };
     Some(u16::from_be(port))
 }

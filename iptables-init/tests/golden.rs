@@ -26,20 +26,13 @@ fn sidecar(change: impl FnOnce(&mut Args)) -> Args {
 
 #[track_caller]
 fn check(name: &str, change: impl FnOnce(&mut Args)) {
-    let Ok(Outcome::DryRun(text)) = run(sidecar(change)) else {
-        panic!("a dry run succeeds with text")
-    };
-    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(format!("{name}.txt"));
+    let Ok(Outcome::DryRun(text)) = run(sidecar(change)) else { panic!("a dry run succeeds with text") };
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.txt"));
     if std::env::var_os("OUTRIGGER_BLESS").is_some() {
         std::fs::write(&file, &text).unwrap();
     }
     let golden = std::fs::read_to_string(&file).unwrap_or_default();
-    assert_eq!(
-        text, golden,
-        "{name}: the rules changed; read the difference, then bless"
-    );
+    assert_eq!(text, golden, "{name}: the rules changed; read the difference, then bless");
 }
 
 fn set(value: &str) -> Option<String> {
@@ -58,9 +51,7 @@ fn no_inbound_capture() {
 
 #[test]
 fn some_inbound_ports_replace_the_excluded_ones() {
-    check("inbound-ports", |args| {
-        args.istio_inbound_ports = set("80,443")
-    });
+    check("inbound-ports", |args| args.istio_inbound_ports = set("80,443"));
 }
 
 #[test]
@@ -85,9 +76,7 @@ fn excluded_ranges_come_before_everything_is_captured() {
 
 #[test]
 fn a_loopback_range_makes_loopback_capturable() {
-    check("outbound-loopback", |args| {
-        args.istio_service_cidr = set("127.1.2.3/32")
-    });
+    check("outbound-loopback", |args| args.istio_service_cidr = set("127.1.2.3/32"));
 }
 
 #[test]
@@ -101,9 +90,7 @@ fn outbound_ports_excluded_first_and_included_last() {
 
 #[test]
 fn excluded_interfaces_come_before_everything() {
-    check("exclude-interfaces", |args| {
-        args.istio_exclude_interfaces = set("net1,net2")
-    });
+    check("exclude-interfaces", |args| args.istio_exclude_interfaces = set("net1,net2"));
 }
 
 #[test]
@@ -116,23 +103,17 @@ fn several_users_and_groups() {
 
 #[test]
 fn only_some_groups_captured() {
-    check("owner-groups", |args| {
-        args.outbound_owner_groups = set("202,203")
-    });
+    check("owner-groups", |args| args.outbound_owner_groups = set("202,203"));
 }
 
 #[test]
 fn some_groups_left_alone() {
-    check("owner-groups-exclude", |args| {
-        args.outbound_owner_groups_exclude = set("888,889")
-    });
+    check("owner-groups-exclude", |args| args.outbound_owner_groups_exclude = set("888,889"));
 }
 
 #[test]
 fn another_idea_of_localhost() {
-    check("loopback-cidr", |args| {
-        args.outbound_ipv4_loopback_cidr = set("127.0.0.0/8")
-    });
+    check("loopback-cidr", |args| args.outbound_ipv4_loopback_cidr = set("127.0.0.0/8"));
 }
 
 #[test]

@@ -19,14 +19,7 @@ fn some(value: &str) -> Option<String> {
 #[test]
 fn without_flags_nothing_is_captured_but_the_proxy_is_known() {
     let (settings, options) = read(&Args::default()).unwrap();
-    assert_eq!(
-        (
-            settings.outbound_capture_port,
-            settings.inbound_capture_port,
-            settings.inbound_tunnel_port
-        ),
-        (15001, 15006, 15008)
-    );
+    assert_eq!((settings.outbound_capture_port, settings.inbound_capture_port, settings.inbound_tunnel_port), (15001, 15006, 15008));
     assert_eq!(settings.inbound_ports, Selection::Only(vec![]));
     assert_eq!(settings.outbound_ranges, Selection::Only(vec![]));
     assert_eq!(settings.loopback_v4.to_string(), "127.0.0.1/32");
@@ -37,10 +30,7 @@ fn without_flags_nothing_is_captured_but_the_proxy_is_known() {
 #[test]
 fn the_group_follows_the_user_unless_it_is_given() {
     let (settings, _) = with(|args| args.proxy_uid = some("5,6")).unwrap();
-    assert_eq!(
-        (settings.proxy_uids, settings.proxy_gids),
-        (vec![5, 6], vec![5, 6])
-    );
+    assert_eq!((settings.proxy_uids, settings.proxy_gids), (vec![5, 6], vec![5, 6]));
     let (settings, _) = with(|args| args.proxy_gid = some("root")).unwrap();
     assert_eq!(settings.proxy_gids, vec![0]);
 }
@@ -55,52 +45,25 @@ fn an_unknown_proxy_user_falls_back_to_1337() {
 
 #[test]
 fn ranges_lose_their_host_bits_as_the_kernel_would_show_them() {
-    let (settings, _) =
-        with(|args| args.istio_service_cidr = some("10.1.2.3/8, fd00::1/16")).unwrap();
-    let Selection::Only(ranges) = settings.outbound_ranges else {
-        panic!("a list was given")
-    };
-    assert_eq!(
-        ranges.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["10.0.0.0/8", "fd00::/16"]
-    );
+    let (settings, _) = with(|args| args.istio_service_cidr = some("10.1.2.3/8, fd00::1/16")).unwrap();
+    let Selection::Only(ranges) = settings.outbound_ranges else { panic!("a list was given") };
+    assert_eq!(ranges.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "fd00::/16"]);
 }
 
 #[test]
 fn bad_values_name_the_flag_the_value_and_what_was_expected() {
     let cases: [(Change, &str); 8] = [
-        (
-            |args| args.envoy_port = some("0"),
-            "-p/--envoy-port: expected a port from 1 to 65535 (got `0`); no rule was changed",
-        ),
+        (|args| args.envoy_port = some("0"), "-p/--envoy-port: expected a port from 1 to 65535 (got `0`); no rule was changed"),
         (
             |args| args.istio_local_exclude_ports = some("80,http"),
             "-d/--istio-local-exclude-ports: expected a port from 1 to 65535 (got `http`)",
         ),
-        (
-            |args| args.istio_service_cidr = some("10.0.0.1"),
-            "expected a range such as 10.0.0.0/8 or fd00::/8 (got `10.0.0.1`)",
-        ),
-        (
-            |args| args.istio_service_exclude_cidr = some("*"),
-            "-x/--istio-service-exclude-cidr: `*` must stand alone",
-        ),
-        (
-            |args| args.istio_exclude_interfaces = some("eth0\n-A OUTPUT -j DROP"),
-            "expected an interface name",
-        ),
-        (
-            |args| args.istio_inbound_interception_mode = some("TRPOXY"),
-            "expected REDIRECT or TPROXY",
-        ),
-        (
-            |args| args.reconcile = some("yes"),
-            "--reconcile: expected true or false",
-        ),
-        (
-            |args| args.outbound_ipv4_loopback_cidr = some("10.0.0.0/8"),
-            "expected a range within 127.0.0.0/8",
-        ),
+        (|args| args.istio_service_cidr = some("10.0.0.1"), "expected a range such as 10.0.0.0/8 or fd00::/8 (got `10.0.0.1`)"),
+        (|args| args.istio_service_exclude_cidr = some("*"), "-x/--istio-service-exclude-cidr: `*` must stand alone"),
+        (|args| args.istio_exclude_interfaces = some("eth0\n-A OUTPUT -j DROP"), "expected an interface name"),
+        (|args| args.istio_inbound_interception_mode = some("TRPOXY"), "expected REDIRECT or TPROXY"),
+        (|args| args.reconcile = some("yes"), "--reconcile: expected true or false"),
+        (|args| args.outbound_ipv4_loopback_cidr = some("10.0.0.0/8"), "expected a range within 127.0.0.0/8"),
     ];
     for (change, expected) in cases {
         let message = with(change).unwrap_err().to_string();
@@ -111,23 +74,14 @@ fn bad_values_name_the_flag_the_value_and_what_was_expected() {
 #[test]
 fn features_that_follow_later_are_refused_not_ignored() {
     let cases: [(Change, &str); 4] = [
-        (
-            |args| args.istio_inbound_interception_mode = some("TPROXY"),
-            "-m TPROXY",
-        ),
+        (|args| args.istio_inbound_interception_mode = some("TPROXY"), "-m TPROXY"),
         (|args| args.redirect_dns = some("true"), "--redirect-dns"),
         (|args| args.native_nftables = some("1"), "--native-nftables"),
-        (
-            |args| args.kube_virt_interfaces = some("net1"),
-            "-k/--kube-virt-interfaces",
-        ),
+        (|args| args.kube_virt_interfaces = some("net1"), "-k/--kube-virt-interfaces"),
     ];
     for (change, flag) in cases {
         let error = with(change).unwrap_err();
-        assert!(
-            error.to_string().contains(flag) && error.to_string().contains("not supported yet"),
-            "{error}"
-        );
+        assert!(error.to_string().contains(flag) && error.to_string().contains("not supported yet"), "{error}");
         assert_eq!(error.exit_code(), 1);
     }
 }
@@ -140,14 +94,8 @@ fn the_run_is_described_by_its_options() {
         args.network_namespace = some("/run/netns/a");
     })
     .unwrap();
-    assert_eq!(
-        (options.action, options.flavour),
-        (Action::CleanUp, Some(Flavour::Nft))
-    );
-    assert_eq!(
-        options.network_namespace.as_deref(),
-        Some("/run/netns/a".as_ref())
-    );
+    assert_eq!((options.action, options.flavour), (Action::CleanUp, Some(Flavour::Nft)));
+    assert_eq!(options.network_namespace.as_deref(), Some("/run/netns/a".as_ref()));
 }
 
 #[test]
@@ -163,12 +111,7 @@ fn validation_takes_its_port_and_patience_from_flags() {
 
 #[test]
 fn more_groups_than_a_rule_can_hold_are_refused() {
-    let list = (0..65)
-        .map(|n: u32| n.to_string())
-        .collect::<Vec<_>>()
-        .join(",");
-    let message = with(|args| args.outbound_owner_groups = Some(list))
-        .unwrap_err()
-        .to_string();
+    let list = (0..65).map(|n: u32| n.to_string()).collect::<Vec<_>>().join(",");
+    let message = with(|args| args.outbound_owner_groups = Some(list)).unwrap_err().to_string();
     assert!(message.contains("at most 64 groups"), "{message}");
 }

@@ -13,75 +13,38 @@ use crate::Error;
 const MAX_GROUPS: usize = 64;
 
 pub(super) fn groups(flag: &'static str, list: &str) -> Result<Vec<u32>, Error> {
-    let found: Vec<u32> = items(list)
-        .map(|item| group_id(item).ok_or_else(|| setting(flag, item, "no such group")))
-        .collect::<Result<_, _>>()?;
+    let found: Vec<u32> =
+        items(list).map(|item| group_id(item).ok_or_else(|| setting(flag, item, "no such group"))).collect::<Result<_, _>>()?;
     if found.len() > MAX_GROUPS {
-        return Err(setting(
-            flag,
-            list,
-            &format!("expected at most {MAX_GROUPS} groups"),
-        ));
+        return Err(setting(flag, list, &format!("expected at most {MAX_GROUPS} groups")));
     }
     Ok(found)
 }
 
-pub(super) fn ids(
-    flag: &'static str,
-    list: &str,
-    lookup: fn(&str) -> Option<u32>,
-) -> Result<Vec<u32>, Error> {
+pub(super) fn ids(flag: &'static str, list: &str, lookup: fn(&str) -> Option<u32>) -> Result<Vec<u32>, Error> {
     let found: Vec<u32> = items(list)
-        .map(|item| {
-            lookup(item)
-                .ok_or_else(|| setting(flag, item, "expected a number or a name this system knows"))
-        })
+        .map(|item| lookup(item).ok_or_else(|| setting(flag, item, "expected a number or a name this system knows")))
         .collect::<Result<_, _>>()?;
-    if found.is_empty() {
-        Err(setting(flag, list, "expected at least one"))
-    } else {
-        Ok(found)
-    }
+    if found.is_empty() { Err(setting(flag, list, "expected at least one")) } else { Ok(found) }
 }
 
 pub(super) fn user_id(name: &str) -> Option<u32> {
-    name.parse().ok().or_else(|| {
-        User::from_name(name)
-            .ok()
-            .flatten()
-            .map(|user| user.uid.as_raw())
-    })
+    name.parse().ok().or_else(|| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw()))
 }
 
 pub(super) fn group_id(name: &str) -> Option<u32> {
-    name.parse().ok().or_else(|| {
-        Group::from_name(name)
-            .ok()
-            .flatten()
-            .map(|group| group.gid.as_raw())
-    })
+    name.parse().ok().or_else(|| Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw()))
 }
 
-pub(super) fn selection<T>(
-    list: &str,
-    read: impl Fn(&str) -> Result<Vec<T>, Error>,
-) -> Result<Selection<T>, Error> {
-    if list.trim() == "*" {
-        Ok(Selection::All)
-    } else {
-        read(list).map(Selection::Only)
-    }
+pub(super) fn selection<T>(list: &str, read: impl Fn(&str) -> Result<Vec<T>, Error>) -> Result<Selection<T>, Error> {
+    if list.trim() == "*" { Ok(Selection::All) } else { read(list).map(Selection::Only) }
 }
 
 pub(super) fn ports(flag: &'static str, list: &str) -> Result<Vec<u16>, Error> {
     items(list).map(|item| port(flag, item)).collect()
 }
 
-pub(super) fn port_or(
-    flag: &'static str,
-    value: &Option<String>,
-    default: u16,
-) -> Result<u16, Error> {
+pub(super) fn port_or(flag: &'static str, value: &Option<String>, default: u16) -> Result<u16, Error> {
     match text(value) {
         "" => Ok(default),
         item => port(flag, item),
@@ -89,26 +52,15 @@ pub(super) fn port_or(
 }
 
 pub(super) fn port(flag: &'static str, item: &str) -> Result<u16, Error> {
-    item.parse()
-        .ok()
-        .filter(|port| *port != 0)
-        .ok_or_else(|| setting(flag, item, "expected a port from 1 to 65535"))
+    item.parse().ok().filter(|port| *port != 0).ok_or_else(|| setting(flag, item, "expected a port from 1 to 65535"))
 }
 
 pub(super) fn ranges(flag: &'static str, list: &str) -> Result<Vec<IpNet>, Error> {
     items(list)
         .map(|item| match item.parse::<IpNet>() {
             Ok(net) => Ok(net.trunc()),
-            Err(_) if item == "*" => Err(setting(
-                flag,
-                list,
-                "`*` must stand alone, and only where everything may be captured",
-            )),
-            Err(_) => Err(setting(
-                flag,
-                item,
-                "expected a range such as 10.0.0.0/8 or fd00::/8",
-            )),
+            Err(_) if item == "*" => Err(setting(flag, list, "`*` must stand alone, and only where everything may be captured")),
+            Err(_) => Err(setting(flag, item, "expected a range such as 10.0.0.0/8 or fd00::/8")),
         })
         .collect()
 }
@@ -117,19 +69,9 @@ pub(super) fn ranges(flag: &'static str, list: &str) -> Result<Vec<IpNet>, Error
 pub(super) fn interfaces(flag: &'static str, list: &str) -> Result<Vec<String>, Error> {
     items(list)
         .map(|item| {
-            let fits = item.len() <= 15
-                && item.bytes().all(|byte| {
-                    byte.is_ascii_graphic() && !matches!(byte, b'/' | b'"' | b'\'' | b'\\' | b'!')
-                });
-            if fits {
-                Ok(item.to_owned())
-            } else {
-                Err(setting(
-                    flag,
-                    item,
-                    "expected an interface name of at most 15 characters",
-                ))
-            }
+            let fits =
+                item.len() <= 15 && item.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'"' | b'\'' | b'\\' | b'!'));
+            if fits { Ok(item.to_owned()) } else { Err(setting(flag, item, "expected an interface name of at most 15 characters")) }
         })
         .collect()
 }
@@ -139,39 +81,23 @@ pub(super) fn loopback(value: &str) -> Result<Ipv4Net, Error> {
     if value.is_empty() {
         return Ok(Ipv4Net::from(Ipv4Addr::LOCALHOST));
     }
-    let net: Ipv4Net = value
-        .parse()
-        .map_err(|_| setting(FLAG, value, "expected a range such as 127.0.0.1/32"))?;
+    let net: Ipv4Net = value.parse().map_err(|_| setting(FLAG, value, "expected a range such as 127.0.0.1/32"))?;
     let fits = net.addr().is_loopback() && (8..=32).contains(&net.prefix_len());
-    if fits {
-        Ok(net.trunc())
-    } else {
-        Err(setting(FLAG, value, "expected a range within 127.0.0.0/8"))
-    }
+    if fits { Ok(net.trunc()) } else { Err(setting(FLAG, value, "expected a range within 127.0.0.0/8")) }
 }
 
 /// A Go duration of one unit: `5s`, `500ms`, `1m`.
-pub(super) fn duration(
-    flag: &'static str,
-    value: &str,
-    default: Duration,
-) -> Result<Duration, Error> {
+pub(super) fn duration(flag: &'static str, value: &str, default: Duration) -> Result<Duration, Error> {
     if value.is_empty() {
         return Ok(default);
     }
     let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| setting(flag, value, "expected a duration such as 5s or 500ms"))?;
+    let number: u64 = digits.parse().map_err(|_| setting(flag, value, "expected a duration such as 5s or 500ms"))?;
     match value.get(digits.len()..) {
         Some("ms") => Ok(Duration::from_millis(number)),
         Some("s") => Ok(Duration::from_secs(number)),
         Some("m") => Ok(Duration::from_secs(number.saturating_mul(60))),
-        _ => Err(setting(
-            flag,
-            value,
-            "expected a duration such as 5s or 500ms",
-        )),
+        _ => Err(setting(flag, value, "expected a duration such as 5s or 500ms")),
     }
 }
 
@@ -184,9 +110,7 @@ pub(super) fn boolean(flag: &'static str, value: &Option<String>) -> Result<bool
 }
 
 pub(super) fn items(list: &str) -> impl Iterator<Item = &str> {
-    list.split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
+    list.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
 pub(super) fn text(value: &Option<String>) -> &str {
@@ -194,11 +118,7 @@ pub(super) fn text(value: &Option<String>) -> &str {
 }
 
 pub(super) fn setting(flag: &'static str, value: &str, reason: &str) -> Error {
-    Error::Setting {
-        flag,
-        value: value.to_owned(),
-        reason: reason.to_owned(),
-    }
+    Error::Setting { flag, value: value.to_owned(), reason: reason.to_owned() }
 }
 
 pub(super) fn unsupported(flag: &'static str, instead: &'static str) -> Error {

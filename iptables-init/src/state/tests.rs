@@ -65,20 +65,15 @@ fn exactly_the_wanted_rules_are_the_same_whatever_others_added_around_them() {
 
 #[test]
 fn conditions_in_another_order_are_the_same_rule() {
-    let shuffled = SAVED.replace(
-        "! -d 127.0.0.1/32 -o lo -p tcp -m tcp ! --dport 15008",
-        "-o lo -p tcp ! --dport 15008 ! -d 127.0.0.1/32",
-    );
+    let shuffled = SAVED.replace("! -d 127.0.0.1/32 -o lo -p tcp -m tcp ! --dport 15008", "-o lo -p tcp ! --dport 15008 ! -d 127.0.0.1/32");
     assert_ne!(shuffled, SAVED);
     assert_eq!(compare(&shuffled), State::Same);
 }
 
 #[test]
 fn rules_in_another_order_are_different() {
-    let (first, second) = (
-        "-A ISTIO_OUTPUT -o lo -m owner ! --uid-owner 1337 -j RETURN\n",
-        "-A ISTIO_OUTPUT -m owner --uid-owner 1337 -j RETURN\n",
-    );
+    let (first, second) =
+        ("-A ISTIO_OUTPUT -o lo -m owner ! --uid-owner 1337 -j RETURN\n", "-A ISTIO_OUTPUT -m owner --uid-owner 1337 -j RETURN\n");
     let swapped = SAVED.replace(&format!("{first}{second}"), &format!("{second}{first}"));
     assert_ne!(swapped, SAVED);
     assert_eq!(
@@ -89,10 +84,7 @@ fn rules_in_another_order_are_different() {
 
 #[test]
 fn a_lost_negation_is_different() {
-    let changed = SAVED.replace(
-        "-o lo -m owner ! --uid-owner 1337",
-        "-o lo -m owner --uid-owner 1337",
-    );
+    let changed = SAVED.replace("-o lo -m owner ! --uid-owner 1337", "-o lo -m owner --uid-owner 1337");
     assert!(matches!(compare(&changed), State::Different(_)));
 }
 
@@ -100,27 +92,15 @@ fn a_lost_negation_is_different() {
 fn a_missing_a_further_and_a_doubled_rule_are_different() {
     for (from, to) in [
         ("-A ISTIO_OUTPUT -j ISTIO_REDIRECT\n", ""),
-        (
-            "-A ISTIO_REDIRECT -p tcp",
-            "-A ISTIO_REDIRECT -p udp -j RETURN\n-A ISTIO_REDIRECT -p tcp",
-        ),
-        (
-            "-A OUTPUT -j ISTIO_OUTPUT\n",
-            "-A OUTPUT -j ISTIO_OUTPUT\n-A OUTPUT -j ISTIO_OUTPUT\n",
-        ),
+        ("-A ISTIO_REDIRECT -p tcp", "-A ISTIO_REDIRECT -p udp -j RETURN\n-A ISTIO_REDIRECT -p tcp"),
+        ("-A OUTPUT -j ISTIO_OUTPUT\n", "-A OUTPUT -j ISTIO_OUTPUT\n-A OUTPUT -j ISTIO_OUTPUT\n"),
         ("-A OUTPUT -j ISTIO_OUTPUT\n", ""),
         ("-A PREROUTING -i eth9 -j RETURN\n", ""),
-        (
-            ":ISTIO_REDIRECT - [0:0]\n",
-            ":ISTIO_REDIRECT - [0:0]\n:ISTIO_DIVERT - [0:0]\n",
-        ),
+        (":ISTIO_REDIRECT - [0:0]\n", ":ISTIO_REDIRECT - [0:0]\n:ISTIO_DIVERT - [0:0]\n"),
     ] {
         let changed = SAVED.replace(from, to);
         assert_ne!(changed, SAVED);
-        assert!(
-            matches!(compare(&changed), State::Different(_)),
-            "{from} -> {to}"
-        );
+        assert!(matches!(compare(&changed), State::Different(_)), "{from} -> {to}");
     }
 }
 
@@ -151,9 +131,5 @@ fn removal_takes_the_jumps_and_excluded_interfaces_and_leaves_other_peoples_rule
             "-X ISTIO_REDIRECT",
         ]
     );
-    assert!(
-        Ruleset::parse(SAVED)
-            .removal(&wanted(), Table::Mangle)
-            .is_empty()
-    );
+    assert!(Ruleset::parse(SAVED).removal(&wanted(), Table::Mangle).is_empty());
 }

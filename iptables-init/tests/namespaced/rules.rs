@@ -24,10 +24,7 @@ const DEFAULT: [(&str, &[&str]); 6] = [
         ],
     ),
     ("ISTIO_REDIRECT", &["-p tcp -j REDIRECT --to-ports 15001"]),
-    (
-        "ISTIO_IN_REDIRECT",
-        &["-p tcp -j REDIRECT --to-ports 15006"],
-    ),
+    ("ISTIO_IN_REDIRECT", &["-p tcp -j REDIRECT --to-ports 15006"]),
     (
         "ISTIO_OUTPUT",
         &[
@@ -48,10 +45,7 @@ fn assert_default_rules(program: &str, localhost: &str, passthrough: &str) {
     for (name, rules) in DEFAULT {
         let expected: Vec<String> = rules
             .iter()
-            .map(|rule| {
-                rule.replace("-d L", &format!("-d {localhost}"))
-                    .replace("-s P", &format!("-s {passthrough}"))
-            })
+            .map(|rule| rule.replace("-d L", &format!("-d {localhost}")).replace("-s P", &format!("-s {passthrough}")))
             .collect();
         assert_eq!(chain(program, name), expected, "{program}, chain {name}");
     }
@@ -59,23 +53,13 @@ fn assert_default_rules(program: &str, localhost: &str, passthrough: &str) {
 
 #[test]
 fn all_eighteen_rules_stand_in_order_for_both_families_in_both_flavours() {
-    assert_eq!(
-        DEFAULT.iter().map(|(_, rules)| rules.len()).sum::<usize>(),
-        18
-    );
+    assert_eq!(DEFAULT.iter().map(|(_, rules)| rules.len()).sum::<usize>(), 18);
     for flavour in FLAVOURS {
         in_namespace(|| {
             apply(sidecar(flavour));
-            assert_default_rules(
-                &format!("iptables-{flavour}-save"),
-                "127.0.0.1/32",
-                "127.0.0.6/32",
-            );
+            assert_default_rules(&format!("iptables-{flavour}-save"), "127.0.0.1/32", "127.0.0.6/32");
             assert_default_rules(&format!("ip6tables-{flavour}-save"), "::1/128", "::6/128");
-            assert!(
-                sh("ip -6 addr show dev lo").contains("inet6 ::6/128"),
-                "the proxy must be able to bind ::6"
-            );
+            assert!(sh("ip -6 addr show dev lo").contains("inet6 ::6/128"), "the proxy must be able to bind ::6");
         });
     }
 }
@@ -110,9 +94,7 @@ fn force_apply_writes_again_and_leaves_each_rule_once() {
 fn cleaning_up_leaves_nothing_of_ours_and_everything_of_others() {
     for flavour in FLAVOURS {
         in_namespace(|| {
-            sh(&format!(
-                "iptables-{flavour} -t nat -A OUTPUT -d 192.0.2.9 -j RETURN"
-            ));
+            sh(&format!("iptables-{flavour} -t nat -A OUTPUT -d 192.0.2.9 -j RETURN"));
             let others = everything();
             let mut args = sidecar(flavour);
             args.istio_exclude_interfaces = Some("net1".to_owned());
@@ -124,11 +106,7 @@ fn cleaning_up_leaves_nothing_of_ours_and_everything_of_others() {
             assert_eq!(run(args.clone()).unwrap(), Outcome::CleanedUp);
             assert_eq!(everything(), others);
             assert!(!sh("ip -6 addr show dev lo").contains("::6"));
-            assert_eq!(
-                run(args).unwrap(),
-                Outcome::CleanedUp,
-                "with nothing there it is no error"
-            );
+            assert_eq!(run(args).unwrap(), Outcome::CleanedUp, "with nothing there it is no error");
         });
     }
 }
@@ -150,11 +128,7 @@ fn rules_of_another_configuration_are_refused_and_with_reconcile_replaced() {
             let mut args = sidecar(flavour);
             args.reconcile = Some("true".to_owned());
             apply(args.clone());
-            assert_default_rules(
-                &format!("iptables-{flavour}-save"),
-                "127.0.0.1/32",
-                "127.0.0.6/32",
-            );
+            assert_default_rules(&format!("iptables-{flavour}-save"), "127.0.0.1/32", "127.0.0.6/32");
             assert_default_rules(&format!("ip6tables-{flavour}-save"), "::1/128", "::6/128");
             assert_eq!(run(args).unwrap(), Outcome::AlreadyInPlace);
         });
@@ -189,11 +163,7 @@ fn rules_left_in_the_other_flavour_are_noticed_and_with_reconcile_removed() {
             args.reconcile = Some("true".to_owned());
             apply(args);
             assert!(chain(&format!("iptables-{old}-save"), "ISTIO_OUTPUT").is_empty());
-            assert_default_rules(
-                &format!("iptables-{new}-save"),
-                "127.0.0.1/32",
-                "127.0.0.6/32",
-            );
+            assert_default_rules(&format!("iptables-{new}-save"), "127.0.0.1/32", "127.0.0.6/32");
         });
     }
 }
@@ -210,9 +180,7 @@ fn unasked_nft_is_taken_unless_legacy_holds_rules() {
         assert_default_rules("iptables-nft-save", "127.0.0.1/32", "127.0.0.6/32");
     });
     in_namespace(|| {
-        sh(
-            "iptables-legacy -t nat -A OUTPUT -d 192.0.2.9 -j RETURN; ip6tables-legacy -t nat -A OUTPUT -d 2001:db8::9 -j RETURN",
-        );
+        sh("iptables-legacy -t nat -A OUTPUT -d 192.0.2.9 -j RETURN; ip6tables-legacy -t nat -A OUTPUT -d 2001:db8::9 -j RETURN");
         apply(unasked());
         assert_eq!(chain("iptables-legacy-save", "ISTIO_OUTPUT").len(), 9);
         assert_eq!(chain("ip6tables-legacy-save", "ISTIO_OUTPUT").len(), 9);
@@ -225,9 +193,7 @@ fn a_dry_run_touches_nothing() {
     in_namespace(|| {
         let mut args = sidecar("nft");
         args.dry_run = Some("true".to_owned());
-        let Outcome::DryRun(text) = run(args).unwrap() else {
-            panic!("a dry run says so")
-        };
+        let Outcome::DryRun(text) = run(args).unwrap() else { panic!("a dry run says so") };
         assert!(text.contains("-A ISTIO_OUTPUT -j ISTIO_REDIRECT"));
         assert_eq!(everything(), "");
     });
@@ -239,8 +205,7 @@ fn another_namespace_is_worked_in_by_its_path_and_the_callers_is_left_alone() {
     let (done, wait) = channel::<()>();
     let other = std::thread::spawn(move || {
         in_namespace(move || {
-            send.send(format!("/proc/self/task/{}/ns/net", gettid()))
-                .unwrap();
+            send.send(format!("/proc/self/task/{}/ns/net", gettid())).unwrap();
             let _ = wait.recv();
             everything()
         })
@@ -252,12 +217,7 @@ fn another_namespace_is_worked_in_by_its_path_and_the_callers_is_left_alone() {
         assert_eq!(everything(), "", "the caller's namespace");
     });
     drop(done);
-    assert!(
-        other
-            .join()
-            .unwrap()
-            .contains("-A ISTIO_OUTPUT -j ISTIO_REDIRECT")
-    );
+    assert!(other.join().unwrap().contains("-A ISTIO_OUTPUT -j ISTIO_REDIRECT"));
 }
 
 #[test]
@@ -265,8 +225,5 @@ fn a_namespace_that_does_not_exist_is_named() {
     let mut args = sidecar("nft");
     args.network_namespace = Some("/run/netns/no-such-namespace".to_owned());
     let message = run(args).unwrap_err().to_string();
-    assert!(
-        message.contains("--network-namespace /run/netns/no-such-namespace"),
-        "{message}"
-    );
+    assert!(message.contains("--network-namespace /run/netns/no-such-namespace"), "{message}");
 }

@@ -9,14 +9,11 @@ use outrigger_iptables_init::{Args, Outcome, run};
 pub fn in_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET)
-                .expect("these tests need root: they make network namespaces");
+            unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root: they make network namespaces");
             sh("ip link set lo up");
             work()
         });
-        thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
@@ -24,11 +21,7 @@ pub fn in_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 #[track_caller]
 pub fn sh(line: &str) -> String {
     let output = Command::new("sh").args(["-ec", line]).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{line}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -55,26 +48,13 @@ pub fn apply(args: Args) {
 pub fn chain(program: &str, chain: &str) -> Vec<String> {
     let prefix = format!("-A {chain} ");
     let saved = sh(&format!("{program} -t nat 2>/dev/null"));
-    saved
-        .lines()
-        .filter_map(|line| line.strip_prefix(&prefix))
-        .map(str::to_owned)
-        .collect()
+    saved.lines().filter_map(|line| line.strip_prefix(&prefix)).map(str::to_owned).collect()
 }
 
 /// All rules and chains of both flavours and families, without comments and counters.
 pub fn everything() -> String {
-    let programs = [
-        "iptables-legacy-save",
-        "iptables-nft-save",
-        "ip6tables-legacy-save",
-        "ip6tables-nft-save",
-    ];
-    let saved: String = programs
-        .map(|program| sh(&format!("{program} 2>/dev/null")))
-        .concat();
-    let lines = saved
-        .lines()
-        .filter(|line| line.starts_with("-A ") || line.starts_with(":ISTIO"));
+    let programs = ["iptables-legacy-save", "iptables-nft-save", "ip6tables-legacy-save", "ip6tables-nft-save"];
+    let saved: String = programs.map(|program| sh(&format!("{program} 2>/dev/null"))).concat();
+    let lines = saved.lines().filter(|line| line.starts_with("-A ") || line.starts_with(":ISTIO"));
     lines.map(|line| format!("{line}\n")).collect()
 }

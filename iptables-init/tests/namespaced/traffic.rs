@@ -59,9 +59,7 @@ fn pod(flavour: &str, test: impl FnOnce(&Sender<Work>) + Send) {
             scope.spawn(move || peer(ready, todo));
             join_with(tid.recv_timeout(PATIENCE).unwrap());
             let setup: Work = Box::new(|| {
-                sh(
-                    "ip link set peer up; ip addr add 10.77.0.1/24 dev peer; ip addr add fd77::1/64 dev peer nodad",
-                );
+                sh("ip link set peer up; ip addr add 10.77.0.1/24 dev peer; ip addr add fd77::1/64 dev peer nodad");
             });
             work.send(setup).unwrap();
             apply(sidecar(flavour));
@@ -130,17 +128,11 @@ fn original_destination(stream: &TcpStream, family: Family) -> SocketAddr {
     match family {
         Family::V4 => {
             let address = getsockopt(stream, sockopt::OriginalDst).unwrap();
-            SocketAddr::new(
-                Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr)).into(),
-                u16::from_be(address.sin_port),
-            )
+            SocketAddr::new(Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr)).into(), u16::from_be(address.sin_port))
         }
         Family::V6 => {
             let address = getsockopt(stream, sockopt::Ip6tOriginalDst).unwrap();
-            SocketAddr::new(
-                Ipv6Addr::from(address.sin6_addr.s6_addr).into(),
-                u16::from_be(address.sin6_port),
-            )
+            SocketAddr::new(Ipv6Addr::from(address.sin6_addr.s6_addr).into(), u16::from_be(address.sin6_port))
         }
     }
 }
@@ -164,10 +156,7 @@ fn what_the_application_sends_anywhere_arrives_at_15001_and_remembers_where_it_w
 fn what_the_proxys_user_or_group_sends_is_left_alone() {
     for flavour in ["legacy", "nft"] {
         pod(flavour, |peer| {
-            for (net, (uid, gid)) in nets()
-                .iter()
-                .flat_map(|net| [(net, (1337, 1000)), (net, (0, 1337))])
-            {
+            for (net, (uid, gid)) in nets().iter().flat_map(|net| [(net, (1337, 1000)), (net, (0, 1337))]) {
                 let proxy = listen_wide(net, 15001);
                 let target = SocketAddr::new(net.peer, 9000);
                 let (bound, is_bound) = channel();
@@ -175,17 +164,12 @@ fn what_the_proxys_user_or_group_sends_is_left_alone() {
                 let serve: Work = Box::new(move || {
                     let listener = listen(target);
                     bound.send(()).unwrap();
-                    arrived
-                        .send(accept(&listener).map(|(_, from)| from.ip()))
-                        .unwrap();
+                    arrived.send(accept(&listener).map(|(_, from)| from.ip())).unwrap();
                 });
                 peer.send(serve).unwrap();
                 is_bound.recv_timeout(PATIENCE).unwrap();
                 let _client = connect_as(uid, gid, target).unwrap();
-                assert_eq!(
-                    has_arrived.recv_timeout(PATIENCE * 2).unwrap(),
-                    Some(net.pod)
-                );
+                assert_eq!(has_arrived.recv_timeout(PATIENCE * 2).unwrap(), Some(net.pod));
                 assert!(proxy.accept().is_err(), "uid {uid} gid {gid} was captured");
             }
         });
@@ -222,10 +206,7 @@ fn the_proxy_calling_its_own_pod_goes_through_the_inbound_side_but_delivery_from
                 assert_eq!(original_destination(&captured, net.family), target);
 
                 let delivery = connect_from(net.passthrough, target);
-                assert_eq!(
-                    accept(&application).map(|(_, from)| from.ip()),
-                    Some(net.passthrough)
-                );
+                assert_eq!(accept(&application).map(|(_, from)| from.ip()), Some(net.passthrough));
                 drop(delivery);
             }
         });
@@ -251,10 +232,7 @@ fn what_arrives_from_outside_reaches_15006_except_the_proxys_own_ports() {
         pod(flavour, |peer| {
             for net in nets() {
                 let (inbound, health) = (listen_wide(&net, 15006), listen_wide(&net, 15021));
-                let (application, own) = (
-                    SocketAddr::new(net.pod, 8080),
-                    SocketAddr::new(net.pod, 15021),
-                );
+                let (application, own) = (SocketAddr::new(net.pod, 8080), SocketAddr::new(net.pod, 15021));
                 let (kept, keep) = channel();
                 let call: Work = Box::new(move || {
                     kept.send((connect(application), connect(own))).unwrap();
@@ -286,16 +264,7 @@ fn validation_succeeds_with_the_rules_and_fails_with_126_without() {
         let mut args = probing("nft");
         args.skip_rule_apply = Some("true".to_owned());
         let error = run(args).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                Error::Validation {
-                    family: Family::V4,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, Error::Validation { family: Family::V4, .. }), "{error}");
         assert_eq!(error.exit_code(), 126);
     });
 }
