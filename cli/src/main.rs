@@ -1,6 +1,7 @@
 //! `outrigger`: the one binary for every role. Each subcommand is a thin function in a file of its own; the work is in
 //! the crate that owns the role.
 
+mod iptables;
 mod load;
 mod stand_in;
 
@@ -28,6 +29,11 @@ const EXAMPLES: &str = "Examples:
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write, remove or show the rules that redirect a pod's traffic into the proxy
+    Iptables(Box<outrigger_iptables_init::Args>),
+    /// The same under Istio's name, ignoring flags it does not know
+    #[command(name = "istio-iptables", hide = true, disable_help_flag = true)]
+    IstioIptables(iptables::Lenient),
     /// Send requests and count who answers
     Load(outrigger_loadtests::args::Args),
     /// The sample application of `outrigger up`
@@ -37,6 +43,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Iptables(args) => iptables::run(*args),
+        Command::IstioIptables(lenient) => iptables::run_as_istio(lenient),
         Command::Load(args) => load::run(&args),
         Command::StandIn(args) => stand_in::run(args).map(|()| ExitCode::SUCCESS),
     };
