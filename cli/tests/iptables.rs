@@ -51,7 +51,6 @@ fn a_bad_value_ends_with_exit_code_1_and_names_the_flag() {
 
 #[test]
 fn without_iptables_the_package_to_install_is_named() {
-    // An own network namespace, in case the search for programs should one day find some after all.
     let empty = tempfile::tempdir().unwrap();
     let shell = format!("PATH={} exec {} iptables -i '*'", empty.path().display(), env!("CARGO_BIN_EXE_outrigger"));
     let (code, _, err) = run(Command::new("unshare").args(["--net", "sh", "-c", &shell]));
