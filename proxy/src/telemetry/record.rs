@@ -64,8 +64,9 @@ pub struct HttpRecord {
 pub struct UpstreamFacts {
     /// Cluster name.
     pub cluster: Arc<str>,
-    /// Service behind the cluster, for labels.
-    pub service: Option<ServiceRef>,
+    /// Service behind the cluster, for labels. Shared, like the other `Arc`s here, by all exchanges of the cluster: labels
+    /// are resolved once per pointer, so a fresh `Arc` per request would cost a lookup by text.
+    pub service: Option<Arc<ServiceRef>>,
     /// Endpoint address.
     pub address: Option<SocketAddr>,
     /// Our own address of the upstream connection.
