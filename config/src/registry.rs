@@ -1,0 +1,1 @@
+//! What exists, indexed for the compiler.

@@ -1,0 +1,147 @@
+//! The objects in force, file by file, with the one rule for bad configuration:
+//!
+//! At first load an invalid object is left out and named. On reload the last good version of that object stays until it is
+//! mended or deleted. A file with a syntax error freezes only what that file held.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::diagnostic::{self, Consequence, Diagnostic, Severity};
+use crate::object::{Object, ObjectId};
+use crate::parse::{Parsed, parse};
+
+/// A file that was written, or removed (`text` is `None`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileChange {
+    /// The file.
+    pub path: PathBuf,
+    /// Its new text.
+    pub text: Option<String>,
+}
+
+impl From<crate::load::SourceFile> for FileChange {
+    fn from(file: crate::load::SourceFile) -> Self {
+        FileChange { path: file.path, text: Some(file.text) }
+    }
+}
+
+/// The objects in force.
+#[derive(Debug, Default)]
+pub struct Store {
+    files: BTreeMap<Arc<Path>, FileState>,
+    objects: BTreeMap<ObjectId, Arc<Object>>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+#[derive(Debug, Default)]
+struct FileState {
+    objects: Vec<Arc<Object>>,
+    invalid: Vec<ObjectId>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Store {
+    /// A store without objects.
+    pub fn new() -> Self {
+        Store::default()
+    }
+
+    /// Takes over changed files, all at once: an object that moves from one file to another is never missing. Returns what
+    /// there is to say about the changed files; [`Store::diagnostics`] has everything.
+    pub fn apply(&mut self, changes: Vec<FileChange>) -> Vec<Diagnostic> {
+        let mut changed = Vec::new();
+        for FileChange { path, text } in changes {
+            let path: Arc<Path> = path.into();
+            match text {
+                None => {
+                    self.files.remove(&path);
+                }
+                Some(text) => {
+                    let parsed = parse(&path, &text);
+                    self.replace(&path, parsed);
+                }
+            }
+            changed.push(path);
+        }
+        self.rebuild();
+        self.diagnostics.iter().filter(|diagnostic| changed.contains(&diagnostic.file)).cloned().collect()
+    }
+
+    /// The objects in force, ordered by kind, namespace and name.
+    pub fn objects(&self) -> impl ExactSizeIterator<Item = &Arc<Object>> {
+        self.objects.values()
+    }
+
+    /// Everything there is to say, ordered by file and line.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+
+    fn replace(&mut self, path: &Arc<Path>, parsed: Parsed) {
+        let Parsed { objects, invalid, mut diagnostics, syntax_error } = parsed;
+        let state = self.files.entry(path.clone()).or_default();
+        let held = !state.objects.is_empty() || !state.invalid.is_empty();
+        if syntax_error && held {
+            for diagnostic in &mut diagnostics {
+                if diagnostic.consequence != Consequence::None {
+                    diagnostic.consequence = Consequence::FileFrozen;
+                }
+            }
+            state.diagnostics = diagnostics;
+        } else {
+            *state = FileState { objects, invalid, diagnostics };
+        }
+    }
+
+    /// Computes the objects in force from all files. Of an object in several files the last file counts, as when the folder
+    /// is given to `kubectl apply`.
+    fn rebuild(&mut self) {
+        let before = std::mem::take(&mut self.objects);
+        let mut diagnostics = Vec::new();
+        for state in self.files.values() {
+            for object in &state.objects {
+                let object = unchanged(before.get(&object.id), object);
+                if let Some(earlier) = self.objects.insert(object.id.clone(), object.clone()) {
+                    diagnostics.push(duplicate(&earlier, &object));
+                }
+            }
+        }
+        let mut kept = HashMap::new();
+        for id in self.files.values().flat_map(|state| &state.invalid) {
+            if !self.objects.contains_key(id)
+                && let Some(object) = before.get(id)
+            {
+                kept.insert(id.clone(), object.clone());
+            }
+        }
+        for diagnostic in self.files.values().flat_map(|state| &state.diagnostics) {
+            let mut diagnostic = diagnostic.clone();
+            let last_good = diagnostic.object.as_ref().is_some_and(|id| kept.contains_key(id));
+            if last_good && diagnostic.consequence == Consequence::LeftOut {
+                diagnostic.consequence = Consequence::LastGoodKept;
+            }
+            diagnostics.push(diagnostic);
+        }
+        self.objects.extend(kept);
+        diagnostic::sort(&mut diagnostics);
+        self.diagnostics = diagnostics;
+    }
+}
+
+/// The former object when nothing about it changed, so that whoever holds it can tell by its address.
+fn unchanged(former: Option<&Arc<Object>>, object: &Arc<Object>) -> Arc<Object> {
+    match former {
+        Some(former) if former == object => former.clone(),
+        _ => object.clone(),
+    }
+}
+
+fn duplicate(earlier: &Object, later: &Object) -> Diagnostic {
+    let line = later.position("").line;
+    let message = format!("also written in {}:{line}, which counts", later.file.display());
+    earlier.diagnostic(Severity::Warning, "IST0133", "metadata.name", message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! One YAML document to a tree, from the events of `saphyr-parser`.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
+
+use super::document::Repeated;
+use super::{Entry, MAX_DEPTH, MAX_NODES, Node, Position, Scalar, SyntaxError, Value, resolve};
+
+/// Reads the one document of `text`, whose first line has the number `first_line`. `None` when it has no content.
+pub(super) fn read(text: &str, first_line: u32, repeated: &mut Vec<Repeated>) -> Result<Option<Node>, SyntaxError> {
+    let mut builder = Builder { first_line, open: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None, repeated };
+    let mut parser = Parser::new_from_str(text);
+    while let Some(event) = parser.next_event() {
+        let (event, span) = event.map_err(|error| builder.scan_error(&error))?;
+        builder.event(event, span)?;
+    }
+    Ok(builder.root.filter(|root| !root.is_null()))
+}
+
+/// A collection that is not closed yet.
+struct Open {
+    node: Node,
+    anchor: usize,
+    /// In a mapping: the key whose value comes next.
+    key: Option<(Box<str>, Position)>,
+}
+
+struct Builder<'r> {
+    first_line: u32,
+    open: Vec<Open>,
+    anchors: HashMap<usize, (Node, usize)>,
+    nodes: usize,
+    root: Option<Node>,
+    repeated: &'r mut Vec<Repeated>,
+}
+
+impl Builder<'_> {
+    fn position(&self, line: usize, column: usize) -> Position {
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Position { line: number(line).saturating_add(self.first_line - 1), column: number(column).saturating_add(1) }
+    }
+
+    fn at(&self, span: Span) -> Position {
+        self.position(span.start.line(), span.start.col())
+    }
+
+    fn scan_error(&self, error: &ScanError) -> SyntaxError {
+        let marker = error.marker();
+        SyntaxError { position: self.position(marker.line(), marker.col()), message: error.info().to_owned() }
+    }
+
+    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), SyntaxError> {
+        let position = self.at(span);
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let node = Node { position, value: scalar(&text, style, tag.as_deref()) };
+                self.complete(node, anchor, 1)
+            }
+            Event::Alias(id) => match self.anchors.get(&id) {
+                Some((node, size)) => {
+                    let (node, size) = (Node { position, ..node.clone() }, *size);
+                    self.complete(node, 0, size)
+                }
+                None => Err(error(position, "this alias stands inside the value it refers to")),
+            },
+            Event::SequenceStart(anchor, _) => self.begin(position, Value::Sequence(Vec::new()), anchor),
+            Event::MappingStart(anchor, _) => self.begin(position, Value::Mapping(Vec::new()), anchor),
+            Event::SequenceEnd | Event::MappingEnd => self.end(),
+            Event::DocumentStart(_) if self.root.is_some() => {
+                Err(error(position, "expected the end of the document, or a line with \"---\" before the next one"))
+            }
+            Event::DocumentStart(_) | Event::DocumentEnd | Event::StreamStart | Event::StreamEnd | Event::Nothing => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, position: Position, value: Value, anchor: usize) -> Result<(), SyntaxError> {
+        if self.open.len() >= MAX_DEPTH {
+            return Err(error(position, format!("nested more than {MAX_DEPTH} levels deep")));
+        }
+        self.open.push(Open { node: Node { position, value }, anchor, key: None });
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), SyntaxError> {
+        let Some(mut open) = self.open.pop() else {
+            return Ok(());
+        };
+        if let Value::Mapping(entries) = &mut open.node.value {
+            merge(entries)?;
+        }
+        let size = if open.anchor == 0 { 1 } else { size(&open.node) };
+        // The children are counted already.
+        self.nodes = self.nodes.saturating_sub(size - 1);
+        self.complete(open.node, open.anchor, size)
+    }
+
+    /// Puts a finished node where it belongs. `size` is the number of nodes in it.
+    fn complete(&mut self, node: Node, anchor: usize, size: usize) -> Result<(), SyntaxError> {
+        self.nodes = self.nodes.saturating_add(size);
+        if self.nodes > MAX_NODES {
+            return Err(error(node.position, format!("the document has more than {MAX_NODES} values once its aliases are expanded")));
+        }
+        if anchor != 0 {
+            self.anchors.insert(anchor, (node.clone(), size));
+        }
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(node);
+            return Ok(());
+        };
+        match &mut open.node.value {
+            Value::Sequence(items) => items.push(node),
+            Value::Mapping(entries) => match open.key.take() {
+                None => open.key = Some((key(&node)?, node.position)),
+                Some((key, key_position)) => {
+                    insert(entries, Entry { key, key_position, value: node }, self.repeated);
+                }
+            },
+            Value::Scalar { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+fn error(position: Position, message: impl Into<String>) -> SyntaxError {
+    SyntaxError { position, message: message.into() }
+}
+
+/// Adds an entry; of a repeated key the last value counts. Mappings are small, and those that are not (a ConfigMap's
+/// data) have long keys that differ early, so a scan does.
+fn insert(entries: &mut Vec<Entry>, entry: Entry, repeated: &mut Vec<Repeated>) {
+    match entries.iter_mut().find(|other| other.key == entry.key && !is_merge(&entry)) {
+        Some(earlier) => {
+            repeated.push(Repeated { key: entry.key.to_string(), position: entry.key_position });
+            *earlier = entry;
+        }
+        None => entries.push(entry),
+    }
+}
+
+/// A key as JSON has it: sigs.k8s.io/yaml turns booleans and numbers into text.
+fn key(node: &Node) -> Result<Box<str>, SyntaxError> {
+    let (Some(scalar), Value::Scalar { text, .. }) = (node.scalar(), &node.value) else {
+        return Err(error(node.position, format!("expected a name as key, found {}", node.describe())));
+    };
+    Ok(match scalar {
+        Scalar::Bool(value) => value.to_string().into(),
+        Scalar::Int(value) => value.to_string().into(),
+        Scalar::UInt(value) => value.to_string().into(),
+        Scalar::Null => "null".into(),
+        Scalar::Float(_) | Scalar::String(_) => text.clone(),
+    })
+}
+
+fn is_merge(entry: &Entry) -> bool {
+    &*entry.key == "<<"
+}
+
+/// Replaces `<<: *other` by the entries of the other mapping that are not written here; of several the first wins.
+fn merge(entries: &mut Vec<Entry>) -> Result<(), SyntaxError> {
+    while let Some(at) = entries.iter().position(is_merge) {
+        let merged = entries.remove(at).value;
+        let sources = match merged.value {
+            Value::Sequence(items) => items,
+            Value::Mapping(_) => vec![merged],
+            Value::Scalar { .. } => vec![merged],
+        };
+        for source in sources {
+            let Value::Mapping(others) = source.value else {
+                return Err(error(source.position, "expected a mapping, or a list of mappings, to merge"));
+            };
+            for other in others {
+                if !entries.iter().any(|entry| entry.key == other.key) {
+                    entries.push(other);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The number of nodes in a tree.
+fn size(node: &Node) -> usize {
+    let below: usize = match &node.value {
+        Value::Scalar { .. } => 0,
+        Value::Sequence(items) => items.iter().map(size).sum(),
+        Value::Mapping(entries) => entries.iter().map(|entry| 1 + size(&entry.value)).sum(),
+    };
+    1 + below
+}
+
+/// A scalar with its style and tag folded into the question whether it can be anything but a string.
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
+    let tag = tag.map(|tag| Cow::from(format!("{}{}", tag.handle, tag.suffix)));
+    let quoted = match tag.as_deref() {
+        Some("!" | "tag:yaml.org,2002:str" | "tag:yaml.org,2002:binary") => true,
+        Some("tag:yaml.org,2002:int" | "tag:yaml.org,2002:float" | "tag:yaml.org,2002:bool" | "tag:yaml.org,2002:null") => {
+            matches!(resolve(text), Scalar::String(_))
+        }
+        _ => style != ScalarStyle::Plain,
+    };
+    Value::Scalar { text: text.into(), quoted }
+}
