@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{Method, Version};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Version};
 use outrigger_config::model::{ServiceRef, Workload};
 
 use super::ResponseFlags;
@@ -24,11 +25,11 @@ pub struct HttpRecord {
     /// Method as received.
     pub method: Method,
     /// Path with query as the client sent it (`x-envoy-original-path` semantics).
-    pub path: String,
+    pub path: PathAndQuery,
     /// Protocol version of the downstream.
     pub version: Version,
     /// Host as received.
-    pub authority: String,
+    pub authority: HeaderValue,
     /// Status sent; 0 when no response went out.
     pub status: u16,
     /// `grpc-status` of the response, head or trailers.

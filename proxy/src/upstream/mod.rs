@@ -1,18 +1,19 @@
 //! Clusters at run time: which endpoint, over which connection.
+//!
+//! [`ClusterState`] joins one cluster of the model with what must survive configuration changes: cursors, active requests,
+//! limits and statistics. [`ClusterState::pick`] chooses a host, [`connect::connect`] dials it, [`pool`] keeps the
+//! connections. TCP proxying uses the first two, HTTP all three.
 
-use std::sync::Arc;
+mod cluster;
+mod host;
+mod limits;
 
-use outrigger_config::model::Snapshot;
+pub mod lb;
 
+pub mod connect;
+pub mod dns;
 pub mod pool;
 
-/// Run-time state of one cluster, carried over from snapshot to snapshot by cluster name.
-#[derive(Debug)]
-pub struct ClusterState {}
-
-impl ClusterState {
-    /// States for all clusters of `model`, in its order; those of `previous` with the same name are kept.
-    pub fn carry_over(model: &Snapshot, _previous: &[Arc<ClusterState>]) -> Vec<Arc<ClusterState>> {
-        model.clusters.iter().map(|_| Arc::new(ClusterState {})).collect()
-    }
-}
+pub use cluster::{ClusterState, PickContext, PickError};
+pub use host::{Host, HostState, Picked};
+pub use limits::{Limits, Permit, Resource};

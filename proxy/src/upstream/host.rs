@@ -1,0 +1,84 @@
+//! One endpoint with its run-time state.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use outrigger_config::model::Endpoint;
+
+/// What is known about an endpoint, and what happens at it. Replaced when the endpoint's description changes; the state
+/// stays as long as the address does.
+#[derive(Debug)]
+pub struct Host {
+    /// The description from configuration, or a bare address for original destinations.
+    pub endpoint: Endpoint,
+    /// Counters and life.
+    pub state: Arc<HostState>,
+}
+
+/// Run-time state of one address within one cluster.
+#[derive(Debug, Default)]
+pub struct HostState {
+    /// Requests (TCP: connections) in flight, over all workers. Read by LEAST_REQUEST.
+    pub active: AtomicU32,
+    /// Requests (TCP: connections) ever sent.
+    pub requests: AtomicU64,
+    /// Of these, how many ended without an answer or with a 5xx.
+    pub errors: AtomicU64,
+    /// Connections that could not be established.
+    pub connect_failures: AtomicU64,
+    /// Open connections.
+    pub connections: AtomicU32,
+    /// The endpoint is gone: requests in flight finish, idle connections close.
+    pub removed: AtomicBool,
+}
+
+impl Host {
+    /// A host for an address that no configuration describes.
+    pub fn bare(address: SocketAddr) -> Self {
+        let endpoint = Endpoint { address, weight: 1, locality: String::new(), mtls: false, identity: None, workload: None, pod: None };
+        Host { endpoint, state: Arc::default() }
+    }
+
+    /// Address and port.
+    pub fn address(&self) -> SocketAddr {
+        self.endpoint.address
+    }
+
+    /// Whether the endpoint has left the configuration.
+    pub fn is_removed(&self) -> bool {
+        self.state.removed.load(Ordering::Relaxed)
+    }
+}
+
+/// A chosen host; counts as an active request there until dropped.
+#[derive(Debug)]
+pub struct Picked(Arc<Host>);
+
+impl Picked {
+    pub(super) fn new(host: Arc<Host>) -> Self {
+        host.state.active.fetch_add(1, Ordering::Relaxed);
+        host.state.requests.fetch_add(1, Ordering::Relaxed);
+        Picked(host)
+    }
+
+    /// The host, for keeping beyond the request.
+    pub fn host(&self) -> &Arc<Host> {
+        &self.0
+    }
+}
+
+impl Deref for Picked {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.0
+    }
+}
+
+impl Drop for Picked {
+    fn drop(&mut self) {
+        self.0.state.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}

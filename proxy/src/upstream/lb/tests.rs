@@ -1,0 +1,1 @@
+//! Shares and spread of the policies.
