@@ -1,1 +1,0 @@
-//! What exists, indexed for the compiler.
