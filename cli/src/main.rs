@@ -3,6 +3,7 @@
 
 mod iptables;
 mod load;
+mod pod_exec;
 mod stand_in;
 
 use std::process::ExitCode;
@@ -16,7 +17,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// A service-mesh data plane that understands Istio's API.
 #[derive(Parser)]
-#[command(name = "outrigger", version, about, propagate_version = true, after_help = EXAMPLES)]
+#[command(name = "outrigger", version, about, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -36,6 +37,9 @@ enum Command {
     IstioIptables(iptables::Lenient),
     /// Send requests and count who answers
     Load(outrigger_loadtests::args::Args),
+    /// Become a process of a pod
+    #[command(hide = true)]
+    PodExec(outrigger_testbed::container::enter::PodExec),
     /// The sample application of `outrigger up`
     #[command(hide = true)]
     StandIn(outrigger_testbed::stand_in::Args),
@@ -47,6 +51,8 @@ fn main() -> ExitCode {
         Command::IstioIptables(lenient) => iptables::run_as_istio(lenient),
         Command::Load(args) => load::run(&args),
         Command::StandIn(args) => stand_in::run(args).map(|()| ExitCode::SUCCESS),
+        Command::PodExec(arguments) => pod_exec::run(arguments),
+        Command::StandIn(args) => stand_in::run(args),
     };
     match outcome {
         Ok(code) => code,
