@@ -45,7 +45,8 @@ fn batch(program: &str, arguments: &[&str], package: &str, input: &str) -> Resul
     let written = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output()?;
     if !output.status.success() {
-        bail!("`{program}` refused: {}\n{input}", String::from_utf8_lossy(&output.stderr).trim());
+        tracing::debug!(program, input, "refused");
+        bail!("`{program}` refused: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     written.unwrap_or(Ok(())).with_context(|| format!("writing to `{program}`"))
 }

@@ -57,7 +57,7 @@ pub fn render(subnet: &Subnet, frontends: &[Frontend], pods: &BTreeSet<IpAddr>) 
     let served: Vec<&Frontend> = frontends.iter().filter(|frontend| !frontend.backends.is_empty()).collect();
     let mut text = String::from("flush ruleset\ntable inet outrigger {\n");
     for (number, frontend) in served.iter().enumerate() {
-        let _ = writeln!(text, "  chain service_{number} {{ {} }}", balance(frontend));
+        let _ = writeln!(text, "  chain service_{number} {{ {}; }}", balance(frontend));
     }
     text.push_str(&map("services_v4", "ipv4_addr", &entries(&served, SocketAddr::is_ipv4)));
     text.push_str(&map("services_v6", "ipv6_addr", &entries(&served, SocketAddr::is_ipv6)));
@@ -70,11 +70,11 @@ pub fn render(subnet: &Subnet, frontends: &[Frontend], pods: &BTreeSet<IpAddr>) 
     let _ = write!(
         text,
         "  chain prerouting {{
-    type nat hook prerouting priority dstnat;
+    type nat hook prerouting priority -100;
     {lookup}
   }}
   chain output {{
-    type nat hook output priority dstnat;
+    type nat hook output priority -100;
     {lookup}
   }}
   chain postrouting {{
@@ -99,14 +99,15 @@ pub fn render(subnet: &Subnet, frontends: &[Frontend], pods: &BTreeSet<IpAddr>) 
 
 fn balance(frontend: &Frontend) -> String {
     let family = if frontend.address.is_ipv4() { "ip" } else { "ip6" };
+    let protocol = frontend.protocol;
     let backend = |address: &SocketAddr| format!("{} . {}", address.ip(), address.port());
     match frontend.backends.as_slice() {
-        [only] => format!("dnat {family} to {}", only),
+        [only] => format!("meta l4proto {protocol} dnat {family} to {only}"),
         several => {
             let choices: Vec<String> =
                 several.iter().enumerate().map(|(index, address)| format!("{index} : {}", backend(address))).collect();
             let (count, choices) = (several.len(), choices.join(", "));
-            format!("dnat {family} to numgen random mod {count} map {{ {choices} }}")
+            format!("meta l4proto {protocol} dnat {family} to numgen random mod {count} map {{ {choices} }}")
         }
     }
 }
