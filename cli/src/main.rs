@@ -51,8 +51,7 @@ fn main() -> ExitCode {
         Command::IstioIptables(lenient) => iptables::run_as_istio(lenient),
         Command::Load(args) => load::run(&args),
         Command::StandIn(args) => stand_in::run(args).map(|()| ExitCode::SUCCESS),
-        Command::PodExec(arguments) => pod_exec::run(arguments),
-        Command::StandIn(args) => stand_in::run(args),
+        Command::PodExec(arguments) => pod_exec::run(arguments).map(|()| ExitCode::SUCCESS),
     };
     match outcome {
         Ok(code) => code,

@@ -83,7 +83,7 @@ pub struct Verdict {
 impl Verdict {
     /// Until a container was ready for the first time it is asked this often, not at the probe's period: a kubelet
     /// may wait 10 s, a person at a terminal does not.
-    const EAGER: Duration = Duration::from_millis(50);
+    const EAGER: Duration = Duration::from_millis(20);
 
     /// A container that has just started.
     pub fn new() -> Verdict {
@@ -192,7 +192,7 @@ mod tests {
     fn a_container_is_asked_eagerly_until_it_was_ready_once() {
         let probe = Probe::new(Check::Running);
         let mut verdict = Verdict::new();
-        assert_eq!(verdict.pause(&probe), Duration::from_millis(50));
+        assert_eq!(verdict.pause(&probe), Duration::from_millis(20));
         verdict.record(&probe, true);
         assert_eq!(verdict.pause(&probe), Duration::from_secs(10));
     }
