@@ -68,7 +68,7 @@ pub struct Args {
     /// Accept any server certificate
     #[arg(long)]
     pub insecure: bool,
-    /// Count the answers also by header:NAME or body:REGEX, repeatable
+    /// Count the answers also by header:NAME, header:NAME~REGEX or body:REGEX, repeatable
     #[arg(long = "count", value_name = "PROPERTY")]
     pub count_by: Vec<CountBy>,
     /// Keep every answer in the JSON

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use regex_automata::meta::Regex;
 
 use crate::{
     answer::{Answer, Cause, Failure},
@@ -147,14 +148,18 @@ fn signature(body: &[u8]) -> Option<(String, String)> {
 
 fn value(property: &Property, headers: &HeaderMap, body: &[u8]) -> Option<String> {
     match property {
-        Property::Header(name) => joined(headers, name),
-        Property::Body(pattern) => {
-            let mut captures = pattern.create_captures();
-            pattern.captures(body, &mut captures);
-            let span = captures.get_group(1).or_else(|| captures.get_group(0))?;
-            Some(String::from_utf8_lossy(body.get(span.range())?).into_owned())
-        }
+        Property::Header(name, None) => joined(headers, name),
+        Property::Header(name, Some(pattern)) => found(pattern, joined(headers, name)?.as_bytes()),
+        Property::Body(pattern) => found(pattern, body),
     }
+}
+
+/// The pattern's first group, or its whole match when it has none.
+fn found(pattern: &Regex, text: &[u8]) -> Option<String> {
+    let mut captures = pattern.create_captures();
+    pattern.captures(text, &mut captures);
+    let span = captures.get_group(1).or_else(|| captures.get_group(0))?;
+    Some(String::from_utf8_lossy(text.get(span.range())?).into_owned())
 }
 
 fn joined(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {

@@ -38,7 +38,8 @@ pub struct CountBy {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Property {
-    Header(HeaderName),
+    /// The header's value, or what a pattern finds in it.
+    Header(HeaderName, Option<Box<Regex>>),
     /// The first group of the pattern, or its whole match when it has none.
     Body(Box<Regex>),
 }
@@ -46,12 +47,17 @@ pub(crate) enum Property {
 impl FromStr for CountBy {
     type Err = anyhow::Error;
 
-    /// `header:NAME` or `body:REGEX`.
+    /// `header:NAME`, `header:NAME~REGEX` or `body:REGEX`. A regular expression counts its first group, or its whole
+    /// match when it has none.
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let property = match text.split_once(':') {
-            Some(("header", name)) => Property::Header(name.parse().with_context(|| format!("{name:?} is no header name"))?),
+            Some(("header", rest)) => {
+                let (name, pattern) = rest.split_once('~').map_or((rest, None), |(name, pattern)| (name, Some(pattern)));
+                let name = name.parse().with_context(|| format!("{name:?} is no header name"))?;
+                Property::Header(name, pattern.map(Regex::new).transpose()?.map(Box::new))
+            }
             Some(("body", pattern)) => Property::Body(Box::new(Regex::new(pattern)?)),
-            _ => return Err(anyhow!("{text:?}: expected header:NAME or body:REGEX")),
+            _ => return Err(anyhow!("{text:?}: expected header:NAME, header:NAME~REGEX or body:REGEX")),
         };
         Ok(Self { name: text.to_owned(), property })
     }
@@ -209,8 +215,9 @@ mod tests {
     #[test]
     fn a_property_to_count_is_a_header_or_a_body_pattern() {
         assert!("header:x-pod".parse::<CountBy>().is_ok());
+        assert!("header:x-pod~^[a-z]+".parse::<CountBy>().is_ok());
         assert!("body:v[0-9]".parse::<CountBy>().is_ok());
-        for text in ["x-pod", "header:a b", "body:(", "status:200"] {
+        for text in ["x-pod", "header:a b", "header:a~(", "body:(", "status:200"] {
             assert!(text.parse::<CountBy>().is_err(), "{text}");
         }
     }
