@@ -38,7 +38,8 @@ impl Config {
         let clusters = ClusterState::carry_over(&model, previous.map(|config| config.clusters.as_slice()).unwrap_or_default());
         let routes = RouteState::carry_over(&model, previous.map(|config| config.routes.as_slice()).unwrap_or_default());
         let route_tables = route_tables(&model);
-        Config { generation, model, clusters, routes, route_tables, access_log: None }
+        let access_log = AccessLog::reuse_or_compile(model.mesh.access_log.as_ref(), previous.and_then(Config::access_log));
+        Config { generation, model, clusters, routes, route_tables, access_log }
     }
 
     /// The access log of this generation; `None` when it is off.

@@ -2,10 +2,18 @@
 
 pub mod access_log;
 
+pub mod encode;
+
+mod cells;
 mod flags;
+mod istio_metrics;
+mod labels;
 mod record;
+mod registry;
+mod scope;
 mod worker;
 
 pub use flags::ResponseFlags;
 pub use record::{HttpRecord, TcpRecord, UpstreamFacts};
+pub use registry::{ClusterTotals, Telemetry};
 pub use worker::{ConnectionScope, TcpReport, WorkerTelemetry};

@@ -1,36 +1,25 @@
 //! Access logs: a format compiled with the snapshot, rendered at stream end, written off the hot path.
 //!
 //! The router asks [`crate::snapshot::Config::access_log`] once per request; when there is a format it captures the
-//! headers that the format names while they are at hand, and hands them on in [`super::HttpRecord::captured`].
+//! headers that the format names while they are at hand, and hands them on in [`super::HttpRecord::captured`]. The line is
+//! rendered straight into the worker's queue and written by a thread of its own, in batches.
+//!
+//! Source: sidecar contract 7.5.
 
-use std::sync::Arc;
+mod capture;
+mod format;
+mod json;
+mod operator;
+mod queue;
+mod render;
+mod start_time;
+mod writer;
 
-use http::HeaderMap;
+pub use capture::CapturedHeaders;
+pub use format::{AccessLog, settings_from_flags};
+pub use queue::LogQueue;
+pub use render::{render_http, render_tcp};
+pub use writer::LogWriter;
 
-/// A compiled access-log format and its destination.
-#[derive(Debug)]
-pub struct AccessLog {}
-
-/// Header values an access-log format asks for.
-#[derive(Clone, Debug)]
-pub struct CapturedHeaders {
-    log: Arc<AccessLog>,
-}
-
-impl CapturedHeaders {
-    /// Keeps the request headers that `log` names. Values are shared with the map, not copied.
-    pub fn capture(log: &Arc<AccessLog>, request: &HeaderMap) -> Self {
-        let _ = request;
-        CapturedHeaders { log: Arc::clone(log) }
-    }
-
-    /// Keeps the response headers that the format names.
-    pub fn response(&mut self, response: &HeaderMap) {
-        let _ = (&self.log, response);
-    }
-
-    /// Keeps the response trailers that the format names.
-    pub fn trailers(&mut self, trailers: &HeaderMap) {
-        let _ = trailers;
-    }
-}
+#[cfg(test)]
+mod tests;

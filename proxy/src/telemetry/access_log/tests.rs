@@ -1,0 +1,224 @@
+//! Golden lines, byte for byte, and the queue's behaviour under a reader that does not read.
+
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderValue, Method, Version};
+use outrigger_config::model::{AccessLogFormat, AccessLogSettings, FormatPiece};
+
+use super::*;
+use crate::listener::{Direction, Downstream};
+use crate::telemetry::{HttpRecord, ResponseFlags, TcpRecord, UpstreamFacts};
+
+fn settings(format: AccessLogFormat) -> AccessLogSettings {
+    AccessLogSettings { path: "/dev/stdout".into(), format }
+}
+
+fn command(name: &str, argument: Option<&str>) -> FormatPiece {
+    FormatPiece::Command { name: name.into(), argument: argument.map(str::to_owned) }
+}
+
+fn istio_default() -> Arc<AccessLog> {
+    let settings = settings_from_flags(Some("/dev/stdout"), None, false).expect("parses").expect("on");
+    Arc::new(AccessLog::compile(&settings))
+}
+
+fn downstream() -> Arc<Downstream> {
+    Arc::new(Downstream {
+        direction: Direction::Outbound,
+        listener: "0.0.0.0_80".into(),
+        peer: "10.0.0.1:4000".parse().expect("address"),
+        destination: "10.96.0.1:80".parse().expect("address"),
+        accepted_at: UNIX_EPOCH + Duration::from_millis(1_763_638_344_007),
+        tls: None,
+        sni: None,
+        service: None,
+        peer_workload: OnceLock::new(),
+        scope: Default::default(),
+    })
+}
+
+fn upstream() -> UpstreamFacts {
+    UpstreamFacts {
+        cluster: "outbound|80|v1|web.shop.svc.cluster.local".into(),
+        service: None,
+        address: Some("10.0.0.9:8080".parse().expect("address")),
+        local: Some("10.0.0.1:5000".parse().expect("address")),
+        workload: None,
+        peer_identity: None,
+        local_identity: None,
+        transport_failure: None,
+        service_time: Some(Duration::from_millis(12)),
+    }
+}
+
+fn exchange(captured: Option<CapturedHeaders>) -> HttpRecord {
+    HttpRecord {
+        downstream: downstream(),
+        start: UNIX_EPOCH + Duration::from_millis(1_763_638_344_007),
+        duration: Duration::from_micros(15_900),
+        method: Method::GET,
+        path: "/cart?id=7".parse().expect("path"),
+        version: Version::HTTP_11,
+        authority: HeaderValue::from_static("web"),
+        status: 200,
+        grpc_status: None,
+        is_grpc: false,
+        flags: ResponseFlags::NONE,
+        details: Cow::Borrowed("via_upstream"),
+        bytes_received: 0,
+        bytes_sent: 42,
+        request_head_bytes: 100,
+        response_head_bytes: 100,
+        route_name: "split".into(),
+        decision: 3,
+        upstream: Some(upstream()),
+        attempts: 1,
+        captured,
+    }
+}
+
+fn request_headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("user-agent", HeaderValue::from_static("curl/8"));
+    headers.insert("x-request-id", HeaderValue::from_static("5f1c"));
+    headers.insert("x-quoted", HeaderValue::from_static("say \"hi\""));
+    headers
+}
+
+fn line(log: &Arc<AccessLog>, record: &HttpRecord) -> String {
+    let captured = CapturedHeaders::capture(log, &request_headers());
+    let mut out = Vec::new();
+    render_http(&mut out, &captured, record);
+    String::from_utf8(out).expect("text")
+}
+
+#[test]
+fn the_default_text_line_is_istios() {
+    assert_eq!(
+        line(&istio_default(), &exchange(None)),
+        "[2025-11-20T11:32:24.007Z] \"GET /cart?id=7 HTTP/1.1\" 200 - via_upstream - \"-\" 0 42 15 12 \"-\" \"curl/8\" \"5f1c\" \
+         \"web\" \"10.0.0.9:8080\" outbound|80|v1|web.shop.svc.cluster.local 10.0.0.1:5000 10.96.0.1:80 10.0.0.1:4000 - split\n"
+    );
+}
+
+#[test]
+fn a_failure_shows_flags_and_reason_and_leaves_the_rest_out() {
+    let mut record = exchange(None);
+    record.status = 503;
+    record.flags = ResponseFlags::UF;
+    record.flags.insert(ResponseFlags::URX);
+    record.details = Cow::Borrowed("upstream_reset_before_response_started{connection_failure}");
+    let up = record.upstream.as_mut().expect("upstream");
+    up.transport_failure = Some("delayed connect error: Connection refused".into());
+    up.service_time = None;
+    up.local = None;
+    let line = line(&istio_default(), &record);
+    assert!(line.contains(" 503 UF,URX upstream_reset_before_response_started{connection_failure} - "), "{line}");
+    assert!(line.contains("\"delayed connect error: Connection refused\" 0 42 15 - "), "{line}");
+}
+
+#[test]
+fn a_connection_has_no_method_and_code_zero() {
+    let record = TcpRecord {
+        downstream: downstream(),
+        duration: Duration::from_millis(1500),
+        flags: ResponseFlags::UF,
+        bytes_received: 10,
+        bytes_sent: 20,
+        termination_details: Cow::Borrowed("-"),
+        upstream: None,
+    };
+    let mut out = Vec::new();
+    render_tcp(&mut out, &istio_default(), &record);
+    assert_eq!(
+        String::from_utf8(out).expect("text"),
+        "[2025-11-20T11:32:24.007Z] \"- - -\" 0 UF - - \"-\" 10 20 1500 - \"-\" \"-\" \"-\" \"-\" \"-\" - - 10.96.0.1:80 10.0.0.1:4000 - -\n"
+    );
+}
+
+#[test]
+fn json_keeps_numbers_and_nulls_and_escapes_text() {
+    let log = Arc::new(AccessLog::compile(&settings(AccessLogFormat::Json(vec![
+        ("code".into(), vec![command("RESPONSE_CODE", None)]),
+        ("sni".into(), vec![command("REQUESTED_SERVER_NAME", None)]),
+        ("header".into(), vec![command("REQ", Some("X-QUOTED"))]),
+        ("mixed".into(), vec![FormatPiece::Text("took ".into()), command("DURATION", None), command("UPSTREAM_TRANSPORT_FAILURE_REASON", None)]),
+        ("decision".into(), vec![command("OUTRIGGER_DECISION", None)]),
+    ]))));
+    let line = line(&log, &exchange(None));
+    assert_eq!(line, "{\"code\":200,\"sni\":null,\"header\":\"say \\\"hi\\\"\",\"mixed\":\"took 15-\",\"decision\":3}\n");
+    serde_json::from_str::<serde_json::Value>(&line).expect("valid JSON");
+}
+
+#[test]
+fn alternatives_lengths_and_response_headers_are_honoured() {
+    let log = Arc::new(AccessLog::compile(&settings(AccessLogFormat::Text(vec![
+        command("REQ", Some("X-ABSENT?USER-AGENT")),
+        FormatPiece::Text("|".into()),
+        command("REQ:3", Some("X-REQUEST-ID")),
+        FormatPiece::Text("|".into()),
+        command("RESP", Some("X-POD")),
+        FormatPiece::Text("|".into()),
+        command("TRAILER", Some("GRPC-STATUS")),
+    ]))));
+    let mut captured = CapturedHeaders::capture(&log, &request_headers());
+    let mut response = HeaderMap::new();
+    response.insert("x-pod", HeaderValue::from_static("web-1"));
+    captured.response(&response);
+    let mut out = Vec::new();
+    render_http(&mut out, &captured, &exchange(None));
+    assert_eq!(String::from_utf8(out).expect("text"), "curl/8|5f1|web-1|-");
+}
+
+#[test]
+fn unknown_operators_print_a_dash_and_are_named() {
+    let log = Arc::new(AccessLog::compile(&settings(AccessLogFormat::Text(vec![command("WARP", None), command("FILTER_STATE", Some("x"))]))));
+    assert_eq!(line(&log, &exchange(None)), "--");
+    assert_eq!(log.unknown(), ["%WARP%", "%FILTER_STATE(x)%"]);
+}
+
+#[test]
+fn an_unchanged_format_is_not_compiled_again() {
+    let one = settings(AccessLogFormat::Text(vec![command("PROTOCOL", None)]));
+    let first = AccessLog::reuse_or_compile(Some(&one), None).expect("on");
+    let same = AccessLog::reuse_or_compile(Some(&one.clone()), Some(&first)).expect("on");
+    assert!(Arc::ptr_eq(&first, &same));
+    let other = settings(AccessLogFormat::Text(vec![command("DURATION", None)]));
+    let changed = AccessLog::reuse_or_compile(Some(&other), Some(&first)).expect("on");
+    assert!(!Arc::ptr_eq(&first, &changed));
+    assert!(AccessLog::reuse_or_compile(None, Some(&first)).is_none());
+}
+
+#[test]
+fn a_full_queue_drops_lines_and_counts_them() {
+    let queue = LogQueue::default();
+    let long = [b'x'; 1 << 16];
+    for _ in 0..20 {
+        queue.push(|line| line.extend_from_slice(&long));
+    }
+    assert_eq!(queue.dropped(), 4);
+    let mut taken = Vec::new();
+    queue.swap(&mut taken);
+    assert_eq!(taken.len(), 16 << 16);
+}
+
+#[test]
+fn lines_of_all_workers_reach_the_file_and_the_last_ones_are_flushed() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("log");
+    let writer = LogWriter::new();
+    let early = writer.queue();
+    writer.set_path(path.to_str().expect("text"));
+    let late = writer.queue();
+    for number in 0..1000 {
+        let queue = if number % 2 == 0 { &early } else { &late };
+        queue.push(|line| line.extend_from_slice(format!("{number}\n").as_bytes()));
+    }
+    drop(writer);
+    let text = std::fs::read_to_string(&path).expect("written");
+    let mut numbers: Vec<u32> = text.lines().map(|line| line.parse().expect("number")).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
+}
