@@ -1,1 +1,41 @@
-//! placeholder
+//! Puts the proxy into pods, as Istio's sidecar injector does (contract section 3).
+//!
+//! Two pure functions: [`decide()`] says whether a pod gets a sidecar and why, [`inject()`] returns the pod with it. Both work on the pod
+//! as JSON, so that fields this crate has never heard of survive unchanged. Whoever receives the pod (an API server, a
+//! file, the testbed) is the caller's business.
+//!
+//! In reading order: what is configured, whether to inject, what the pod's annotations ask for, what is added, and how it is
+//! joined with what the user wrote.
+
+pub mod settings;
+
+pub mod decide;
+pub mod selector;
+
+pub mod annotations;
+pub mod known;
+pub mod owner;
+pub mod proxy_config;
+
+mod environment;
+pub mod template;
+mod volumes;
+
+pub mod inject;
+mod merge;
+mod metadata;
+mod pod;
+mod probes;
+mod prometheus;
+
+mod error;
+
+pub use decide::{Decision, decide};
+pub use error::InjectError;
+pub use inject::{Injected, inject};
+pub use settings::{Context, Namespace, Settings};
+
+/// Name of the proxy's container.
+pub const PROXY_CONTAINER: &str = "istio-proxy";
+/// Name of the init container that writes the capture rules.
+pub const INIT_CONTAINER: &str = "istio-init";

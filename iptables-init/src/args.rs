@@ -55,7 +55,7 @@ pub struct Args {
     /// Routing table of TPROXY mode (no effect with REDIRECT)
     #[arg(short = 'r', long, value_name = "TABLE")]
     pub istio_inbound_tproxy_route_table: Option<String>,
-    /// Capture DNS queries (refused for now)
+    /// Capture DNS queries (no effect for now)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub redirect_dns: Option<String>,
     /// Capture DNS queries to any server (no effect without --redirect-dns)

@@ -186,7 +186,8 @@ fn read_options(args: &Args) -> Result<Options, Error> {
     })
 }
 
-/// Features which would change what is captured are refused, not skipped: a pod that starts without them leaks traffic.
+/// Features which would change what is captured are refused, not skipped: a pod that starts without them leaks traffic. DNS capture is
+/// none of those: without it names are still resolved, only not by the proxy.
 fn refuse_unsupported(args: &Args) -> Result<(), Error> {
     let mode = text(&args.istio_inbound_interception_mode);
     match mode {
@@ -198,12 +199,6 @@ fn refuse_unsupported(args: &Args) -> Result<(), Error> {
             return Err(setting("-m/--istio-inbound-interception-mode", other, "expected REDIRECT or TPROXY"));
         }
     }
-    if boolean("--redirect-dns", &args.redirect_dns)? {
-        return Err(unsupported(
-            "--redirect-dns (REDIRECT_DNS, ISTIO_META_DNS_CAPTURE)",
-            "leave it out; names are then resolved by the pod's own nameserver",
-        ));
-    }
     if boolean("--native-nftables", &args.native_nftables)? {
         return Err(unsupported("--native-nftables", "leave it out; iptables-nft writes the same rules into nf_tables"));
     }
@@ -214,7 +209,11 @@ fn refuse_unsupported(args: &Args) -> Result<(), Error> {
 }
 
 fn warn_without_effect(args: &Args) {
-    let without_effect: [(&Option<String>, &str); 4] = [
+    let without_effect: [(&Option<String>, &str); 5] = [
+        (
+            &args.redirect_dns,
+            "--redirect-dns (REDIRECT_DNS, ISTIO_META_DNS_CAPTURE) has no effect yet: names are resolved by the pod's own nameserver",
+        ),
         (&args.istio_inbound_tproxy_mark, "-t/--istio-inbound-tproxy-mark has no effect: it belongs to TPROXY mode"),
         (&args.istio_inbound_tproxy_route_table, "-r/--istio-inbound-tproxy-route-table has no effect: it belongs to TPROXY mode"),
         (&args.capture_all_dns, "--capture-all-dns has no effect without --redirect-dns"),

@@ -73,9 +73,8 @@ fn bad_values_name_the_flag_the_value_and_what_was_expected() {
 
 #[test]
 fn features_that_follow_later_are_refused_not_ignored() {
-    let cases: [(Change, &str); 4] = [
+    let cases: [(Change, &str); 3] = [
         (|args| args.istio_inbound_interception_mode = some("TPROXY"), "-m TPROXY"),
-        (|args| args.redirect_dns = some("true"), "--redirect-dns"),
         (|args| args.native_nftables = some("1"), "--native-nftables"),
         (|args| args.kube_virt_interfaces = some("net1"), "-k/--kube-virt-interfaces"),
     ];

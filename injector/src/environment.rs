@@ -1,0 +1,96 @@
+//! Environment variables of the proxy's container, in Istio's order and with its names (contract 3.5).
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::proxy_config;
+use crate::template::Rendering;
+use crate::{PROXY_CONTAINER, pod};
+
+/// All variables known before probes and metrics are looked at.
+pub(crate) fn variables(rendering: &Rendering<'_>) -> Vec<Value> {
+    let settings = &rendering.context.settings;
+    let mesh_id = settings.mesh_id.as_ref().unwrap_or(&settings.trust_domain);
+    let mut variables = vec![
+        plain("PILOT_CERT_PROVIDER", "istiod"),
+        plain("CA_ADDR", &settings.ca_address()),
+        field("POD_NAME", "metadata.name"),
+        field("POD_NAMESPACE", "metadata.namespace"),
+        field("INSTANCE_IP", "status.podIP"),
+        field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
+        field("HOST_IP", "status.hostIP"),
+        resource("ISTIO_CPU_LIMIT", "limits.cpu", Some("1")),
+        plain("PROXY_CONFIG", &proxy_config::non_default(&rendering.proxy_config.given).to_string()),
+        plain("ISTIO_META_POD_PORTS", &pod_ports(rendering.pod)),
+        plain("ISTIO_META_APP_CONTAINERS", &app_containers(rendering.pod)),
+        resource("GOMEMLIMIT", "limits.memory", None),
+        plain("ISTIO_META_CLUSTER_ID", &settings.cluster_id),
+        field("ISTIO_META_NODE_NAME", "spec.nodeName"),
+        plain("ISTIO_META_INTERCEPTION_MODE", &rendering.interception_mode),
+    ];
+    variables.extend(settings.network.as_deref().map(|network| plain("ISTIO_META_NETWORK", network)));
+    variables.extend(Some(rendering.workload.as_str()).filter(|name| !name.is_empty()).map(|name| plain("ISTIO_META_WORKLOAD_NAME", name)));
+    variables.push(plain("ISTIO_META_OWNER", &rendering.owner.reference(&rendering.context.namespace.name)));
+    variables.push(plain("ISTIO_META_MESH_ID", mesh_id));
+    variables.push(plain("TRUST_DOMAIN", &settings.trust_domain));
+    variables.extend(proxy_metadata(rendering));
+    variables
+}
+
+/// Every entry of `proxyMetadata`; both containers get them.
+pub(crate) fn proxy_metadata(rendering: &Rendering<'_>) -> Vec<Value> {
+    rendering.proxy_config.typed.proxy_metadata.iter().map(|(name, value)| plain(name, value)).collect()
+}
+
+/// A variable with a value.
+pub(crate) fn plain(name: &str, value: &str) -> Value {
+    json!({ "name": name, "value": value })
+}
+
+fn field(name: &str, path: &str) -> Value {
+    json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } })
+}
+
+fn resource(name: &str, resource: &str, divisor: Option<&str>) -> Value {
+    let mut reference = json!({ "resource": resource });
+    if let (Some(divisor), Some(fields)) = (divisor, reference.as_object_mut()) {
+        fields.insert("divisor".to_owned(), json!(divisor));
+    }
+    json!({ "name": name, "valueFrom": { "resourceFieldRef": reference } })
+}
+
+/// One port as Istio writes it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Port<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_port: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container_port: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<&'a Value>,
+}
+
+fn pod_ports(pod: &Value) -> String {
+    let containers = applications(pod);
+    let ports = containers.filter_map(|container| container.get("ports")?.as_array()).flatten();
+    let ports: Vec<Port<'_>> = ports
+        .map(|port| Port {
+            name: port.get("name"),
+            host_port: port.get("hostPort"),
+            container_port: port.get("containerPort"),
+            protocol: port.get("protocol"),
+        })
+        .collect();
+    serde_json::to_string(&ports).unwrap_or_else(|_| "[]".to_owned())
+}
+
+fn app_containers(pod: &Value) -> String {
+    applications(pod).map(pod::name).collect::<Vec<_>>().join(",")
+}
+
+fn applications(pod: &Value) -> impl Iterator<Item = &Value> {
+    pod::list(pod, "containers").iter().filter(|container| pod::name(container) != PROXY_CONTAINER)
+}

@@ -1,0 +1,173 @@
+//! Joining what is injected with what the user wrote, and taking an earlier injection back out (contract 3.4).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::pod;
+use crate::{INIT_CONTAINER, InjectError, PROXY_CONTAINER};
+
+/// Written by the injector: what it added.
+pub(crate) const STATUS: &str = "sidecar.istio.io/status";
+/// Written by the injector: the user's own fields for the injected containers.
+pub(crate) const OVERRIDES: &str = "proxy.istio.io/overrides";
+
+/// The status annotation, keys in Istio's order; an empty list is `null`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Status {
+    pub init_containers: Option<Vec<String>>,
+    pub containers: Option<Vec<String>>,
+    pub volumes: Option<Vec<String>>,
+    pub image_pull_secrets: Option<Vec<String>>,
+    pub revision: String,
+}
+
+/// The user's own `istio-proxy` and `istio-init`, taken out of the pod until the template has been rendered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Overrides {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub init_containers: Vec<Value>,
+}
+
+/// Takes out what an earlier injection added, and returns its `istio-proxy`: some of its variables hold what the pod said before.
+pub(crate) fn strip(pod: &mut Value) -> Result<Option<Value>, InjectError> {
+    let annotations = pod::strings_mut(pod, "annotations")?;
+    let Some(text) = annotations.remove(STATUS) else { return Ok(None) };
+    let refuse = || InjectError::Annotation {
+        name: STATUS.to_owned(),
+        value: text.to_string(),
+        reason: "expected the JSON an injector wrote".to_owned(),
+    };
+    let status: Status = text.as_str().and_then(|text| serde_json::from_str(text).ok()).ok_or_else(refuse)?;
+    let mut proxy = None;
+    for (field, names) in [("containers", &status.containers), ("initContainers", &status.init_containers), ("volumes", &status.volumes)] {
+        let names = names.as_deref().unwrap_or_default();
+        let removed = extract(pod::list_mut(pod, field)?, |item| names.iter().any(|name| name == pod::name(item)));
+        proxy = proxy.or_else(|| removed.into_iter().find(|item| field != "volumes" && pod::name(item) == PROXY_CONTAINER));
+    }
+    Ok(proxy)
+}
+
+/// Takes the user's fragments out of the pod: those an earlier injection saved, or those written in the pod now.
+pub(crate) fn take_overrides(pod: &mut Value) -> Result<Overrides, InjectError> {
+    let saved = pod::strings_mut(pod, "annotations")?.remove(OVERRIDES);
+    let is_injected = |item: &Value| matches!(pod::name(item), PROXY_CONTAINER | INIT_CONTAINER);
+    let mut overrides = Overrides {
+        containers: extract(pod::list_mut(pod, "containers")?, is_injected),
+        init_containers: extract(pod::list_mut(pod, "initContainers")?, is_injected),
+    };
+    if let Some(saved) = saved {
+        let refuse = || InjectError::Annotation {
+            name: OVERRIDES.to_owned(),
+            value: saved.to_string(),
+            reason: "expected the JSON an injector wrote".to_owned(),
+        };
+        let saved: Overrides = saved.as_str().and_then(|text| serde_json::from_str(text).ok()).ok_or_else(refuse)?;
+        overrides.containers.extend(saved.containers);
+        overrides.init_containers.extend(saved.init_containers);
+    }
+    Ok(overrides)
+}
+
+impl Overrides {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.containers.is_empty() && self.init_containers.is_empty()
+    }
+
+    /// Lays the user's fragments of this name over a rendered container; the user wins. Image `auto` keeps the template's.
+    pub(crate) fn lay_over(&self, container: &mut Value) {
+        let name = pod::name(container).to_owned();
+        for fragment in self.containers.iter().chain(&self.init_containers).filter(|fragment| pod::name(fragment) == name) {
+            let mut fragment = fragment.clone();
+            if let Some(fields) = fragment.as_object_mut().filter(|fields| fields.get("image").and_then(Value::as_str) == Some("auto")) {
+                fields.remove("image");
+            }
+            merge(container, &fragment);
+        }
+    }
+}
+
+/// Kubernetes' strategic merge, as far as containers need it: mappings field by field, keyed lists item by item, the rest replaced.
+pub(crate) fn merge(base: &mut Value, patch: &Value) {
+    let (Some(fields), Some(changes)) = (base.as_object_mut(), patch.as_object()) else {
+        *base = patch.clone();
+        return;
+    };
+    for (field, change) in changes {
+        merge_field(fields, field, change);
+    }
+}
+
+fn merge_field(fields: &mut Map<String, Value>, field: &str, change: &Value) {
+    match (fields.get_mut(field), change, merge_key(field)) {
+        (_, Value::Null, _) => {
+            fields.remove(field);
+        }
+        (Some(Value::Array(items)), Value::Array(changes), Some(key)) => changes.iter().for_each(|change| merge_item(items, change, key)),
+        (Some(old), change, _) if old.is_object() => merge(old, change),
+        _ => {
+            fields.insert(field.to_owned(), change.clone());
+        }
+    }
+}
+
+fn merge_item(items: &mut Vec<Value>, change: &Value, key: &str) {
+    match items.iter_mut().find(|item| item.get(key).is_some() && item.get(key) == change.get(key)) {
+        Some(item) => merge(item, change),
+        None => items.push(change.clone()),
+    }
+}
+
+/// The `patchMergeKey` of a list in Kubernetes' Container type.
+fn merge_key(field: &str) -> Option<&'static str> {
+    match field {
+        "env" => Some("name"),
+        "volumeMounts" => Some("mountPath"),
+        "volumeDevices" => Some("devicePath"),
+        "ports" => Some("containerPort"),
+        _ => None,
+    }
+}
+
+fn extract(items: &mut Vec<Value>, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
+    let (out, rest) = std::mem::take(items).into_iter().partition(|item| wanted(item));
+    *items = rest;
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::merge;
+
+    #[test]
+    fn keyed_lists_merge_by_key_other_lists_are_replaced_and_null_removes() {
+        let mut base = json!({
+            "args": ["a", "b"],
+            "env": [{ "name": "A", "value": "1" }, { "name": "B", "value": "2" }],
+            "resources": { "limits": { "cpu": "2", "memory": "1Gi" } },
+            "lifecycle": { "preStop": {} },
+        });
+        merge(
+            &mut base,
+            &json!({
+                "args": ["c"],
+                "env": [{ "name": "B", "value": "3" }, { "name": "C", "value": "4" }],
+                "resources": { "limits": { "cpu": "4" } },
+                "lifecycle": null,
+            }),
+        );
+        assert_eq!(
+            base,
+            json!({
+                "args": ["c"],
+                "env": [{ "name": "A", "value": "1" }, { "name": "B", "value": "3" }, { "name": "C", "value": "4" }],
+                "resources": { "limits": { "cpu": "4", "memory": "1Gi" } },
+            })
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! Application probes go through the proxy's status port (contract 3.7): kubelet has no mesh certificate, so a probe sent straight to
+//! the application would be refused where mTLS is STRICT.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::PROXY_CONTAINER;
+use crate::pod;
+
+/// Name of the variable that tells the proxy what the probes were.
+pub(crate) const VARIABLE: &str = "ISTIO_KUBE_APP_PROBERS";
+
+/// Path -> original probe.
+pub(crate) type Probers = BTreeMap<String, Value>;
+
+/// Rewrites every probe and lifecycle hook of all containers but the proxy's. Returns the originals, and a warning for each that had to stay.
+pub(crate) fn rewrite(pod: &mut Value, status_port: u16) -> (Probers, Vec<String>) {
+    let mut rewriter = Rewriter { status_port, probers: Probers::new(), warnings: Vec::new() };
+    for field in ["initContainers", "containers"] {
+        let containers = pod.pointer_mut(&format!("/spec/{field}")).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten().filter(|container| pod::name(container) != PROXY_CONTAINER) {
+            rewriter.container(container);
+        }
+    }
+    (rewriter.probers, rewriter.warnings)
+}
+
+struct Rewriter {
+    status_port: u16,
+    probers: Probers,
+    warnings: Vec<String>,
+}
+
+impl Rewriter {
+    fn container(&mut self, container: &mut Value) {
+        let name = pod::name(container).to_owned();
+        let ports = named_ports(container);
+        for (field, last) in [("readinessProbe", "readyz"), ("livenessProbe", "livez"), ("startupProbe", "startupz")] {
+            if let Some(probe) = container.get_mut(field).and_then(Value::as_object_mut) {
+                self.handler(probe, &["httpGet", "tcpSocket", "grpc"], format!("/app-health/{name}/{last}"), &ports);
+            }
+        }
+        for (field, last) in [("preStop", "prestopz"), ("postStart", "poststartz")] {
+            if let Some(hook) = container.pointer_mut(&format!("/lifecycle/{field}")).and_then(Value::as_object_mut) {
+                self.handler(hook, &["httpGet", "tcpSocket"], format!("/app-lifecycle/{name}/{last}"), &ports);
+            }
+        }
+    }
+
+    /// Rewrites one probe or hook, if it is of one of these kinds. A port equal to the status port means that it was rewritten before.
+    fn handler(&mut self, handler: &mut Map<String, Value>, kinds: &[&str], path: String, ports: &BTreeMap<String, u64>) {
+        let Some((kind, original)) = kinds.iter().find_map(|kind| Some((*kind, handler.get(*kind)?.clone()))) else { return };
+        let port = original.get("port").and_then(|port| resolve(port, ports));
+        if port == Some(u64::from(self.status_port)) {
+            return;
+        }
+        let Some(port) = port else {
+            let named = original.get("port").map_or_else(|| "none".to_owned(), Value::to_string);
+            self.warnings.push(format!("probe {path}: no port of the container is called {named}; the probe stays as it is"));
+            return;
+        };
+        let mut kept = original.clone();
+        set(&mut kept, "port", json!(port));
+        let mut prober = json!({ kind: kept });
+        if let Some(seconds) = handler.get("timeoutSeconds") {
+            set(&mut prober, "timeoutSeconds", seconds.clone());
+        }
+        handler.remove(kind);
+        handler.insert("httpGet".to_owned(), self.redirected(kind, original, &path));
+        self.probers.insert(path, prober);
+    }
+
+    /// The probe kubelet sends instead: an HTTP probe keeps its headers, any other becomes one without.
+    fn redirected(&self, kind: &str, original: Value, path: &str) -> Value {
+        let mut probe = if kind == "httpGet" { original } else { json!({}) };
+        if probe.get("scheme").and_then(Value::as_str) == Some("HTTPS") {
+            set(&mut probe, "scheme", json!("HTTP"));
+        }
+        set(&mut probe, "path", json!(path));
+        set(&mut probe, "port", json!(self.status_port));
+        probe
+    }
+}
+
+fn named_ports(container: &Value) -> BTreeMap<String, u64> {
+    let ports = container.get("ports").and_then(Value::as_array).into_iter().flatten();
+    ports.filter_map(|port| Some((port.get("name")?.as_str()?.to_owned(), port.get("containerPort")?.as_u64()?))).collect()
+}
+
+/// A probe's port is a number, a number in quotes, or the name of a port of the same container.
+fn resolve(port: &Value, ports: &BTreeMap<String, u64>) -> Option<u64> {
+    let text = port.as_str();
+    port.as_u64().or_else(|| text?.parse().ok()).or_else(|| ports.get(text?).copied())
+}
+
+fn set(value: &mut Value, field: &str, to: Value) {
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert(field.to_owned(), to);
+    }
+}

@@ -1,0 +1,127 @@
+//! The ProxyConfig of one pod: the mesh's default, overlaid by annotation `proxy.istio.io/config` (contract 6.1, 6.2).
+//!
+//! Kept as JSON besides the typed form, because `PROXY_CONFIG` passes on fields which only the proxy, or only Istio's, understands.
+
+use std::time::Duration;
+
+use outrigger_config::decode::camel;
+use outrigger_config::diagnostic::Severity;
+use outrigger_config::mesh::{self, ProxyConfig, ProxyConfigSpec};
+use outrigger_config::yaml;
+use serde_json::{Map, Value, json};
+
+use crate::InjectError;
+
+/// The annotation.
+pub const ANNOTATION: &str = "proxy.istio.io/config";
+
+/// The settings that hold for one pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodProxyConfig {
+    /// Typed, defaults applied.
+    pub typed: ProxyConfig,
+    /// As written by mesh and annotation together.
+    pub given: Map<String, Value>,
+    /// What in the annotation is unknown or has no effect.
+    pub warnings: Vec<String>,
+}
+
+/// Overlays the annotation on the mesh's `defaultConfig`.
+///
+/// # Errors
+/// The annotation is no YAML mapping, or a field has a value that cannot be understood.
+pub fn read(default_config: &Map<String, Value>, annotation: Option<&str>) -> Result<PodProxyConfig, InjectError> {
+    let mut given = default_config.clone();
+    let mut warnings = Vec::new();
+    if let Some(text) = annotation {
+        let refuse =
+            |reason: String| InjectError::Annotation { name: ANNOTATION.to_owned(), value: text.trim().replace('\n', " "), reason };
+        let (_, problems) = mesh::read::<ProxyConfigSpec>(text);
+        for problem in problems {
+            let said = format!("{}: {}", problem.field, problem.message);
+            if problem.severity >= Severity::Error {
+                return Err(refuse(said));
+            }
+            warnings.push(format!("annotation {ANNOTATION}: {said}"));
+        }
+        for (field, value) in mapping(text).map_err(refuse)? {
+            overlay(&mut given, &field, value);
+        }
+    }
+    let (spec, _) = mesh::read::<ProxyConfigSpec>(&Value::Object(given.clone()).to_string());
+    Ok(PodProxyConfig { typed: ProxyConfig::layered([&spec]), given, warnings })
+}
+
+/// The annotation's fields, named in lowerCamelCase; protobuf takes snake_case as well.
+fn mapping(text: &str) -> Result<Map<String, Value>, String> {
+    let value = match yaml::documents(text).into_iter().next().map(|document| document.node) {
+        None => return Ok(Map::new()),
+        Some(node) => node.map_err(|error| error.message)?.to_json(),
+    };
+    match value {
+        Value::Object(fields) => Ok(fields.into_iter().map(|(name, value)| (camel(&name).collect(), value)).collect()),
+        _ => Err("expected a mapping of ProxyConfig fields".to_owned()),
+    }
+}
+
+/// Fields replace, the maps of `proxyMetadata` are united.
+fn overlay(given: &mut Map<String, Value>, field: &str, value: Value) {
+    match (given.get_mut(field), value) {
+        (Some(Value::Object(old)), Value::Object(new)) if field == "proxyMetadata" => old.extend(new),
+        (_, value) => {
+            given.insert(field.to_owned(), value);
+        }
+    }
+}
+
+/// Value of `PROXY_CONFIG`: the fields that differ from their defaults.
+#[must_use]
+pub fn non_default(given: &Map<String, Value>) -> Value {
+    let defaults = json!({
+        "configPath": "./etc/istio/proxy",
+        "binaryPath": "/usr/local/bin/envoy",
+        "serviceCluster": "istio-proxy",
+        "drainDuration": "45s",
+        "terminationDrainDuration": "5s",
+        "discoveryAddress": "istiod.istio-system.svc:15012",
+        "proxyAdminPort": 15000,
+        "statusPort": 15020,
+        "controlPlaneAuthPolicy": "MUTUAL_TLS",
+        "statNameLength": 189,
+        "interceptionMode": "REDIRECT",
+        "holdApplicationUntilProxyStarts": false,
+        "fileFlushInterval": "1s",
+        "fileFlushMinSizeKb": 64,
+        "statsCompression": true,
+    });
+    let differs = |(name, value): &(&String, &Value)| !value.is_null() && defaults.get(name.as_str()) != Some(value);
+    given.iter().filter(differs).map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>().into()
+}
+
+/// A typed spec as JSON, for [`crate::Settings::proxy_config`].
+#[must_use]
+pub fn to_json(spec: &ProxyConfigSpec) -> Map<String, Value> {
+    let duration = |value: Option<Duration>| value.map(|value| json!(format!("{}s", value.as_secs_f64())));
+    let as_is = |value: &Option<outrigger_config::decode::Json>| value.as_ref().map(|json| json.0.clone());
+    let mode = spec.interception_mode.map(|mode| json!(mode.as_str()));
+    let metadata = Some(json!(spec.proxy_metadata)).filter(|_| !spec.proxy_metadata.is_empty());
+    let tags = Some(json!(spec.extra_stat_tags)).filter(|_| !spec.extra_stat_tags.is_empty());
+    let fields = [
+        ("concurrency", spec.concurrency.map(Value::from)),
+        ("drainDuration", duration(spec.drain_duration)),
+        ("terminationDrainDuration", duration(spec.termination_drain_duration)),
+        ("discoveryAddress", spec.discovery_address.clone().map(Value::from)),
+        ("proxyAdminPort", spec.proxy_admin_port.map(Value::from)),
+        ("statusPort", spec.status_port.map(Value::from)),
+        ("interceptionMode", mode),
+        ("holdApplicationUntilProxyStarts", spec.hold_application_until_proxy_starts.map(Value::from)),
+        ("proxyMetadata", metadata),
+        ("tracing", as_is(&spec.tracing)),
+        ("proxyHeaders", as_is(&spec.proxy_headers)),
+        ("gatewayTopology", as_is(&spec.gateway_topology)),
+        ("proxyStatsMatcher", as_is(&spec.proxy_stats_matcher)),
+        ("extraStatTags", tags),
+        ("image", as_is(&spec.image)),
+    ];
+    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
