@@ -29,4 +29,3 @@ pub mod status;
 
 pub mod drain;
 pub mod error;
-mod sys;

@@ -5,7 +5,7 @@
 //! replaces it as a whole, so a handshake sees one consistent set and established connections live on. A folder that does
 //! not hold usable certificates never replaces one that did.
 
-mod certificate;
+pub(crate) mod certificate;
 pub mod client;
 mod gateway;
 mod generation;

@@ -1,5 +1,38 @@
 //! From an accepted socket to a connection whose origin, destination and security are known.
+//!
+//! Reading order: [`accept`] takes connections in, [`dispatch`] chooses a worker, [`connection`] recovers the original
+//! destination and goes on to `outbound`, `inbound` or `gateway`, which inspect the first bytes, choose the filter chain,
+//! secure the connection and hand it to [`crate::http`] or [`crate::tcp`].
+
+pub mod accept;
+
+pub mod dispatch;
+
+pub mod connection;
+
+pub mod original_dst;
+
+pub mod inspector;
+
+pub mod http_inspector;
+pub mod tls_inspector;
+
+mod first_bytes;
+
+pub mod filter_chain;
+
+mod outbound;
+
+mod inbound;
+
+mod gateway;
+
+mod tls;
 
 mod downstream;
+mod io;
 
+pub use accept::{BindError, CapturePorts, Entrance, EntranceKind, Listeners, entrances};
+pub use dispatch::{ConnectionGuard, Dispatcher, Incoming};
 pub use downstream::{Direction, Downstream, DownstreamTls};
+pub use io::{DownstreamIo, Prefixed, Transport};

@@ -1,1 +1,16 @@
-//! Connections forwarded as bytes.
+//! Connections forwarded as bytes: TCP routes, TLS passed through by SNI, unknown destinations, inbound TCP.
+//!
+//! [`connect`] reaches a target, [`forward`] copies between the two ends until both are done, [`serve`] does one after the
+//! other, [`refuse`] reports a connection that got nowhere. Each connection is reported exactly once.
+
+mod copy;
+
+mod route;
+
+mod upstream;
+
+mod proxy;
+
+pub use proxy::{forward, refuse, serve};
+pub use route::Target;
+pub use upstream::{Refused, Upstream, connect};

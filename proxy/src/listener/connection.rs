@@ -1,0 +1,109 @@
+//! One connection from its arrival to its end: accepted -> captured -> inspected -> secured -> served.
+//!
+//! Each step consumes what the step before it made, so that a connection can be neither served twice nor forgotten
+//! half-way. Configuration is looked up when a decision is due, never held while waiting for a peer.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use outrigger_config::model::ServiceRef;
+use tokio::net::TcpStream;
+
+use super::accept::EntranceKind;
+use super::dispatch::Accepted;
+use super::original_dst::{self, canonical};
+use super::{Direction, Downstream, DownstreamIo, DownstreamTls, Prefixed, Transport, gateway, inbound, outbound};
+use crate::http::{self, Codec};
+use crate::runtime::Worker;
+use crate::telemetry::ConnectionScope;
+
+/// A connection whose destination is known.
+#[derive(Debug)]
+pub struct Captured {
+    /// Who serves it.
+    pub worker: Arc<Worker>,
+    /// Peer address.
+    pub peer: SocketAddr,
+    /// Where the client wanted to go: the original destination, at gateways our own address.
+    pub destination: SocketAddr,
+    /// When it was accepted.
+    pub accepted_at: SystemTime,
+}
+
+/// Serves an accepted connection until its end.
+pub(super) async fn serve(worker: Arc<Worker>, accepted: Accepted) {
+    let Accepted { stream, peer, accepted_at, entrance, guard } = accepted;
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let _ = stream.set_nodelay(true);
+    let destination = match entrance.kind {
+        EntranceKind::Gateway => stream.local_addr().map(canonical).map_err(Into::into),
+        EntranceKind::Outbound | EntranceKind::Inbound => {
+            let config = worker.config.load();
+            original_dst::recover(&stream, &entrance.own_ports, &config.model.node.ip_addresses)
+        }
+    };
+    match destination {
+        Ok(destination) => {
+            let captured = Captured { worker, peer: canonical(peer), destination, accepted_at };
+            Box::pin(dispatch(entrance.kind, entrance.port, captured, stream)).await;
+        }
+        Err(error) => tracing::warn!(%peer, port = entrance.port, "connection refused: {error}"),
+    }
+    drop(guard);
+}
+
+async fn dispatch(kind: EntranceKind, port: u16, captured: Captured, stream: TcpStream) {
+    match kind {
+        EntranceKind::Outbound => outbound::serve(captured, stream).await,
+        EntranceKind::Inbound => inbound::serve(captured, stream).await,
+        EntranceKind::Gateway => gateway::serve(captured, port, stream).await,
+    }
+}
+
+/// What the steps found out, on the way to a [`Downstream`].
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub listener: String,
+    pub tls: Option<DownstreamTls>,
+    pub sni: Option<String>,
+    pub service: Option<ServiceRef>,
+}
+
+impl Captured {
+    /// The facts for whoever serves the connection.
+    pub(super) fn downstream(&self, direction: Direction, findings: Findings) -> Arc<Downstream> {
+        Arc::new(Downstream {
+            direction,
+            listener: findings.listener,
+            peer: self.peer,
+            destination: self.destination,
+            accepted_at: self.accepted_at,
+            tls: findings.tls,
+            sni: findings.sni,
+            service: findings.service,
+            peer_workload: OnceLock::new(),
+            scope: ConnectionScope::default(),
+        })
+    }
+
+    /// Hands the connection to the HTTP connection manager.
+    pub(super) async fn serve_http(self, io: DownstreamIo, downstream: Arc<Downstream>, table: &str, codec: Codec) {
+        http::serve(io, downstream, table.into(), codec, self.worker).await;
+    }
+}
+
+/// A plaintext connection with the bytes that were read from it in front.
+pub(super) fn plain((read, stream): (Bytes, TcpStream)) -> DownstreamIo {
+    Prefixed::new(read, Transport::Plain(stream))
+}
+
+/// The codec that a TLS session agreed on; without ALPN the bytes inside decide.
+pub(super) fn codec_of(tls: &DownstreamTls) -> Codec {
+    match tls.alpn.as_deref() {
+        Some(b"h2") => Codec::Http2,
+        Some(b"http/1.1" | b"http/1.0") => Codec::Http1,
+        _ => Codec::Auto,
+    }
+}

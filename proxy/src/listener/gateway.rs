@@ -1,0 +1,139 @@
+//! Connections from clients to the ports of a gateway.
+//!
+//! Source: Istio semantics 3.2 to 3.5.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use outrigger_config::model::{GatewayListener, GatewayListenerKind, GatewayTlsAction, ServerTls, ServerTlsMode, SniRoute, TcpRoute};
+use tokio::net::TcpStream;
+
+use super::connection::{Captured, Findings, codec_of, plain};
+use super::filter_chain;
+use super::inspector::{CLIENT_HELLO_LIMIT, FirstBytes, Inspected, Inspector, LookFor};
+use super::{Direction, DownstreamIo, DownstreamTls, Prefixed, Transport, tls};
+use crate::http::Codec;
+use crate::snapshot::Config;
+use crate::tcp::{self, Refused, Target};
+use crate::telemetry::ResponseFlags;
+
+/// Details of a connection that no server of the port wants, in Envoy's words.
+const NO_CHAIN: &str = "filter_chain_not_found";
+
+/// Serves a connection that came in on a gateway port.
+pub(super) async fn serve(captured: Captured, port: u16, stream: TcpStream) {
+    let config = captured.worker.config.load_full();
+    let Some(listener) = find(&config, port, &captured) else { return };
+    let findings = Findings { listener: listener.name.clone(), ..Findings::default() };
+    let io = |stream| plain((Bytes::new(), stream));
+    match &listener.kind {
+        GatewayListenerKind::Http(routes) => {
+            let table = routes.name.clone();
+            drop(config);
+            let downstream = captured.downstream(Direction::Gateway, findings);
+            captured.serve_http(io(stream), downstream, &table, Codec::Auto).await;
+        }
+        GatewayListenerKind::Tcp(route) => {
+            let target = route.as_ref().map(|route| Target::route(&config, route));
+            drop(config);
+            to_route(&captured, findings, io(stream), target).await;
+        }
+        GatewayListenerKind::Tls(_) => {
+            drop(config);
+            inspect(captured, port, findings, stream).await;
+        }
+    }
+}
+
+/// The listener of a port; one bound to the very address goes before one bound to all.
+fn find<'a>(config: &'a Config, port: u16, captured: &Captured) -> Option<&'a GatewayListener> {
+    let on_port = || config.model.gateways.iter().filter(|listener| listener.port == port);
+    let exact = on_port().find(|listener| listener.bind == Some(captured.destination.ip()));
+    exact.or_else(|| on_port().find(|listener| listener.bind.is_none_or(|ip| ip.is_unspecified())))
+}
+
+async fn inspect(captured: Captured, port: u16, mut findings: Findings, stream: TcpStream) {
+    let mut inspector = Inspector::new(stream, LookFor::TlsOnly);
+    match inspector.inspect(CLIENT_HELLO_LIMIT).await {
+        Ok(Inspected::Spoke(FirstBytes::Tls(hello))) => {
+            findings.sni = hello.sni;
+            by_name(captured, port, findings, inspector.into_parts()).await;
+        }
+        Ok(Inspected::Spoke(_)) => refuse(&captured, findings, "plaintext_on_a_TLS_port"),
+        outcome => tracing::debug!(peer = %captured.peer, port, ?outcome, "closed before a ClientHello"),
+    }
+}
+
+async fn by_name(captured: Captured, port: u16, findings: Findings, read: (Bytes, TcpStream)) {
+    let config = captured.worker.config.load_full();
+    let chains = match find(&config, port, &captured).map(|listener| &listener.kind) {
+        Some(GatewayListenerKind::Tls(chains)) => chains.as_slice(),
+        _ => &[],
+    };
+    let Some(chain) = filter_chain::gateway(chains, findings.sni.as_deref()) else {
+        return refuse(&captured, findings, NO_CHAIN);
+    };
+    match &chain.action {
+        GatewayTlsAction::Http { tls, routes } => {
+            let (tls, table) = (Arc::clone(tls), routes.name.clone());
+            drop(config);
+            let Some((io, tls)) = terminate(&captured, &tls, &findings, read).await else { return };
+            let codec = codec_of(&tls);
+            let downstream = captured.downstream(Direction::Gateway, Findings { tls: Some(tls), ..findings });
+            captured.serve_http(io, downstream, &table, codec).await;
+        }
+        GatewayTlsAction::Tcp { tls, route } => {
+            let Some((io, tls)) = terminate(&captured, tls, &findings, read).await else { return };
+            let target = route.as_ref().map(|route| Target::route(&config, route));
+            to_route(&captured, Findings { tls: Some(tls), ..findings }, io, target).await;
+        }
+        GatewayTlsAction::Passthrough(routes) => {
+            let target = passthrough(routes, &findings, &captured).map(|route| Target::route(&config, route));
+            to_route(&captured, findings, plain(read), target).await;
+        }
+    }
+}
+
+fn passthrough<'a>(routes: &'a [SniRoute], findings: &Findings, captured: &Captured) -> Option<&'a TcpRoute> {
+    let matching = routes.iter().find(|route| route.matches(findings.sni.as_deref(), captured.destination));
+    matching.map(|route| &route.route)
+}
+
+/// The server side of the handshake; a failure is logged and counted here.
+async fn terminate(
+    captured: &Captured,
+    settings: &Arc<ServerTls>,
+    findings: &Findings,
+    (read, stream): (Bytes, TcpStream),
+) -> Option<(DownstreamIo, DownstreamTls)> {
+    let outcome = async {
+        let config = captured.worker.identity.gateway_config(settings).map_err(|error| error.to_string())?;
+        let mutual = settings.mode == ServerTlsMode::IstioMutual;
+        let local = captured.worker.identity.current().filter(|_| mutual).map(|current| current.spiffe_id().to_string());
+        tls::accept(read, stream, config, local).await.map_err(|error| format!("TLS handshake failed: {error}"))
+    };
+    match outcome.await {
+        Ok((session, tls)) => Some((Prefixed::new(Bytes::new(), Transport::Tls(Box::new(session))), tls)),
+        Err(reason) => {
+            tracing::info!(peer = %captured.peer, listener = findings.listener, sni = findings.sni, "connection closed: {reason}");
+            let findings = Findings { listener: findings.listener.clone(), sni: findings.sni.clone(), ..Findings::default() };
+            refuse(captured, findings, &reason.replace(' ', "_"));
+            None
+        }
+    }
+}
+
+async fn to_route(captured: &Captured, findings: Findings, io: DownstreamIo, target: Option<Target>) {
+    match target {
+        Some(target) => {
+            let downstream = captured.downstream(Direction::Gateway, findings);
+            tcp::serve(&captured.worker, downstream, io, target).await;
+        }
+        None => refuse(captured, findings, NO_CHAIN),
+    }
+}
+
+fn refuse(captured: &Captured, findings: Findings, details: &str) {
+    let refused = Refused { flags: ResponseFlags::NR, details: details.to_owned().into(), upstream: None };
+    tcp::refuse(&captured.worker, captured.downstream(Direction::Gateway, findings), refused);
+}
