@@ -50,7 +50,7 @@ pub fn refuse(worker: &Worker, downstream: Arc<Downstream>, refused: Refused) {
         termination_details: refused.details,
         upstream: refused.upstream,
     };
-    worker.telemetry.tcp_closed(None, record);
+    worker.telemetry.tcp_closed(None, &record, worker.config.load().access_log());
 }
 
 /// Copies between the client and an established upstream until both are done, one fails, or a time limit is reached.
@@ -181,7 +181,8 @@ impl Drop for Session {
             termination_details: std::mem::replace(&mut self.details, Cow::Borrowed("-")),
             upstream: self.facts.take(),
         };
-        self.worker.telemetry.tcp_closed(self.report.take(), record);
+        let config = self.worker.config.load();
+        self.worker.telemetry.tcp_closed(self.report.take(), &record, config.access_log());
     }
 }
 
