@@ -62,3 +62,24 @@ fn without_iptables_the_package_to_install_is_named() {
         "{err}"
     );
 }
+
+/// Runs the command in a fresh network namespace, prepared by `setup`, where only IPv4's nft programs exist.
+fn without_ip6tables(setup: &str) -> (Option<i32>, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    for program in ["iptables-nft-save", "iptables-nft-restore"] {
+        let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap().stdout;
+        std::os::unix::fs::symlink(String::from_utf8(found).unwrap().trim(), folder.path().join(program)).unwrap();
+    }
+    let shell = format!("{setup}; PATH={} exec {} iptables -i '*'", folder.path().display(), env!("CARGO_BIN_EXE_outrigger"));
+    run(Command::new("unshare").args(["--net", "sh", "-ec", &shell]))
+}
+
+#[test]
+fn missing_ip6tables_is_told_and_fatal_only_where_an_ipv6_address_could_bypass_the_proxy() {
+    let (code, _, err) = without_ip6tables("ip link set lo up");
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("only IPv4 is captured"), "{err}");
+    let (code, _, err) = without_ip6tables("ip link set lo up; ip addr add fd00::1/64 dev lo");
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("IPv6: ip6tables-nft-restore") && err.contains("install the package `iptables`"), "{err}");
+}

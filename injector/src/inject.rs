@@ -120,8 +120,13 @@ fn with_metadata(pod: &Value) -> Result<Value, InjectError> {
 
 /// Annotation, else ProxyConfig. What the init step could not do is refused here, where the user still sees it.
 fn interception_mode(wishes: &Wishes, config: &PodProxyConfig, warnings: &mut Vec<String>) -> Result<String, InjectError> {
-    if config.typed.proxy_metadata.get("ISTIO_META_DNS_CAPTURE").is_some_and(|value| value == "true") {
-        warnings.push("proxyMetadata ISTIO_META_DNS_CAPTURE has no effect yet: names are resolved by the pod's own nameserver".to_owned());
+    for (name, reason) in [
+        ("ISTIO_META_DNS_CAPTURE", "names are resolved by the pod's own nameserver"),
+        ("ISTIO_META_ENABLE_HBONE", "the pod is reached by mTLS without a tunnel"),
+    ] {
+        if config.typed.proxy_metadata.get(name).is_some_and(|value| value == "true") {
+            warnings.push(format!("proxyMetadata {name} has no effect yet: {reason}"));
+        }
     }
     let mode = wishes.interception_mode.clone().unwrap_or_else(|| config.typed.interception_mode.as_str().to_owned());
     if mode == "TPROXY" {

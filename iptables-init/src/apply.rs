@@ -28,12 +28,11 @@ struct Work {
 /// # Errors
 /// Other rules of ours stand there and neither `--reconcile` nor `--force-apply` was given; or the programs are missing or fail.
 pub fn apply(settings: &Settings, options: &Options) -> Result<Outcome, Error> {
-    let families = detect::families();
-    let works: Vec<Work> = families.iter().map(|family| look(settings, options, *family)).collect::<Result<_, _>>()?;
+    let works = look_everywhere(settings, options)?;
     if !options.reconcile && !options.force_apply {
         works.iter().try_for_each(refuse_other_rules)?;
     }
-    if families.contains(&Family::V6) {
+    if works.iter().any(|work| work.tool.family == Family::V6) {
         address::passthrough_on_loopback(Change::Add)?;
     }
     let mut outcome = Outcome::AlreadyInPlace;
@@ -43,6 +42,21 @@ pub fn apply(settings: &Settings, options: &Options) -> Result<Outcome, Error> {
     }
     works.iter().for_each(|work| log_final_state(work.tool));
     Ok(outcome)
+}
+
+/// Without usable ip6tables the pod is refused, unless it has no IPv6 address by which traffic could get past the proxy.
+fn look_everywhere(settings: &Settings, options: &Options) -> Result<Vec<Work>, Error> {
+    let mut works = Vec::new();
+    for family in detect::families() {
+        match look(settings, options, family) {
+            Ok(work) => works.push(work),
+            Err(error @ (Error::Missing { .. } | Error::Unusable { .. })) if family == Family::V6 && !detect::has_ipv6_address() => {
+                tracing::warn!("only IPv4 is captured; no IPv6 address is here now, and none must be added later: {error}");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(works)
 }
 
 fn look(settings: &Settings, options: &Options, family: Family) -> Result<Work, Error> {

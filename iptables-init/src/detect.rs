@@ -29,6 +29,15 @@ pub fn families() -> Vec<Family> {
     }
 }
 
+/// Whether an interface of this namespace has an IPv6 address that reaches beyond its link or machine.
+#[must_use]
+pub fn has_ipv6_address() -> bool {
+    // Columns: address, interface index, prefix length, scope (00 is global), flags, name. A thread may be in another
+    // namespace than its process, hence thread-self.
+    let table = std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap_or_default();
+    table.lines().any(|line| line.split_whitespace().nth(3) == Some("00"))
+}
+
 /// The flavour to use for a family: the forced one; else legacy if it already holds rules here; else nft; else plain
 /// `iptables` (contract 2.7). A candidate counts only if the kernel accepts a harmless rule from it.
 ///
