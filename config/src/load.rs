@@ -23,6 +23,21 @@ pub struct SourceFile {
 /// A path that does not exist or cannot be read. A file that disappears while a folder is read is passed over: its removal
 /// is a change like any other.
 pub fn read(paths: &[PathBuf]) -> io::Result<Vec<SourceFile>> {
+    let files = list(paths)?;
+    let mut sources = Vec::with_capacity(files.len());
+    for path in files {
+        if let Some(text) = read_file(&path)? {
+            sources.push(SourceFile { path, text });
+        }
+    }
+    Ok(sources)
+}
+
+/// The files that [`read`] reads, without reading them.
+///
+/// # Errors
+/// A path that does not exist or a folder that cannot be read.
+pub fn list(paths: &[PathBuf]) -> io::Result<BTreeSet<PathBuf>> {
     let mut files = BTreeSet::new();
     for path in paths {
         if path.is_dir() {
@@ -34,13 +49,7 @@ pub fn read(paths: &[PathBuf]) -> io::Result<Vec<SourceFile>> {
             files.insert(path.clone());
         }
     }
-    let mut sources = Vec::with_capacity(files.len());
-    for path in files {
-        if let Some(text) = read_file(&path)? {
-            sources.push(SourceFile { path, text });
-        }
-    }
-    Ok(sources)
+    Ok(files)
 }
 
 /// Whether a file found in a folder is configuration, by its name.
