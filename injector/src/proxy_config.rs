@@ -125,3 +125,31 @@ pub fn to_json(spec: &ProxyConfigSpec) -> Map<String, Value> {
     ];
     fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use outrigger_config::mesh::{self, ProxyConfigSpec};
+    use serde_json::{Value, json};
+
+    use super::{non_default, read, to_json};
+
+    #[test]
+    fn a_typed_spec_survives_being_written_and_read_again() {
+        let text = "{concurrency: 3, drainDuration: 1.5s, statusPort: 16020, interceptionMode: NONE, proxyMetadata: {A: b}, tracing: {sampling: 5}, extraStatTags: [x]}";
+        let (spec, _) = mesh::read::<ProxyConfigSpec>(text);
+        let json = to_json(&spec);
+        assert_eq!(json.get("drainDuration"), Some(&json!("1.5s")));
+        let (again, problems) = mesh::read::<ProxyConfigSpec>(&Value::Object(json).to_string());
+        assert_eq!((again, problems.len()), (spec, 0));
+    }
+
+    #[test]
+    fn the_annotation_replaces_fields_unites_metadata_and_only_differences_are_passed_on() {
+        let mesh = json!({ "concurrency": 4, "statusPort": 16020, "meshId": "m", "proxyMetadata": { "A": "1", "B": "1" } });
+        let annotation = "concurrency: 2\nstatus_port: 15020\nproxyMetadata: {B: '2'}\n";
+        let config = read(mesh.as_object().unwrap(), Some(annotation)).unwrap();
+        assert_eq!(config.typed.concurrency, Some(2));
+        let expected = json!({ "concurrency": 2, "meshId": "m", "proxyMetadata": { "A": "1", "B": "2" } });
+        assert_eq!(non_default(&config.given), expected);
+    }
+}

@@ -114,3 +114,14 @@ fn more_groups_than_a_rule_can_hold_are_refused() {
     let message = with(|args| args.outbound_owner_groups = Some(list)).unwrap_err().to_string();
     assert!(message.contains("at most 64 groups"), "{message}");
 }
+
+#[test]
+fn a_probe_timeout_that_is_no_duration_or_endless_is_refused() {
+    for value in ["5", "s", "-1s", "1h", "99999999999999999999s", "18446744073709551615m", "3601s"] {
+        let result = with(|args| {
+            args.run_validation = some("true");
+            args.probe_timeout = some(value);
+        });
+        assert!(matches!(result, Err(Error::Setting { flag: "--probe-timeout", .. })), "{value}");
+    }
+}

@@ -86,19 +86,21 @@ pub(super) fn loopback(value: &str) -> Result<Ipv4Net, Error> {
     if fits { Ok(net.trunc()) } else { Err(setting(FLAG, value, "expected a range within 127.0.0.0/8")) }
 }
 
-/// A Go duration of one unit: `5s`, `500ms`, `1m`.
+/// A Go duration of one unit, `5s`, `500ms` or `1m`, of at most an hour.
 pub(super) fn duration(flag: &'static str, value: &str, default: Duration) -> Result<Duration, Error> {
     if value.is_empty() {
         return Ok(default);
     }
-    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 = digits.parse().map_err(|_| setting(flag, value, "expected a duration such as 5s or 500ms"))?;
-    match value.get(digits.len()..) {
-        Some("ms") => Ok(Duration::from_millis(number)),
-        Some("s") => Ok(Duration::from_secs(number)),
-        Some("m") => Ok(Duration::from_secs(number.saturating_mul(60))),
-        _ => Err(setting(flag, value, "expected a duration such as 5s or 500ms")),
-    }
+    let (digits, unit) = value.split_at(value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len()));
+    let milliseconds: Option<u64> = match unit {
+        "ms" => Some(1),
+        "s" => Some(1000),
+        "m" => Some(60_000),
+        _ => None,
+    };
+    let length = milliseconds.and_then(|unit| digits.parse::<u64>().ok()?.checked_mul(unit)).map(Duration::from_millis);
+    let length = length.filter(|length| *length <= Duration::from_secs(3600));
+    length.ok_or_else(|| setting(flag, value, "expected a duration such as 5s, 500ms or 1m, at most an hour"))
 }
 
 pub(super) fn boolean(flag: &'static str, value: &Option<String>) -> Result<bool, Error> {
