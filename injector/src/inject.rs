@@ -38,7 +38,7 @@ pub fn inject(pod: &Value, context: &Context) -> Result<Injected, InjectError> {
     let interception_mode = interception_mode(&wishes, &proxy_config, &mut warnings)?;
     let hold = context.settings.hold_application_until_proxy_starts || proxy_config.typed.hold_application_until_proxy_starts;
 
-    let earlier = Earlier::of(merge::strip(&mut pod)?.as_ref());
+    let earlier = merge::strip(&mut pod)?.map(|proxy| Earlier::of(&proxy)).unwrap_or_default();
     earlier.restore_scraping(&mut pod, status_port)?;
     let overrides = merge::take_overrides(&mut pod)?;
     let owner = owner(&pod);
@@ -61,12 +61,7 @@ pub fn inject(pod: &Value, context: &Context) -> Result<Injected, InjectError> {
     metadata::add_labels(&mut pod, &owner, context)?;
     merge_prometheus(&mut pod, &mut proxy, &wishes, status_port)?;
     if wishes.rewrite_probes && status_port != 0 {
-        let (mut probers, said) = probes::rewrite(&mut pod, status_port);
-        probers.extend(earlier.probers);
-        warnings.extend(said);
-        if !probers.is_empty() {
-            add_variable(&mut proxy, probes::VARIABLE, &json!(probers).to_string());
-        }
+        warnings.extend(rewrite_probes(&mut pod, &mut proxy, status_port, earlier.probers));
     }
     let status = status(&rendering, init.is_some(), added_volumes);
     metadata::add_annotations(&mut pod, context, &overrides, &status)?;
@@ -78,28 +73,28 @@ pub fn inject(pod: &Value, context: &Context) -> Result<Injected, InjectError> {
 #[derive(Default)]
 struct Earlier {
     probers: probes::Probers,
-    scraping: Map<String, Value>,
+    /// `None` if no earlier injection is known: then all annotations are the user's.
+    scraping: Option<Map<String, Value>>,
 }
 
 impl Earlier {
-    fn of(proxy: Option<&Value>) -> Self {
-        let variables = proxy.and_then(|proxy| proxy.get("env")).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    fn of(proxy: &Value) -> Self {
+        let variables = proxy.get("env").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let value = |name: &str| variables.iter().find(|variable| pod::name(variable) == name)?.get("value")?.as_str();
         Self {
             probers: value(probes::VARIABLE).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
-            scraping: value(prometheus::VARIABLE).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
+            scraping: Some(value(prometheus::VARIABLE).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()),
         }
     }
 
     /// Puts the user's own scrape annotations back where the injector's stand.
     fn restore_scraping(&self, pod: &mut Value, status_port: u16) -> Result<(), InjectError> {
         let annotations = pod::strings_mut(pod, "annotations")?;
-        if annotations.get("prometheus.io/port").and_then(Value::as_str) != Some(status_port.to_string().as_str()) {
-            return Ok(());
-        }
+        let points_at_proxy = annotations.get("prometheus.io/port").and_then(Value::as_str) == Some(status_port.to_string().as_str());
+        let Some(scraping) = self.scraping.as_ref().filter(|_| points_at_proxy) else { return Ok(()) };
         for field in ["scrape", "port", "path"] {
             let name = format!("prometheus.io/{field}");
-            match self.scraping.get(field).filter(|value| value.as_str().is_some_and(|text| !text.is_empty())) {
+            match scraping.get(field).filter(|value| value.as_str().is_some_and(|text| !text.is_empty())) {
                 Some(value) => annotations.insert(name, value.clone()),
                 None => annotations.remove(&name),
             };
@@ -173,8 +168,10 @@ fn add_volumes(pod: &mut Value, rendering: &Rendering<'_>) -> Result<Vec<String>
 }
 
 fn merge_prometheus(pod: &mut Value, proxy: &mut Value, wishes: &Wishes, status_port: u16) -> Result<(), InjectError> {
-    let annotations = pod::strings(pod, "annotations");
-    let Some(merged) = prometheus::merge(&annotations, status_port)?.filter(|_| wishes.merge_metrics) else { return Ok(()) };
+    if !wishes.merge_metrics {
+        return Ok(());
+    }
+    let Some(merged) = prometheus::merge(&pod::strings(pod, "annotations"), status_port)? else { return Ok(()) };
     let target = pod::strings_mut(pod, "annotations")?;
     for name in &merged.remove {
         target.remove(name);
@@ -184,6 +181,16 @@ fn merge_prometheus(pod: &mut Value, proxy: &mut Value, wishes: &Wishes, status_
         add_variable(proxy, prometheus::VARIABLE, &value);
     }
     Ok(())
+}
+
+/// Probes that an earlier injection rewrote are known from there only.
+fn rewrite_probes(pod: &mut Value, proxy: &mut Value, status_port: u16, earlier: probes::Probers) -> Vec<String> {
+    let (mut probers, warnings) = probes::rewrite(pod, status_port);
+    probers.extend(earlier);
+    if !probers.is_empty() {
+        add_variable(proxy, probes::VARIABLE, &json!(probers).to_string());
+    }
+    warnings
 }
 
 fn add_variable(container: &mut Value, name: &str, value: &str) {

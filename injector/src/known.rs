@@ -1,4 +1,5 @@
-//! The annotations that exist on pods, and finding the one that was meant. Istio takes a mistyped annotation silently (contract section 8, item 15).
+//! The annotations that exist on pods, and finding the one that was meant. Istio takes a mistyped annotation silently (contract section 8,
+//! item 15).
 
 use std::collections::BTreeMap;
 

@@ -14,7 +14,8 @@ pub(crate) const VARIABLE: &str = "ISTIO_KUBE_APP_PROBERS";
 /// Path -> original probe.
 pub(crate) type Probers = BTreeMap<String, Value>;
 
-/// Rewrites every probe and lifecycle hook of all containers but the proxy's. Returns the originals, and a warning for each that had to stay.
+/// Rewrites every probe and lifecycle hook of all containers but the proxy's. Returns the originals, and a warning for each
+/// that had to stay.
 pub(crate) fn rewrite(pod: &mut Value, status_port: u16) -> (Probers, Vec<String>) {
     let mut rewriter = Rewriter { status_port, probers: Probers::new(), warnings: Vec::new() };
     for field in ["initContainers", "containers"] {

@@ -133,7 +133,8 @@ fn log_arguments(rendering: &Rendering<'_>) -> Vec<String> {
     arguments
 }
 
-/// Binding ports below 1024 needs the capability, and the capability needs uid 0 to survive exec; the gid still exempts the proxy from capture.
+/// Binding ports below 1024 needs the capability, and the capability needs uid 0 to survive exec; the gid still exempts the
+/// proxy from capture.
 fn proxy_security(rendering: &Rendering<'_>) -> Value {
     let low_ports = rendering.wishes.bind_low_ports;
     let capabilities = if low_ports { json!({ "add": ["NET_BIND_SERVICE"], "drop": ["ALL"] }) } else { json!({ "drop": ["ALL"] }) };

@@ -8,6 +8,7 @@ use crate::template::Rendering;
 /// The volumes, in the order in which `sidecar.istio.io/status` lists them; the user's own from `userVolume` last.
 pub(crate) fn volumes(rendering: &Rendering<'_>) -> Vec<Value> {
     let field = |path: &str, field: &str| json!({ "path": path, "fieldRef": { "fieldPath": field } });
+    let pod_info = [field("labels", "metadata.labels"), field("annotations", "metadata.annotations")];
     let token = json!({ "path": "istio-token", "audience": "istio-ca", "expirationSeconds": 43200 });
     let mut volumes = vec![
         json!({ "name": "workload-socket", "emptyDir": {} }),
@@ -15,7 +16,7 @@ pub(crate) fn volumes(rendering: &Rendering<'_>) -> Vec<Value> {
         json!({ "name": "workload-certs", "emptyDir": {} }),
         json!({ "name": "istio-envoy", "emptyDir": { "medium": "Memory" } }),
         json!({ "name": "istio-data", "emptyDir": {} }),
-        json!({ "name": "istio-podinfo", "downwardAPI": { "items": [field("labels", "metadata.labels"), field("annotations", "metadata.annotations")] } }),
+        json!({ "name": "istio-podinfo", "downwardAPI": { "items": pod_info } }),
         json!({ "name": "istio-token", "projected": { "sources": [{ "serviceAccountToken": token }] } }),
         json!({ "name": "istiod-ca-cert", "configMap": { "name": "istio-ca-root-cert" } }),
         json!({ "name": "istio-ca-crl", "configMap": { "name": "istio-ca-crl", "optional": true } }),

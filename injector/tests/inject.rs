@@ -127,3 +127,16 @@ fn without_a_status_port_there_are_no_probes_and_no_rewriting() {
     let position = arguments.iter().position(|argument| argument == "-d").unwrap();
     assert_eq!(arguments[position + 1], "15090,15021");
 }
+
+#[test]
+fn scrape_annotations_that_already_point_at_the_proxy_or_are_not_to_be_merged_stay_as_written() {
+    let pointing = json!({ "prometheus.io/scrape": "true", "prometheus.io/port": "15020", "prometheus.io/path": "/mine" });
+    let apart = json!({ "prometheus.istio.io/merge-metrics": "false", "prometheus.io/port": "15090" });
+    for annotations in [pointing, apart] {
+        let injected = inject(&pod(annotations.clone()), &Context::default()).unwrap().pod;
+        for (name, value) in annotations.as_object().unwrap() {
+            assert_eq!(&injected["metadata"]["annotations"][name], value);
+        }
+        assert_eq!(variable(&injected, "ISTIO_PROMETHEUS_ANNOTATIONS"), None);
+    }
+}

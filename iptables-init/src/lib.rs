@@ -51,7 +51,8 @@ pub enum Outcome {
 /// Does what `args` ask for, in the network namespace of the calling thread or the one `--network-namespace` names.
 ///
 /// Only command line values count here: callers that honour environment variables apply [`Args::with_environment`] first.
-/// Blocks while child processes run (at most some 30 s when another process holds the xtables lock); call it from a thread of its own in async code.
+/// Blocks while child processes run (at most some 30 s when another process holds the xtables lock); call it from a thread of
+/// its own in async code.
 ///
 /// # Errors
 /// See [`Error`]; [`Error::exit_code`] is the exit code Istio's tool would give.
