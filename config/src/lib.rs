@@ -9,6 +9,7 @@
 //! with the help of the [`matcher`]s. What is wrong is told as [`diagnostic`]s.
 
 pub mod api;
+pub mod compile;
 pub mod decode;
 pub mod diagnostic;
 pub mod load;
@@ -17,7 +18,9 @@ pub mod mesh;
 pub mod model;
 pub mod object;
 pub mod parse;
+pub mod protocol;
 pub mod registry;
 pub mod store;
 pub mod validate;
+pub mod visibility;
 pub mod yaml;

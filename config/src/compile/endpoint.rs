@@ -1,0 +1,52 @@
+//! Endpoints of a cluster: ready ones, chosen by subset labels, with their identity and whether they take mTLS.
+//!
+//! Source: Istio semantics 2.10 (auto mTLS), sidecar contract 5.2.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::context::Context;
+use super::service::{Port, Service};
+use crate::api::peer_authentication::MutualTlsMode;
+use crate::model::{Endpoint, Workload, spiffe_id};
+use crate::registry::{self, Address};
+
+/// The usable endpoints of a port that carry `labels`, by address.
+pub(super) fn of_port(
+    cx: &Context<'_>,
+    service: &Service<'_>,
+    port: &Port<'_>,
+    labels: Option<&BTreeMap<String, String>>,
+) -> Vec<Endpoint> {
+    let usable = service.definition.usable_endpoints(port.definition);
+    let selected = usable.filter(|endpoint| labels.is_none_or(|labels| endpoint.workload.has_labels(labels)));
+    selected.filter_map(|endpoint| convert(cx, service, endpoint)).collect()
+}
+
+fn convert(cx: &Context<'_>, service: &Service<'_>, endpoint: &registry::Endpoint) -> Option<Endpoint> {
+    let Address::Ip(address) = endpoint.address else { return None };
+    let workload = &endpoint.workload;
+    let identity = (!workload.service_account.is_empty() && !service.definition.mesh_external)
+        .then(|| spiffe_id(&cx.node.trust_domain, &workload.namespace, &workload.service_account));
+    Some(Endpoint {
+        address: SocketAddr::new(address, endpoint.port),
+        weight: endpoint.weight.max(1),
+        locality: endpoint.locality.clone(),
+        mtls: workload.tls_mode_istio && !service.definition.mesh_external && accepts_mtls(cx, workload, endpoint.port),
+        identity,
+        workload: (!workload.workload_name.is_empty()).then(|| cx.workload(workload)),
+        pod: (!workload.pod.is_empty()).then(|| workload.pod.clone()),
+    })
+}
+
+/// Whether the server side terminates mTLS on a container port.
+fn accepts_mtls(cx: &Context<'_>, workload: &registry::Workload, port: u16) -> bool {
+    cx.registry.mtls_mode(&workload.namespace, &workload.labels, Some(port)) != MutualTlsMode::Disable
+}
+
+/// The workload as telemetry names it.
+pub(super) fn telemetry(workload: &registry::Workload, cluster_id: &str) -> Arc<Workload> {
+    let (name, namespace, account) = (&workload.workload_name, &workload.namespace, &workload.service_account);
+    Arc::new(Workload::from_labels(name, namespace, account, &workload.labels, cluster_id))
+}

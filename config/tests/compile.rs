@@ -1,0 +1,110 @@
+//! Compiled snapshots: every `golden/compile/NAME.yaml` for the workload its first line names gives `NAME.json`.
+//!
+//! The first line is `# node: sidecar NAMESPACE/POD` or `# node: router NAMESPACE/POD`; the pod is in the file.
+//! `UPDATE_GOLDEN=1 cargo test -p outrigger-config --test compile` writes the files anew; read the difference before
+//! committing it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use outrigger_config::compile::compile;
+use outrigger_config::model::{ConnectionPool, Node, ProxyType};
+use outrigger_config::parse::parse;
+use outrigger_config::registry::Registry;
+
+fn cases() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/compile");
+    let entries = fs::read_dir(&folder).expect("the folder of golden files");
+    let mut cases: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    cases.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    cases.sort();
+    cases
+}
+
+/// The workload that the first line names, as its pod describes it.
+fn node(text: &str, registry: &Registry) -> Node {
+    let line = text.lines().next().unwrap_or_default();
+    let words: Vec<&str> = line.strip_prefix("# node: ").expect("first line `# node: ...`").split_whitespace().collect();
+    let [role, pod] = words.as_slice() else { panic!("first line: {line}") };
+    let (namespace, name) = pod.split_once('/').expect("NAMESPACE/POD");
+    let find = |workload: &&std::sync::Arc<outrigger_config::registry::Workload>| workload.namespace == namespace && workload.pod == name;
+    let workload = registry.workloads().iter().find(find).unwrap_or_else(|| panic!("no pod {pod}"));
+    Node {
+        proxy_type: if *role == "router" { ProxyType::Router } else { ProxyType::Sidecar },
+        name: name.to_owned(),
+        namespace: namespace.to_owned(),
+        service_account: workload.service_account.clone(),
+        trust_domain: "cluster.local".to_owned(),
+        cluster_domain: "cluster.local".to_owned(),
+        ip_addresses: workload.addresses.clone(),
+        labels: workload.labels.clone(),
+        annotations: Default::default(),
+        workload_name: workload.workload_name.clone(),
+        owner: String::new(),
+        cluster_id: "Kubernetes".to_owned(),
+        mesh_id: "cluster.local".to_owned(),
+    }
+}
+
+/// The snapshot and diagnostics, without the node, which the input says already.
+fn compiled(path: &Path) -> serde_json::Value {
+    let text = fs::read_to_string(path).expect("a readable case");
+    let parsed = parse(Path::new("input.yaml"), &text);
+    assert_eq!(parsed.diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new(), "{}", path.display());
+    let registry = Registry::new(&parsed.objects);
+    let result = compile(&registry, &node(&text, &registry));
+    let again = compile(&registry, &node(&text, &registry));
+    let mut snapshot = serde_json::to_value(&result.snapshot).expect("serialisable");
+    assert_eq!(Some(&snapshot), serde_json::to_value(&again.snapshot).ok().as_ref(), "compiling twice gives the same");
+    if let Some(map) = snapshot.as_object_mut() {
+        map.remove("node");
+        let mesh = serde_json::to_value(&compile(&Registry::new(&[]), &node(&text, &registry)).snapshot.mesh).ok();
+        if map.get("mesh") == mesh.as_ref() {
+            map.remove("mesh");
+        }
+        let diagnostics: Vec<String> = result.diagnostics.iter().map(ToString::to_string).collect();
+        map.insert("diagnostics".to_owned(), diagnostics.into());
+    }
+    shorten(&mut snapshot);
+    snapshot
+}
+
+/// Leaves out what says nothing: empty and absent values, pools and timeouts at their defaults.
+fn shorten(value: &mut serde_json::Value) {
+    use serde_json::Value;
+    let default_pool = serde_json::to_value(ConnectionPool::default()).ok();
+    let says_nothing = |key: &str, value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) if key == "connect_timeout" => map.get("secs") == Some(&10.into()),
+        Value::Object(map) => map.is_empty() || (key == "connection_pool" && Some(value) == default_pool.as_ref()),
+        _ => false,
+    };
+    match value {
+        Value::Array(list) => list.iter_mut().for_each(shorten),
+        Value::Object(map) => {
+            map.retain(|key, value| !says_nothing(key, value));
+            map.values_mut().for_each(shorten);
+            map.retain(|key, value| !says_nothing(key, value));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn snapshots_are_as_recorded() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let cases = cases();
+    assert!(!cases.is_empty());
+    let mut different = Vec::new();
+    for case in &cases {
+        let golden = case.with_extension("json");
+        let now = serde_json::to_string_pretty(&compiled(case)).expect("serialisable") + "\n";
+        if update {
+            fs::write(&golden, &now).expect("a writable folder");
+        } else if fs::read_to_string(&golden).unwrap_or_default() != now {
+            different.push(golden.display().to_string());
+        }
+    }
+    assert!(different.is_empty(), "changed: {different:#?}; see the head of this file");
+}
