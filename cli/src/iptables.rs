@@ -50,7 +50,8 @@ pub fn run_as_istio(lenient: Lenient) -> anyhow::Result<ExitCode> {
 fn parse_leniently(mut arguments: Vec<String>) -> anyhow::Result<(Args, Vec<String>)> {
     let mut ignored = Vec::new();
     loop {
-        let command = Args::augment_args(Command::new("istio-iptables").no_binary_name(true));
+        let command =
+            Args::augment_args(Command::new("istio-iptables").no_binary_name(true)).about("Write, remove or show the capture rules");
         let error = match command.try_get_matches_from(&arguments) {
             Ok(matches) => return Ok((Args::from_arg_matches(&matches)?, ignored)),
             Err(error) => error,
