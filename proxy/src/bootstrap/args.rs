@@ -207,7 +207,9 @@ mod tests {
 
     #[test]
     fn the_injected_command_line_of_istio_is_understood() {
-        let args = parsed("sidecar --domain shop.svc.cluster.local --proxyLogLevel=warning --proxyComponentLogLevel=misc:error --log_output_level=default:info --concurrency 2");
+        let args = parsed(
+            "sidecar --domain shop.svc.cluster.local --proxyLogLevel=warning --proxyComponentLogLevel=misc:error --log_output_level=default:info --concurrency 2",
+        );
         assert_eq!(args.proxy_type, ProxyType::Sidecar);
         assert_eq!(args.domain.as_deref(), Some("shop.svc.cluster.local"));
         assert_eq!(args.log_level.as_deref(), Some("warning"));

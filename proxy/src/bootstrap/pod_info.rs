@@ -84,7 +84,9 @@ mod tests {
 
     #[test]
     fn quoted_values_come_back_as_they_were_set() {
-        let parsed = parse("app=\"shop\"\nproxy.istio.io/config=\"concurrency: 3\\nterminationDrainDuration: \\\"7s\\\"\\n\"\nodd=\"\\u00e9\\\\\"\n");
+        let parsed = parse(
+            "app=\"shop\"\nproxy.istio.io/config=\"concurrency: 3\\nterminationDrainDuration: \\\"7s\\\"\\n\"\nodd=\"\\u00e9\\\\\"\n",
+        );
         assert_eq!(parsed["app"], "shop");
         assert_eq!(parsed["proxy.istio.io/config"], "concurrency: 3\nterminationDrainDuration: \"7s\"\n");
         assert_eq!(parsed["odd"], "é\\");

@@ -95,7 +95,11 @@ impl Settings {
             node: node::resolve(args.proxy_type, environment, &pod, args.domain.as_deref(), interfaces),
             ports: Ports::resolve(environment, &pod, &proxy_config, warnings),
             drain: DrainSettings::resolve(environment, warnings),
-            access_log: access_log::settings_from_flags(args.access_log.as_deref(), args.access_log_format.as_deref(), args.access_log_json)?,
+            access_log: access_log::settings_from_flags(
+                args.access_log.as_deref(),
+                args.access_log_format.as_deref(),
+                args.access_log_json,
+            )?,
             log_level: log_level(&args),
             log_as_json: args.log_as_json,
             config: args.config,

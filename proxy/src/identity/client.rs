@@ -113,7 +113,7 @@ where
 
 /// The name for rustls. One that cannot stand in a ClientHello (a wildcard ServiceEntry host) is not sent at all; it is
 /// never the name verified in mesh mTLS.
-fn server_name(config: Arc<ClientConfig>, sni: &str) -> Result<(Arc<ClientConfig>, ServerName<'static>), TlsError> {
+pub(super) fn server_name(config: Arc<ClientConfig>, sni: &str) -> Result<(Arc<ClientConfig>, ServerName<'static>), TlsError> {
     if let Ok(name) = ServerName::try_from(sni.trim_end_matches('.')) {
         return Ok((config, name.to_owned()));
     }

@@ -129,3 +129,6 @@ pub fn gateway<'a>(chains: &'a [GatewayTlsChain], sni: Option<&str>) -> Option<&
     }
     best.map(|(_, chain)| chain)
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,3 +75,6 @@ fn target_and_version(rest: &[u8]) -> HttpInspection {
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
+
+#[cfg(test)]
+mod tests;

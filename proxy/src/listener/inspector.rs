@@ -145,3 +145,6 @@ impl<T> Inspector<T> {
         &self.io
     }
 }
+
+#[cfg(test)]
+mod tests;

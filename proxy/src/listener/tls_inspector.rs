@@ -163,3 +163,6 @@ fn protocols(mut content: Reader<'_>) -> Option<Vec<Vec<u8>>> {
     }
     Some(protocols)
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,9 +107,8 @@ impl<'a> Side<'a> {
 
     /// The other end: what it did not tell is `unknown`. Its namespace is believed from the certificate first.
     fn peer(workload: Option<&'a Workload>, identity: Option<&'a str>) -> Self {
-        let told = |field: fn(&Workload) -> &str, missing: &'static str| {
-            workload.map(field).filter(|value| !value.is_empty()).unwrap_or(missing)
-        };
+        let told =
+            |field: fn(&Workload) -> &str, missing: &'static str| workload.map(field).filter(|value| !value.is_empty()).unwrap_or(missing);
         Side {
             workload: told(|w| &w.name, UNKNOWN),
             namespace: identity.and_then(spiffe_namespace).unwrap_or_else(|| told(|w| &w.namespace, UNKNOWN)),
@@ -151,11 +150,7 @@ fn inbound_service<'a>(subject: &Subject<'a>, local: &Side<'a>) -> Destination<'
     let special = special_destination("", subject.upstream.map_or("", |up| &up.cluster));
     match &subject.downstream.service {
         Some(service) if special.is_none() => Destination { namespace: local.namespace, ..service_names(service, "") },
-        _ => Destination {
-            host: local.canonical_service,
-            name: special.unwrap_or(local.canonical_service),
-            namespace: local.namespace,
-        },
+        _ => Destination { host: local.canonical_service, name: special.unwrap_or(local.canonical_service), namespace: local.namespace },
     }
 }
 

@@ -135,8 +135,7 @@ impl WorkerTelemetry {
     /// Counts a connection as closed with its last bytes and writes its access-log line. Without a report it is counted
     /// as opened first. The line is written when `log` is the access log in force.
     pub fn tcp_closed(&self, report: Option<TcpReport>, record: &TcpRecord, log: Option<&Arc<access_log::AccessLog>>) {
-        let mut report =
-            report.unwrap_or_else(|| self.tcp_opened(&record.downstream, record.upstream.as_ref(), record.flags));
+        let mut report = report.unwrap_or_else(|| self.tcp_opened(&record.downstream, record.upstream.as_ref(), record.flags));
         self.tcp_progress(&mut report, record.bytes_received, record.bytes_sent);
         if let Some(cells) = &report.cells {
             let _one_writer = self.cells.lock();

@@ -44,14 +44,9 @@ impl TimeFormat {
         let at = OffsetDateTime::from(at);
         let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
         let _ = match self {
-            TimeFormat::Iso => write!(
-                out,
-                "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-                at.hour(),
-                at.minute(),
-                at.second(),
-                at.millisecond()
-            ),
+            TimeFormat::Iso => {
+                write!(out, "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z", at.hour(), at.minute(), at.second(), at.millisecond())
+            }
             TimeFormat::Custom(pieces) => pieces.iter().try_for_each(|piece| write_piece(out, piece, at)),
         };
     }

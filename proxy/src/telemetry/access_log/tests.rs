@@ -144,7 +144,10 @@ fn json_keeps_numbers_and_nulls_and_escapes_text() {
         ("code".into(), vec![command("RESPONSE_CODE", None)]),
         ("sni".into(), vec![command("REQUESTED_SERVER_NAME", None)]),
         ("header".into(), vec![command("REQ", Some("X-QUOTED"))]),
-        ("mixed".into(), vec![FormatPiece::Text("took ".into()), command("DURATION", None), command("UPSTREAM_TRANSPORT_FAILURE_REASON", None)]),
+        (
+            "mixed".into(),
+            vec![FormatPiece::Text("took ".into()), command("DURATION", None), command("UPSTREAM_TRANSPORT_FAILURE_REASON", None)],
+        ),
         ("decision".into(), vec![command("OUTRIGGER_DECISION", None)]),
     ]))));
     let line = line(&log, &exchange(None));
@@ -174,7 +177,8 @@ fn alternatives_lengths_and_response_headers_are_honoured() {
 
 #[test]
 fn unknown_operators_print_a_dash_and_are_named() {
-    let log = Arc::new(AccessLog::compile(&settings(AccessLogFormat::Text(vec![command("WARP", None), command("FILTER_STATE", Some("x"))]))));
+    let log =
+        Arc::new(AccessLog::compile(&settings(AccessLogFormat::Text(vec![command("WARP", None), command("FILTER_STATE", Some("x"))]))));
     assert_eq!(line(&log, &exchange(None)), "--");
     assert_eq!(log.unknown(), ["%WARP%", "%FILTER_STATE(x)%"]);
 }
