@@ -13,6 +13,7 @@ use socket2::{Domain, Socket, Type};
 use crate::support::{apply, in_namespace, sh, sidecar};
 
 const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Addresses of one family: the pod, its peer, somewhere that does not exist, localhost, and where the proxy delivers from.
 struct Net {
@@ -84,10 +85,20 @@ fn join_with(peer: i32) {
     ));
 }
 
+/// A closed listener can live on for a moment in a child that another test has forked but not executed yet, so a taken port
+/// is tried again.
 fn listen(at: SocketAddr) -> TcpListener {
-    let listener = TcpListener::bind(at).unwrap();
-    listener.set_nonblocking(true).unwrap();
-    listener
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match TcpListener::bind(at) {
+            Ok(listener) => {
+                listener.set_nonblocking(true).unwrap();
+                return listener;
+            }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => std::thread::sleep(PAUSE),
+            Err(error) => panic!("{at}: {error}"),
+        }
+    }
 }
 
 /// A listener on every address of the family, as the proxy's capture listeners are.
@@ -105,7 +116,7 @@ fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
         if let Ok(accepted) = listener.accept() {
             return Some(accepted);
         }
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(PAUSE);
     }
     None
 }
@@ -251,17 +262,17 @@ fn what_arrives_from_outside_reaches_15006_except_the_proxys_own_ports() {
 
 #[test]
 fn validation_succeeds_with_the_rules_and_fails_with_126_without() {
-    let probing = |flavour: &str| {
+    let probing = |flavour: &str, timeout: &str| {
         let mut args = sidecar(flavour);
         args.run_validation = Some("true".to_owned());
-        args.probe_timeout = Some("600ms".to_owned());
+        args.probe_timeout = Some(timeout.to_owned());
         args
     };
     for flavour in ["legacy", "nft"] {
-        in_namespace(|| assert_eq!(run(probing(flavour)).unwrap(), Outcome::Applied));
+        in_namespace(|| assert_eq!(run(probing(flavour, "10s")).unwrap(), Outcome::Applied));
     }
     in_namespace(|| {
-        let mut args = probing("nft");
+        let mut args = probing("nft", "300ms");
         args.skip_rule_apply = Some("true".to_owned());
         let error = run(args).unwrap_err();
         assert!(matches!(error, Error::Validation { family: Family::V4, .. }), "{error}");
