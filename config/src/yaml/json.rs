@@ -216,6 +216,6 @@ impl<'t> Reader<'t, '_> {
 /// A number as JSON writes it. Leading zeros are refused: the scalar rules would read them as octal.
 fn is_number(word: &str) -> bool {
     let digits = word.strip_prefix('-').unwrap_or(word);
-    let leading_zero = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.") && !digits.starts_with(['0', 'e']);
+    let leading_zero = digits.starts_with('0') && digits[1..].starts_with(|c: char| c.is_ascii_digit());
     !leading_zero && digits.starts_with(|c: char| c.is_ascii_digit()) && word.parse::<f64>().is_ok()
 }
