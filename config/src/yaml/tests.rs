@@ -74,7 +74,10 @@ fn keys_become_the_strings_json_has() {
 
 #[test]
 fn documents_are_divided_by_marks_and_empty_ones_are_dropped() {
-    assert_eq!(read("a: 1\n---\n# nothing\n---\n\n--- # comment\nb: 2\n...\nc: 3\n---\n"), [json!({"a": 1}), json!({"b": 2}), json!({"c": 3})]);
+    assert_eq!(
+        read("a: 1\n---\n# nothing\n---\n\n--- # comment\nb: 2\n...\nc: 3\n---\n"),
+        [json!({"a": 1}), json!({"b": 2}), json!({"c": 3})]
+    );
     assert_eq!(read("%YAML 1.1\n---\na: 1\n"), [json!({"a": 1})]);
     assert_eq!(read(""), Vec::<serde_json::Value>::new());
     assert_eq!(read("\u{feff}# only a comment\n"), Vec::<serde_json::Value>::new());
@@ -165,7 +168,8 @@ fn snake_case_keys_are_found_by_their_camel_case_path() {
 
 #[test]
 fn emitted_yaml_is_laid_out_as_kubectl_does() {
-    let value = json!({"kind": "Pod", "args": ["--x", "80", "yes"], "env": [{"name": "A", "value": "a: b"}], "empty": {}, "text": "x\ny\n"});
+    let value =
+        json!({"kind": "Pod", "args": ["--x", "80", "yes"], "env": [{"name": "A", "value": "a: b"}], "empty": {}, "text": "x\ny\n"});
     let expected = "args:\n- \"--x\"\n- \"80\"\n- \"yes\"\nempty: {}\nenv:\n- name: A\n  value: \"a: b\"\nkind: Pod\ntext: |\n  x\n  y\n";
     let mut lines: Vec<&str> = expected.lines().collect();
     let emitted = to_yaml(&value);

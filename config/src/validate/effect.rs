@@ -1,0 +1,114 @@
+//! What is read but has no effect yet, so that nobody is left believing that it had.
+//!
+//! To make a field work, implement it and delete its line here.
+
+use super::Checker;
+use crate::decode::{Path, Step, same_field, steps};
+use crate::object::Kind;
+use crate::yaml::Node;
+
+/// Fields without effect. In a path `[]` stands for every item of a list and `[*]` for every key of a map.
+#[rustfmt::skip]
+const WITHOUT_EFFECT: &[(Kind, &str)] = &[
+    (Kind::VirtualService, "spec.http[].mirror"),
+    (Kind::VirtualService, "spec.http[].mirrors"),
+    (Kind::VirtualService, "spec.http[].mirrorPercent"),
+    (Kind::VirtualService, "spec.http[].mirrorPercentage"),
+    (Kind::VirtualService, "spec.http[].corsPolicy"),
+    (Kind::VirtualService, "spec.http[].delegate"),
+    (Kind::VirtualService, "spec.http[].match[].statPrefix"),
+    (Kind::VirtualService, "spec.tcp[].match[].sourceSubnet"),
+    (Kind::VirtualService, "spec.http[].retries.retryRemoteLocalities"),
+    (Kind::DestinationRule, "spec.workloadSelector"),
+    (Kind::DestinationRule, "spec.trafficPolicy.loadBalancer.consistentHash"),
+    (Kind::DestinationRule, "spec.trafficPolicy.loadBalancer.localityLbSetting"),
+    (Kind::DestinationRule, "spec.trafficPolicy.loadBalancer.warmup"),
+    (Kind::DestinationRule, "spec.trafficPolicy.loadBalancer.warmupDurationSecs"),
+    (Kind::DestinationRule, "spec.trafficPolicy.connectionPool.tcp.tcpKeepalive"),
+    (Kind::DestinationRule, "spec.trafficPolicy.connectionPool.tcp.maxConnectionDuration"),
+    (Kind::DestinationRule, "spec.trafficPolicy.connectionPool.tcp.idleTimeout"),
+    (Kind::DestinationRule, "spec.trafficPolicy.connectionPool.http.maxRetries"),
+    (Kind::DestinationRule, "spec.trafficPolicy.connectionPool.http.maxConcurrentStreams"),
+    (Kind::DestinationRule, "spec.trafficPolicy.connectionPool.http.http2KeepAlive"),
+    (Kind::DestinationRule, "spec.trafficPolicy.outlierDetection"),
+    (Kind::DestinationRule, "spec.trafficPolicy.tunnel"),
+    (Kind::DestinationRule, "spec.trafficPolicy.proxyProtocol"),
+    (Kind::DestinationRule, "spec.trafficPolicy.retryBudget"),
+    (Kind::DestinationRule, "spec.trafficPolicy.tls.caCrl"),
+    (Kind::Gateway, "spec.servers[].defaultEndpoint"),
+    (Kind::Gateway, "spec.servers[].tls.caCrl"),
+    (Kind::Gateway, "spec.servers[].tls.cipherSuites"),
+    (Kind::Gateway, "spec.servers[].tls.verifyCertificateSpki"),
+    (Kind::Gateway, "spec.servers[].tls.verifyCertificateHash"),
+    (Kind::ServiceEntry, "spec.workloadSelector"),
+];
+
+/// Values without effect: an enum value of a field that works otherwise.
+#[rustfmt::skip]
+const VALUES_WITHOUT_EFFECT: &[(Kind, &str, &str)] = &[
+    (Kind::Gateway, "spec.servers[].tls.mode", "AUTO_PASSTHROUGH"),
+    (Kind::Gateway, "spec.servers[].tls.mode", "OPTIONAL_MUTUAL"),
+    (Kind::ServiceEntry, "spec.resolution", "DYNAMIC_DNS"),
+];
+
+/// Kinds without effect at all.
+#[rustfmt::skip]
+const KINDS_WITHOUT_EFFECT: &[Kind] = &[
+    Kind::Sidecar, Kind::WorkloadEntry, Kind::WorkloadGroup, Kind::EnvoyFilter, Kind::Telemetry, Kind::WasmPlugin,
+    Kind::TrafficExtension,
+];
+
+/// The places of a DestinationRule that hold a traffic policy.
+const POLICY_PLACES: &[&str] =
+    &["spec.trafficPolicy.portLevelSettings[]", "spec.subsets[].trafficPolicy", "spec.subsets[].trafficPolicy.portLevelSettings[]"];
+
+/// Warns of everything in the object that has no effect yet.
+pub(super) fn check(cx: &mut Checker<'_>, kind: Kind) {
+    if KINDS_WITHOUT_EFFECT.contains(&kind) {
+        return cx.warning(&Path::Root, format!("{kind} has no effect yet"));
+    }
+    for (_, pattern) in WITHOUT_EFFECT.iter().filter(|(of, _)| *of == kind) {
+        report(cx, pattern, None);
+        if let Some(rest) = pattern.strip_prefix("spec.trafficPolicy.") {
+            POLICY_PLACES.iter().for_each(|place| report(cx, &format!("{place}.{rest}"), None));
+        }
+    }
+    for (_, pattern, value) in VALUES_WITHOUT_EFFECT.iter().filter(|(of, ..)| *of == kind) {
+        report(cx, pattern, Some(value));
+    }
+}
+
+fn report(cx: &mut Checker<'_>, pattern: &str, value: Option<&str>) {
+    let mut found = Vec::new();
+    let steps: Vec<Step<'_>> = steps(pattern).collect();
+    walk(cx.node, &steps, &Path::Root, &mut |path, node| {
+        if !node.is_null() && value.is_none_or(|value| node.as_str() == Some(value)) {
+            found.push(path.to_string());
+        }
+    });
+    for field in found {
+        let message = match value {
+            Some(value) => format!("{value} has no effect yet"),
+            None => "this field has no effect yet".to_owned(),
+        };
+        cx.warning(&Path::Root.field(&field), message);
+    }
+}
+
+/// Calls `visit` for every node that a pattern leads to.
+fn walk(node: &Node, pattern: &[Step<'_>], path: &Path<'_>, visit: &mut dyn FnMut(&Path<'_>, &Node)) {
+    let Some((step, rest)) = pattern.split_first() else {
+        return visit(path, node);
+    };
+    match step {
+        Step::Field(name) => {
+            if let Some(entry) = node.entries().iter().find(|entry| same_field(&entry.key, name)) {
+                walk(&entry.value, rest, &path.field(name), visit);
+            }
+        }
+        Step::Bracket("*") => node.entries().iter().for_each(|entry| walk(&entry.value, rest, &path.key(&entry.key), visit)),
+        Step::Bracket(_) => {
+            node.items().iter().enumerate().for_each(|(index, item)| walk(item, rest, &path.index(index), visit));
+        }
+    }
+}
