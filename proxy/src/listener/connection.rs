@@ -47,14 +47,15 @@ pub(super) async fn serve(worker: Arc<Worker>, accepted: Accepted) {
     match destination {
         Ok(destination) => {
             let captured = Captured { worker, peer: canonical(peer), destination, accepted_at };
-            Box::pin(dispatch(entrance.kind, entrance.port, captured, stream)).await;
+            Box::pin(serve_captured(entrance.kind, entrance.port, captured, stream)).await;
         }
         Err(error) => tracing::warn!(%peer, port = entrance.port, "connection refused: {error}"),
     }
     drop(guard);
 }
 
-async fn dispatch(kind: EntranceKind, port: u16, captured: Captured, stream: TcpStream) {
+/// Serves a connection whose destination is known until its end. `port` is the one it came in on.
+pub async fn serve_captured(kind: EntranceKind, port: u16, captured: Captured, stream: TcpStream) {
     match kind {
         EntranceKind::Outbound => outbound::serve(captured, stream).await,
         EntranceKind::Inbound => inbound::serve(captured, stream).await,

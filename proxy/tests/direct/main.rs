@@ -1,0 +1,8 @@
+//! The data plane in one process over real sockets, against scripted peers.
+
+mod fixture;
+
+mod listeners;
+mod mutual_tls;
+mod server_first;
+mod tcp;
