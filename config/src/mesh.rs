@@ -3,7 +3,6 @@
 //! Source of the defaults: Istio's MeshConfig and ProxyConfig references.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::api::destination_rule::{H2UpgradePolicy, LocalityLbSetting, TcpKeepalive, TrafficPolicy};
@@ -135,6 +134,10 @@ impl From<MeshConfigSpec> for MeshConfig {
 
 /// The namespace in which the ConfigMap `istio` is looked for, and whose objects are mesh-wide.
 pub const DEFAULT_ROOT_NAMESPACE: &str = "istio-system";
+/// The ConfigMap with the mesh-wide settings.
+pub const MESH_CONFIG_MAP: &str = "istio";
+/// Its key.
+pub const MESH_CONFIG_KEY: &str = "mesh";
 
 fn with_floor(tls: Option<TlsConfig>) -> TlsConfig {
     let mut tls = tls.unwrap_or_default();
@@ -159,8 +162,8 @@ pub fn read<T: Decode>(text: &str) -> (T, Vec<Problem>) {
     (value, cx.into_problems())
 }
 
-/// Reads a mesh configuration file (`--meshConfig`), for callers outside a registry.
-pub fn read_mesh_config(_file: &Path, text: &str) -> (MeshConfig, Vec<Problem>) {
+/// Reads a mesh configuration (`--meshConfig`, the ConfigMap `istio`). With an error in it all settings are at their defaults.
+pub fn read_mesh_config(text: &str) -> (MeshConfig, Vec<Problem>) {
     let (spec, problems) = read::<MeshConfigSpec>(text);
     let usable = problems.iter().all(|problem| problem.severity < Severity::Error);
     (if usable { spec.into() } else { MeshConfig::default() }, problems)

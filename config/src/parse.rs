@@ -67,28 +67,40 @@ impl FileParser {
             }
         };
         let text: Arc<str> = Arc::from(document.text);
-        let before = self.parsed.objects.len() + self.parsed.invalid.len();
-        self.tree(node, &text, document.first_line, String::new());
-        self.repeated_keys(document, before);
+        let mut ids = Vec::new();
+        self.tree(node, &text, document.first_line, String::new(), &mut ids);
+        for repeated in &document.repeated {
+            let problem = Problem {
+                severity: Severity::Warning,
+                code: "IST0133",
+                position: repeated.position,
+                field: yaml::path_of_key(node, repeated.position).unwrap_or_else(|| repeated.key.clone()),
+                message: "this key is written twice here; the later value counts".into(),
+            };
+            // Of the objects in a List, nobody can say which has it.
+            let id = if ids.len() == 1 { ids.first().cloned() } else { None };
+            self.push(id, problem, Consequence::None);
+        }
     }
 
-    /// One object, or the items of a List.
-    fn tree(&mut self, node: &Node, text: &Arc<str>, first_line: u32, path: String) {
+    /// One object, or the items of a List; `ids` collects which.
+    fn tree(&mut self, node: &Node, text: &Arc<str>, first_line: u32, path: String, ids: &mut Vec<ObjectId>) {
         let kind = node.get("kind").and_then(Node::as_str);
         let is_list = node.get("apiVersion").and_then(Node::as_str) == Some("v1") && kind == Some("List");
         if !is_list {
             let source = Source { text: text.clone(), first_line, path: path.into() };
-            return self.object(node, source);
+            return ids.extend(self.object(node, source));
         }
         for (index, item) in node.get("items").map(Node::items).unwrap_or_default().iter().enumerate() {
             let dot = if path.is_empty() { "" } else { "." };
-            self.tree(item, text, first_line, format!("{path}{dot}items[{index}]"));
+            self.tree(item, text, first_line, format!("{path}{dot}items[{index}]"), ids);
         }
     }
 
-    fn object(&mut self, node: &Node, source: Source) {
+    /// One object. `None` when it is not one that is used here, or nobody can tell which it is.
+    fn object(&mut self, node: &Node, source: Source) -> Option<ObjectId> {
         let mut cx = Decoder::new(Dialect::Kubernetes);
-        let Some(kind) = self.kind(node) else { return };
+        let kind = self.kind(node)?;
         let meta: ObjectMeta = match node.get("metadata") {
             Some(metadata) => Decode::decode(metadata, &Path::Root.field("metadata"), &mut cx),
             None => ObjectMeta::default(),
@@ -96,24 +108,27 @@ impl FileParser {
         let Some(id) = identity(kind, &meta) else {
             let position = node.entry("metadata").map_or(node.position, |entry| entry.key_position);
             cx.error(position, &Path::Root.field("metadata").field("name"), format!("a {kind} needs a name"));
-            return cx.into_problems().into_iter().for_each(|problem| self.unreadable(problem));
+            cx.into_problems().into_iter().for_each(|problem| self.unreadable(problem));
+            return None;
         };
         let body = decode_body(kind, node, &mut cx);
         let mut problems = cx.into_problems();
-        // Rules assume that the fields have their types.
-        if problems.iter().all(|problem| problem.severity < Severity::Error) {
-            problems.extend(validate::object(&id, &meta, &body, node));
-        }
+        let broken_rules = validate::object(&id, &meta, &body, node);
+        let own = broken_rules.into_iter().filter(|rule| !problems.iter().any(|problem| follows_from(rule, problem))).collect::<Vec<_>>();
+        problems.extend(own);
         let valid = problems.iter().all(|problem| problem.severity < Severity::Error);
         for problem in problems {
             self.report(&id, problem);
         }
         self.not_enforced(&id, node);
-        if !valid {
-            return self.parsed.invalid.push(id);
+        if valid {
+            let api_version = node.get("apiVersion").and_then(Node::as_str).unwrap_or_default().into();
+            let object = Object { id: id.clone(), api_version, meta, body, file: self.file.clone(), source };
+            self.parsed.objects.push(Arc::new(object));
+        } else {
+            self.parsed.invalid.push(id.clone());
         }
-        let api_version = node.get("apiVersion").and_then(Node::as_str).unwrap_or_default().into();
-        self.parsed.objects.push(Arc::new(Object { id, api_version, meta, body, file: self.file.clone(), source }));
+        Some(id)
     }
 
     /// The kind of a tree; reports why there is none.
@@ -139,29 +154,6 @@ impl FileParser {
             if let Some(last) = self.parsed.diagnostics.last_mut() {
                 last.blocks_strict = true;
             }
-        }
-    }
-
-    fn repeated_keys(&mut self, document: &Document<'_>, before: usize) {
-        let (objects, invalid) = (&self.parsed.objects, &self.parsed.invalid);
-        let only_one = objects.len() + invalid.len() == before + 1;
-        // Whichever list grew last holds the document's object; with a List nobody can say.
-        let id = match (only_one, objects.last()) {
-            (true, Some(object)) if object.source.text.as_ptr() != document.text.as_ptr() && &*object.source.text == document.text => {
-                Some(object.id.clone())
-            }
-            (true, _) => invalid.last().cloned(),
-            _ => None,
-        };
-        for repeated in &document.repeated {
-            let problem = Problem {
-                severity: Severity::Warning,
-                code: "IST0133",
-                position: repeated.position,
-                field: repeated.key.clone(),
-                message: "this key is written twice here; the later value counts".into(),
-            };
-            self.push(id.clone(), problem, Consequence::None);
         }
     }
 
@@ -198,6 +190,12 @@ impl FileParser {
             blocks_strict: false,
         });
     }
+}
+
+/// Whether a broken rule may only be the consequence of a value that could not be read and so became its default: it is about
+/// the same field, one around it or one inside it.
+fn follows_from(rule: &Problem, unread: &Problem) -> bool {
+    unread.severity == Severity::Error && (rule.field.starts_with(&unread.field) || unread.field.starts_with(&rule.field))
 }
 
 fn problem(severity: Severity, node: &Node, message: String) -> Problem {

@@ -1,1 +1,92 @@
-//! Tests.
+//! Folders, patterns and ConfigMap mounts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+use super::{matches, read};
+
+/// A folder of its own, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("outrigger-load-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a folder");
+        Folder(path)
+    }
+
+    fn file(&self, name: &str, text: &str) {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs::write(path, text).expect("a file");
+    }
+
+    fn read(&self, path: &str) -> Vec<String> {
+        let files = read(&[self.0.join(path)]).expect("readable");
+        files.into_iter().map(|file| format!("{}={}", file.path.strip_prefix(&self.0).expect("inside").display(), file.text)).collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn folders_give_their_manifests_sorted_and_nothing_else() {
+    let folder = Folder::new("sorted");
+    for name in ["b.yaml", "a.yml", "c.json", "sub/d.yaml", ".hidden.yaml", ".git/e.yaml", "README.md", "f.yaml~"] {
+        folder.file(name, "x");
+    }
+    assert_eq!(folder.read(""), ["a.yml=x", "b.yaml=x", "c.json=x", "sub/d.yaml=x"]);
+}
+
+#[test]
+fn patterns_and_single_files_are_taken_whatever_their_name() {
+    let folder = Folder::new("patterns");
+    for name in ["shop-1.yaml", "shop-2.yaml", "other.yaml", "manifest.txt"] {
+        folder.file(name, "x");
+    }
+    assert_eq!(folder.read("shop-*.yaml"), ["shop-1.yaml=x", "shop-2.yaml=x"]);
+    assert_eq!(folder.read("shop-?.y*"), ["shop-1.yaml=x", "shop-2.yaml=x"]);
+    assert_eq!(folder.read("manifest.txt"), ["manifest.txt=x"]);
+}
+
+#[test]
+fn a_missing_path_is_named() {
+    let error = read(&[PathBuf::from("/nonexistent/x.yaml")]).expect_err("missing");
+    assert!(error.to_string().starts_with("/nonexistent/x.yaml: "), "{error}");
+    let folder = Folder::new("nothing");
+    assert!(read(&[folder.0.join("*.yaml")]).is_err(), "a pattern without files");
+    assert!(read(&[folder.0.clone()]).expect("an empty folder is no error").is_empty());
+}
+
+#[test]
+fn of_a_mounted_config_map_each_file_is_read_once() {
+    let folder = Folder::new("config-map");
+    folder.file("..2026_01_01/a.yaml", "new");
+    std::os::unix::fs::symlink("..2026_01_01", folder.0.join("..data")).expect("a link");
+    std::os::unix::fs::symlink(Path::new("..data/a.yaml"), folder.0.join("a.yaml")).expect("a link");
+    assert_eq!(folder.read(""), ["a.yaml=new"]);
+}
+
+#[test]
+fn bytes_that_are_not_text_do_not_stop_the_reading() {
+    let folder = Folder::new("bytes");
+    fs::write(folder.0.join("a.yaml"), b"a: \xff\n").expect("a file");
+    assert_eq!(folder.read(""), ["a.yaml=a: \u{fffd}\n"]);
+}
+
+proptest! {
+    #[test]
+    fn a_star_stands_for_any_text(head in "[ab]{0,4}", tail in "[ab]{0,4}", middle in "[ab]{0,6}") {
+        let pattern = format!("{head}*{tail}");
+        let name = format!("{head}{middle}{tail}");
+        prop_assert!(matches(pattern.as_bytes(), name.as_bytes()));
+        let never = format!("{name}c");
+        prop_assert_eq!(matches(pattern.as_bytes(), never.as_bytes()), tail.is_empty());
+    }
+}

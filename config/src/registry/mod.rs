@@ -29,8 +29,7 @@ use crate::api::kubernetes as k8s;
 use crate::api::peer_authentication::PeerAuthentication;
 use crate::api::service_entry::{ServiceEntry, WorkloadEntry};
 use crate::api::virtual_service::VirtualService;
-use crate::diagnostic::{Diagnostic, Severity};
-use crate::mesh::{self, DEFAULT_ROOT_NAMESPACE, MeshConfig, MeshConfigSpec, ProxyConfigResource};
+use crate::mesh::{self, DEFAULT_ROOT_NAMESPACE, MESH_CONFIG_KEY, MESH_CONFIG_MAP, MeshConfig, ProxyConfigResource};
 use crate::object::{Body, Object};
 
 /// The domain of Kubernetes Services unless another is given.
@@ -112,7 +111,6 @@ pub struct Registry {
     by_hostname: HashMap<Box<str>, Vec<usize>>,
     workloads: Vec<Arc<Workload>>,
     by_address: HashMap<IpAddr, usize>,
-    diagnostics: Vec<Diagnostic>,
 }
 
 impl std::ops::Deref for Registry {
@@ -132,7 +130,7 @@ impl Registry {
     /// Indexes objects; Services are named `NAME.NAMESPACE.svc.DOMAIN`.
     pub fn with_domain<'o>(objects: impl IntoIterator<Item = &'o Arc<Object>>, domain: &str) -> Self {
         let tables = Tables::new(objects);
-        let (mesh, diagnostics) = mesh_config(&tables);
+        let mesh = mesh_config(&tables);
         let workloads: Vec<Arc<Workload>> = tables.pods.iter().map(|pod| Arc::new(Workload::of_pod(pod))).collect();
         let services = service::all(&tables, &mesh, domain, &workloads);
         let mut by_hostname: HashMap<Box<str>, Vec<usize>> = HashMap::with_capacity(services.len());
@@ -145,7 +143,7 @@ impl Registry {
                 by_address.entry(*address).or_insert(index);
             }
         }
-        Registry { tables, mesh, domain: domain.into(), services, by_hostname, workloads, by_address, diagnostics }
+        Registry { tables, mesh, domain: domain.into(), services, by_hostname, workloads, by_address }
     }
 
     /// Mesh-wide settings.
@@ -156,11 +154,6 @@ impl Registry {
     /// The domain of Kubernetes Services.
     pub fn domain(&self) -> &str {
         &self.domain
-    }
-
-    /// What is wrong with mesh-wide settings.
-    pub fn diagnostics(&self) -> &[Diagnostic] {
-        &self.diagnostics
     }
 
     /// All services, Kubernetes' first, each group oldest first. A ServiceEntry gives one per host.
@@ -213,28 +206,9 @@ pub fn kubernetes_hostname(name: &str, namespace: &str, domain: &str) -> String 
     format!("{name}.{namespace}.svc.{domain}")
 }
 
-/// MeshConfig from the ConfigMap `istio` in `istio-system`, or the defaults.
-fn mesh_config(tables: &Tables) -> (MeshConfig, Vec<Diagnostic>) {
-    let Some(resource) = tables.config_maps.get(DEFAULT_ROOT_NAMESPACE, "istio") else {
-        return (MeshConfig::default(), Vec::new());
-    };
-    let Some(text) = resource.spec.data.get("mesh") else {
-        return (MeshConfig::default(), Vec::new());
-    };
-    let (spec, problems) = mesh::read::<MeshConfigSpec>(text);
-    let usable = problems.iter().all(|problem| problem.severity < Severity::Error);
-    // The text is a block scalar: its first line follows the line of the key.
-    let start = resource.object.position("data[mesh]").line;
-    let diagnostics = problems.into_iter().map(|problem| {
-        let field = format!("data[mesh].{}", problem.field);
-        let mut diagnostic = resource.object.diagnostic(problem.severity, problem.code, field, problem.message);
-        diagnostic.line = start.saturating_add(problem.position.line);
-        diagnostic.blocks_strict = problem.severity == Severity::Error;
-        if diagnostic.blocks_strict {
-            diagnostic.message.push_str("; the whole mesh configuration is at its defaults");
-        }
-        diagnostic
-    });
-    let diagnostics = diagnostics.collect();
-    (if usable { spec.into() } else { MeshConfig::default() }, diagnostics)
+/// MeshConfig from the ConfigMap `istio` in `istio-system`, or the defaults. The text has been checked with the ConfigMap.
+fn mesh_config(tables: &Tables) -> MeshConfig {
+    let resource = tables.config_maps.get(DEFAULT_ROOT_NAMESPACE, MESH_CONFIG_MAP);
+    let text = resource.and_then(|resource| resource.spec.data.get(MESH_CONFIG_KEY));
+    text.map_or_else(MeshConfig::default, |text| mesh::read_mesh_config(text).0)
 }

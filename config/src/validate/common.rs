@@ -97,8 +97,14 @@ impl Checker<'_> {
         }
     }
 
-    /// An RE2 expression.
-    pub(super) fn regex(&mut self, path: &Path<'_>, pattern: &str) {
+    /// An RE2 expression. False when it is none.
+    pub(super) fn regex(&mut self, path: &Path<'_>, pattern: &str) -> bool {
+        let before = self.problems.len();
+        self.regex_problem(path, pattern);
+        self.problems.len() == before
+    }
+
+    fn regex_problem(&mut self, path: &Path<'_>, pattern: &str) {
         if pattern.is_empty() {
             return self.error(path, "expected a regular expression, found an empty string");
         }

@@ -127,7 +127,9 @@ fn is_header_name(name: &str) -> bool {
 
 fn string_match(cx: &mut Checker<'_>, path: &Path<'_>, condition: &StringMatch, is_uri: bool) {
     match condition {
-        StringMatch::Regex(pattern) => cx.regex(&path.field("regex"), pattern),
+        StringMatch::Regex(pattern) => {
+            cx.regex(&path.field("regex"), pattern);
+        }
         StringMatch::Prefix(prefix) => {
             cx.require(is_uri || !prefix.is_empty(), &path.field("prefix"), "expected text; an empty prefix is allowed for uri only");
         }
@@ -189,8 +191,9 @@ fn check_rewrite(cx: &mut Checker<'_>, path: &Path<'_>, rewrite: &HttpRewrite) {
     let at = &path.field("uriRegexRewrite");
     cx.require(rewrite.uri.is_empty(), at, "uriRegexRewrite cannot be combined with uri");
     cx.require(!regex.rewrite.is_empty(), &at.field("rewrite"), "expected the replacement");
-    cx.regex(&at.field("match"), &regex.pattern);
-    if let Err(reason) = Substitution::new(&regex.pattern, &regex.rewrite) {
+    if cx.regex(&at.field("match"), &regex.pattern)
+        && let Err(reason) = Substitution::new(&regex.pattern, &regex.rewrite)
+    {
         cx.error(&at.field("rewrite"), format!("this replacement does not fit the expression: {reason}"));
     }
 }

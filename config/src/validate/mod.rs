@@ -9,6 +9,7 @@ pub mod effect;
 mod gateway;
 mod http_route;
 mod kubernetes;
+mod mesh;
 mod peer_authentication;
 mod reachability;
 pub mod references;
@@ -44,13 +45,8 @@ pub fn object(id: &ObjectId, meta: &ObjectMeta, body: &Body, node: &Node) -> Vec
         Body::Job(body) => kubernetes::workload(&mut cx, spec, None, &body.spec.template, &[]),
         Body::Service(body) => kubernetes::service(&mut cx, spec, &body.spec),
         Body::EndpointSlice(body) => kubernetes::endpoint_slice(&mut cx, body),
-        Body::WorkloadEntry(_)
-        | Body::ProxyConfig(_)
-        | Body::Namespace(_)
-        | Body::ServiceAccount(_)
-        | Body::Secret(_)
-        | Body::ConfigMap(_)
-        | Body::Unread => {}
+        Body::ConfigMap(body) => mesh::check(&mut cx, id, body),
+        Body::WorkloadEntry(_) | Body::ProxyConfig(_) | Body::Namespace(_) | Body::ServiceAccount(_) | Body::Secret(_) | Body::Unread => {}
     }
     cx.problems
 }

@@ -65,6 +65,24 @@ fn entry_position(entry: &Entry) -> Position {
     }
 }
 
+/// The path of the mapping entry whose key is written at `position`.
+pub fn path_of_key(root: &Node, position: Position) -> Option<String> {
+    let inside = |child: &Node, step: String| path_of_key(child, position).map(|rest| join(&step, &rest));
+    match &root.value {
+        Value::Scalar { .. } => None,
+        Value::Sequence(items) => items.iter().enumerate().find_map(|(index, item)| inside(item, format!("[{index}]"))),
+        Value::Mapping(entries) => entries.iter().find_map(|entry| {
+            let step = entry.key.to_string();
+            if entry.key_position == position { Some(step) } else { inside(&entry.value, step) }
+        }),
+    }
+}
+
+fn join(step: &str, rest: &str) -> String {
+    let dot = if rest.starts_with('[') { "" } else { "." };
+    format!("{step}{dot}{rest}")
+}
+
 /// The part of a tree that a path such as `items[3]` leads to.
 pub fn descend<'n>(root: &'n Node, path: &str) -> Option<&'n Node> {
     steps(path).try_fold(root, |node, step| match step {

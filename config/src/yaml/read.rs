@@ -48,7 +48,7 @@ impl Builder<'_> {
 
     fn scan_error(&self, error: &ScanError) -> SyntaxError {
         let marker = error.marker();
-        SyntaxError { position: self.position(marker.line(), marker.col()), message: error.info().to_owned() }
+        SyntaxError { position: self.position(marker.line(), marker.col()), message: explain(error.info()) }
     }
 
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), SyntaxError> {
@@ -120,6 +120,17 @@ impl Builder<'_> {
             Value::Scalar { .. } => {}
         }
         Ok(())
+    }
+}
+
+/// The scanner's message, in plainer words where it is about a frequent mistake.
+fn explain(info: &str) -> String {
+    match info {
+        _ if info.contains("did not find expected key") => "expected a key indented like the other keys of this mapping".into(),
+        _ if info.contains("mapping values are not allowed") => {
+            "expected a value on one line; a text with \": \" in it needs quotes, and a nested mapping a line of its own".into()
+        }
+        _ => info.to_owned(),
     }
 }
 
