@@ -8,9 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use outrigger_config::compile::compile;
-use outrigger_config::model::{ConnectionPool, Node, ProxyType};
+use outrigger_config::model::{Node, ProxyType};
 use outrigger_config::parse::parse;
 use outrigger_config::registry::Registry;
+use serde_json::Value;
 
 fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/compile");
@@ -47,7 +48,7 @@ fn node(text: &str, registry: &Registry) -> Node {
 }
 
 /// The snapshot and diagnostics, without the node, which the input says already.
-fn compiled(path: &Path) -> serde_json::Value {
+fn compiled(path: &Path) -> Value {
     let text = fs::read_to_string(path).expect("a readable case");
     let parsed = parse(Path::new("input.yaml"), &text);
     assert_eq!(parsed.diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new(), "{}", path.display());
@@ -69,25 +70,43 @@ fn compiled(path: &Path) -> serde_json::Value {
     snapshot
 }
 
-/// Leaves out what says nothing: empty and absent values, pools and timeouts at their defaults.
-fn shorten(value: &mut serde_json::Value) {
-    use serde_json::Value;
-    let default_pool = serde_json::to_value(ConnectionPool::default()).ok();
-    let says_nothing = |key: &str, value: &Value| match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Array(list) => list.is_empty(),
-        Value::Object(map) if key == "connect_timeout" => map.get("secs") == Some(&10.into()),
-        Value::Object(map) => map.is_empty() || (key == "connection_pool" && Some(value) == default_pool.as_ref()),
-        _ => false,
-    };
+/// Leaves out what says nothing (empty and absent values, limits and timeouts at their defaults) and writes durations in
+/// milliseconds, so that a golden file shows what its case is about.
+fn shorten(value: &mut Value) {
     match value {
         Value::Array(list) => list.iter_mut().for_each(shorten),
+        Value::Object(map) if map.len() == 2 && map.contains_key("nanos") => {
+            let part = |key| map.get(key).and_then(Value::as_u64).unwrap_or_default();
+            *value = format!("{} ms", part("secs") * 1000 + part("nanos") / 1_000_000).into();
+        }
         Value::Object(map) => {
-            map.retain(|key, value| !says_nothing(key, value));
             map.values_mut().for_each(shorten);
+            // Istio's default policy stands in nearly every route.
+            if let Some(retry) = map.get_mut("retry").filter(|retry| retry["retry_on"]["grpc_status"] == serde_json::json!([14, 1])) {
+                *retry = "default".into();
+            }
             map.retain(|key, value| !says_nothing(key, value));
         }
         _ => {}
+    }
+}
+
+fn says_nothing(key: &str, value: &Value) -> bool {
+    let default = match key {
+        "connect_timeout" => "10000 ms",
+        "backoff" => "25 ms",
+        "idle_timeout" => "3600000 ms",
+        _ => "",
+    };
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::String(text) => text == default,
+        Value::Number(number) if key == "max_concurrent_streams" => number.as_u64() == Some(100),
+        Value::Number(number) if key == "max_requests_per_connection" => number.as_u64() == Some(0),
+        Value::Number(number) => number.as_u64() == Some(u32::MAX.into()),
+        Value::Bool(true) => key == "ignore_previous_hosts",
     }
 }
 

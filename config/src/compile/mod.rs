@@ -75,3 +75,6 @@ pub fn compile(registry: &Registry, node: &Node) -> Compiled {
         Snapshot { node: Arc::new(node.clone()), mesh, outbound, inbound, gateways, clusters, cluster_names, route_count: routes.get() };
     Compiled { snapshot, diagnostics: diagnostics.into_inner() }
 }
+
+#[cfg(test)]
+mod tests;

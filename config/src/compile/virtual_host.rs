@@ -19,12 +19,15 @@ pub(super) struct Tables<'c, 'r> {
     cx: &'c Context<'r>,
     by_host: ByHost,
     gateways: [String; 1],
+    /// Hosts of VirtualServices with HTTP rules that no service has, in order of precedence.
+    unknown_hosts: Vec<&'c str>,
 }
 
 impl<'c, 'r> Tables<'c, 'r> {
     /// Files the VirtualServices of the mesh.
     pub(super) fn new(cx: &'c Context<'r>) -> Self {
-        Tables { cx, by_host: ByHost::new(&cx.virtual_services, MESH), gateways: [MESH.to_owned()] }
+        let by_host = ByHost::new(&cx.virtual_services, MESH);
+        Tables { cx, by_host, gateways: [MESH.to_owned()], unknown_hosts: unknown_hosts(cx) }
     }
 
     /// VirtualServices for a host, best first.
@@ -37,15 +40,9 @@ impl<'c, 'r> Tables<'c, 'r> {
         Scope { gateways: &self.gateways, port, node: self.cx.node }
     }
 
-    /// Hosts of VirtualServices that are no services: they get a virtual host on port 80.
+    /// Whether VirtualServices name hosts that are no services: they get a virtual host on port 80.
     pub(super) fn has_unknown_hosts(&self) -> bool {
-        self.unknown_hosts().next().is_some()
-    }
-
-    fn unknown_hosts(&self) -> impl Iterator<Item = &'c str> {
-        let cx = self.cx;
-        let bound = cx.virtual_services.iter().filter(|candidate| candidate.is_bound_to(MESH) && !candidate.http.is_empty());
-        bound.flat_map(|candidate| &candidate.hosts).map(String::as_str).filter(|host| *host != "*" && cx.services.get(host).is_none())
+        !self.unknown_hosts.is_empty()
     }
 
     /// The table shared by all services with HTTP, or detected, traffic on a port.
@@ -54,9 +51,7 @@ impl<'c, 'r> Tables<'c, 'r> {
         let mut hosts: Vec<VirtualHost> =
             services.iter().map(|(service, port)| self.of_service(service, port, &table, domains(self.cx, service))).collect();
         if port == PORT_OF_UNKNOWN_HOSTS {
-            let mut seen = HashSet::new();
-            let unknown = self.unknown_hosts().filter(|host| seen.insert(*host));
-            hosts.extend(unknown.filter_map(|host| self.of_unknown_host(host, &table)));
+            hosts.extend(self.unknown_hosts.iter().filter_map(|host| self.of_unknown_host(host, &table)));
         }
         hosts.push(self.catch_all(&table));
         RouteConfiguration::new(table, hosts)
@@ -96,6 +91,17 @@ impl<'c, 'r> Tables<'c, 'r> {
         };
         virtual_host(route.name.clone(), vec!["*".to_owned()], vec![route])
     }
+}
+
+fn unknown_hosts<'c>(cx: &'c Context<'_>) -> Vec<&'c str> {
+    let bound = cx.virtual_services.iter().filter(|candidate| candidate.is_bound_to(MESH) && !candidate.http.is_empty());
+    let mut seen = HashSet::new();
+    let known = |host: &str| match host.starts_with('*') {
+        true => host == "*" || cx.services.iter().any(|service| host::covers(host, service.host())),
+        false => cx.services.get(host).is_some(),
+    };
+    let hosts = bound.flat_map(|candidate| &candidate.hosts).map(String::as_str);
+    hosts.filter(|host| seen.insert(*host) && !known(host)).collect()
 }
 
 /// A virtual host; the table that takes it in builds its index.
