@@ -28,7 +28,7 @@ impl Checker<'_> {
     }
 
     fn whole_milliseconds(&mut self, path: &Path<'_>, duration: Duration) {
-        self.require(duration.subsec_nanos() % 1_000_000 == 0, path, "expected a whole number of milliseconds");
+        self.require(duration.subsec_nanos().is_multiple_of(1_000_000), path, "expected a whole number of milliseconds");
     }
 
     /// A port number.

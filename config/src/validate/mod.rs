@@ -7,6 +7,8 @@ mod common;
 mod destination_rule;
 pub mod effect;
 mod gateway;
+mod http_headers;
+mod http_policy;
 mod http_route;
 mod kubernetes;
 mod mesh;

@@ -110,6 +110,9 @@ impl Node {
             (Value::Sequence(_), _) => "a list".into(),
             (Value::Mapping(_), _) => "a mapping".into(),
             (_, Some(Scalar::Null)) => "null".into(),
+            (Value::Scalar { text, .. }, Some(Scalar::Bool(value))) if **text != *value.to_string() => {
+                format!("the boolean {value} (YAML takes {text} for one)")
+            }
             (_, Some(Scalar::Bool(value))) => format!("the boolean {value}"),
             (Value::Scalar { text, .. }, Some(Scalar::Int(_) | Scalar::UInt(_) | Scalar::Float(_))) => {
                 format!("the number {}", shorten(text))
