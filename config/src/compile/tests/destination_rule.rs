@@ -133,7 +133,7 @@ fn the_pool_has_istios_defaults_and_zero_means_default() {
 #[test]
 fn the_http_version_follows_declaration_upgrade_and_client() {
     use crate::model::UpstreamProtocol::{Http1, Http2, Tcp, UseDownstream};
-    let services = service("a", "shop", "10.96.0.1", "http:80,grpc-x:81,:82,tcp-x:83");
+    let services = service("a", "shop", "10.96.0.1", "http:80,grpc-x:81,any:82,tcp-x:83");
     let rule = |http: &str| {
         istio("DestinationRule", "a", "shop", &format!("{{host: a, trafficPolicy: {{connectionPool: {{http: {{{http}}}}}}}}}"))
     };

@@ -108,7 +108,9 @@ fn different_hosts_are_never_joined() {
 
 #[test]
 fn redirect_to_https_covers_every_host_of_its_server() {
-    let servers = format!("{{port: {HTTP}, hosts: ['*.a.com'], tls: {{httpsRedirect: true}}}}, {{port: {HTTP}, hosts: [b.com]}}");
+    let servers = format!(
+        "{{port: {HTTP}, hosts: ['*.a.com'], tls: {{httpsRedirect: true}}}}, {{port: {{number: 80, name: other, protocol: HTTP}}, hosts: [b.com]}}"
+    );
     let rules = route("v", "", "gw", "x.a.com, b.com", &to("/", "a"));
     let snapshot = router(&(services() + &gateway("gw", "shop", "", &servers) + &rules));
     assert_eq!(enter(&snapshot, 80, "x.a.com", "/"), "https", "with a route");

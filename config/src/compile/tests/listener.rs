@@ -31,7 +31,7 @@ fn headless(ports: &str, endpoints: &str) -> String {
 
 #[test]
 fn services_with_an_address_have_listeners_there_and_http_shares_the_port() {
-    let snapshot = sidecar(&service("a", "shop", "10.96.0.1", "http:80,tcp-x:81,tls-x:82,:83,mysql:3306"), "shop", "");
+    let snapshot = sidecar(&service("a", "shop", "10.96.0.1", "http:80,tcp-x:81,tls-x:82,any:83,mysql:3306"), "shop", "");
     for (address, expected) in [
         ("10.96.0.1:80", "0.0.0.0_80 Http unknown"),
         ("10.9.9.9:80", "0.0.0.0_80 Http unknown"),

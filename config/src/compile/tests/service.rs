@@ -96,7 +96,7 @@ fn udp_ports_are_not_handled() {
 fn subsets_choose_endpoints_by_labels() {
     let pod = |name: &str, address: &str, version: &str| {
         format!(
-            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop, labels: {{version: {version}}}}}\nspec: {{}}\nstatus: {{podIP: {address}}}\n"
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop, labels: {{version: {version}}}}}\nspec: {{containers: [{{name: c, image: i}}]}}\nstatus: {{podIP: {address}}}\n"
         )
     };
     let slice = "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a-1, namespace: shop, labels: {kubernetes.io/service-name: a}}\n\

@@ -7,7 +7,7 @@ use crate::model::{MeshTls, UpstreamTls};
 fn mixed(cluster_ip: &str) -> String {
     let pod = |name: &str, address: &str, label: &str| {
         format!(
-            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop, labels: {{app: {name}{label}}}}}\nspec: {{serviceAccountName: {name}}}\nstatus: {{podIP: {address}}}\n"
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop, labels: {{app: {name}{label}}}}}\nspec: {{serviceAccountName: {name}, containers: [{{name: c, image: i}}]}}\nstatus: {{podIP: {address}}}\n"
         )
     };
     let slice = "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a-1, namespace: shop, labels: {kubernetes.io/service-name: a}}\n\
