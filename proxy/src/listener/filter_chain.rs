@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use outrigger_config::model::{GatewayTlsChain, Listener, ListenerProtocol, MtlsMode, TcpRoute, host_matches};
+use outrigger_config::model::{GatewayTlsChain, Listener, ListenerProtocol, MtlsMode, RouteConfiguration, TcpRoute, host_matches};
 
 use super::http_inspector::HttpVersion;
 use super::inspector::FirstBytes;
@@ -16,7 +16,7 @@ use super::tls_inspector::ClientHello;
 #[derive(Clone, Debug)]
 pub enum OutboundChain<'a> {
     /// The listener's route table.
-    Http(HttpVersion),
+    Http(&'a RouteConfiguration, HttpVersion),
     /// Weighted clusters.
     Tcp(&'a TcpRoute),
     /// `PassthroughCluster` or `BlackHoleCluster`.
@@ -26,10 +26,10 @@ pub enum OutboundChain<'a> {
 /// Chooses for an outbound connection whose first bytes are known. HTTP is parsed only where somebody expects it: on other
 /// listeners it is bytes like any others.
 pub fn outbound<'a>(listener: &'a Listener, first: &FirstBytes, destination: SocketAddr) -> OutboundChain<'a> {
-    let expects_http = matches!(listener.protocol, ListenerProtocol::Http | ListenerProtocol::Auto) && listener.http.is_some();
-    match first {
-        FirstBytes::Http(version) if expects_http => OutboundChain::Http(*version),
-        FirstBytes::Tls(hello) => outbound_tls(listener, hello, destination),
+    let expects_http = matches!(listener.protocol, ListenerProtocol::Http | ListenerProtocol::Auto);
+    match (first, &listener.http) {
+        (FirstBytes::Http(version), Some(table)) if expects_http => OutboundChain::Http(table, *version),
+        (FirstBytes::Tls(hello), _) => outbound_tls(listener, hello, destination),
         _ => outbound_tcp(listener),
     }
 }

@@ -83,12 +83,14 @@ async fn by_name(captured: Captured, port: u16, findings: Findings, read: (Bytes
             captured.serve_http(io, downstream, &table, codec).await;
         }
         GatewayTlsAction::Tcp { tls, route } => {
-            let Some((io, tls)) = terminate(&captured, tls, &findings, read).await else { return };
-            let target = route.as_ref().map(|route| Target::route(&config, route));
+            let (tls, target) = (Arc::clone(tls), route.as_ref().map(|route| Target::route(&config, route)));
+            drop(config);
+            let Some((io, tls)) = terminate(&captured, &tls, &findings, read).await else { return };
             to_route(&captured, Findings { tls: Some(tls), ..findings }, io, target).await;
         }
         GatewayTlsAction::Passthrough(routes) => {
             let target = passthrough(routes, &findings, &captured).map(|route| Target::route(&config, route));
+            drop(config);
             to_route(&captured, findings, plain(read), target).await;
         }
     }

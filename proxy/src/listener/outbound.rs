@@ -5,12 +5,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use outrigger_config::model::{Listener, ListenerProtocol, Snapshot};
 use tokio::net::TcpStream;
 
 use super::connection::{Captured, Findings, plain};
 use super::filter_chain::{self, OutboundChain};
 use super::first_bytes::{IDLE, Opening, open};
+use super::http_inspector::HttpVersion;
 use super::inspector::{FirstBytes, Inspector, LookFor};
 use super::{Direction, Downstream, DownstreamIo};
 use crate::snapshot::Config;
@@ -19,16 +21,18 @@ use crate::tcp::{self, Target, Upstream};
 /// Serves a captured outbound connection until its end.
 pub(super) async fn serve(captured: Captured, stream: TcpStream) {
     let config = captured.worker.config.load_full();
-    let listener = config.model.outbound.find(captured.destination).filter(|listener| listener.protocol.sniffs()).cloned();
-    let Some(listener) = listener else {
-        return without_inspection(captured, &config, stream).await;
+    let listener = config.model.outbound.find(captured.destination).cloned();
+    let target = tcp_target(&config, listener.as_deref());
+    let Some(listener) = listener.filter(|listener| listener.protocol.sniffs()) else {
+        drop(config);
+        let downstream = facts(&captured, None);
+        return tcp::serve(&captured.worker, downstream, plain((Bytes::new(), stream)), target).await;
     };
     let look_for = if listener.protocol == ListenerProtocol::Tls { LookFor::TlsOnly } else { LookFor::Http };
     let mut inspector = Inspector::new(stream, look_for);
     let (silence, dials) = patience(&listener, &config.model);
-    let silent_target = tcp_target(&config, Some(&listener));
     drop((config, listener));
-    let dial = dials.then(|| tcp::connect(&captured.worker, silent_target, captured.destination));
+    let dial = dials.then(|| tcp::connect(&captured.worker, target, captured.destination));
     let opening = open(&mut inspector, silence, dial).await;
     opened(captured, opening, plain(inspector.into_parts())).await;
 }
@@ -41,47 +45,51 @@ fn patience(listener: &Listener, model: &Snapshot) -> (Duration, bool) {
     (if dials { timeout } else { IDLE }, dials)
 }
 
-async fn without_inspection(captured: Captured, config: &Config, stream: TcpStream) {
-    let listener = config.model.outbound.find(captured.destination);
-    let downstream = facts(&captured, listener.map(Arc::as_ref), None);
-    let target = tcp_target(config, listener.map(Arc::as_ref));
-    tcp::serve(&captured.worker, downstream, plain((bytes::Bytes::new(), stream)), target).await;
-}
-
 async fn opened(captured: Captured, opening: Opening, io: DownstreamIo) {
-    let config = captured.worker.config.load_full();
-    let listener = config.model.outbound.find(captured.destination).cloned();
-    let listener = listener.as_deref();
     match opening {
-        Opening::Client(first, dialled) => client_spoke(captured, config, &first, dialled, io).await,
-        Opening::Server(upstream) => {
-            let downstream = facts(&captured, listener, None);
-            tcp::forward(&captured.worker, downstream, io, upstream).await;
-        }
-        Opening::Unreachable(refused) => tcp::refuse(&captured.worker, facts(&captured, listener, None), refused),
+        Opening::Client(first, dialled) => client_spoke(captured, &first, dialled, io).await,
+        Opening::Server(upstream) => tcp::forward(&captured.worker, facts(&captured, None), io, upstream).await,
+        Opening::Unreachable(refused) => tcp::refuse(&captured.worker, facts(&captured, None), refused),
         Opening::Over(reason) => {
             tracing::debug!(peer = %captured.peer, destination = %captured.destination, ?reason, "closed before a request");
         }
     }
 }
 
-async fn client_spoke(captured: Captured, config: Arc<Config>, first: &FirstBytes, dialled: Option<Upstream>, io: DownstreamIo) {
-    let listener = config.model.outbound.find(captured.destination).cloned();
-    let downstream = facts(&captured, listener.as_deref(), sni(first));
-    let chain =
-        listener.as_deref().map_or(OutboundChain::Unknown, |listener| filter_chain::outbound(listener, first, captured.destination));
-    let target = match chain {
-        OutboundChain::Http(version) => {
-            let table = listener.as_ref().and_then(|listener| listener.http.as_ref()).map(|table| table.name.clone()).unwrap_or_default();
-            drop((config, listener, dialled));
-            return captured.serve_http(io, downstream, &table, version.into()).await;
-        }
-        OutboundChain::Tcp(route) => Target::route(&config, route),
-        OutboundChain::Unknown => Target::cluster(&config, config.model.outbound.unknown),
+async fn client_spoke(captured: Captured, first: &FirstBytes, dialled: Option<Upstream>, io: DownstreamIo) {
+    let sni = match first {
+        FirstBytes::Tls(hello) => hello.sni.clone(),
+        _ => None,
     };
-    match dialled.filter(|upstream| upstream.serves(&target)) {
-        Some(upstream) => tcp::forward(&captured.worker, downstream, io, upstream).await,
-        None => tcp::serve(&captured.worker, downstream, io, target).await,
+    let downstream = facts(&captured, sni);
+    match decide(&captured, first) {
+        Decision::Http(table, version) => {
+            drop(dialled);
+            captured.serve_http(io, downstream, &table, version.into()).await;
+        }
+        Decision::Tcp(target) => match dialled.filter(|upstream| upstream.serves(&target)) {
+            Some(upstream) => tcp::forward(&captured.worker, downstream, io, upstream).await,
+            None => tcp::serve(&captured.worker, downstream, io, target).await,
+        },
+    }
+}
+
+/// What the configuration of this moment says about a connection; holds nothing of it.
+enum Decision {
+    /// HTTP by the route table of this name.
+    Http(String, HttpVersion),
+    /// Bytes.
+    Tcp(Target),
+}
+
+fn decide(captured: &Captured, first: &FirstBytes) -> Decision {
+    let config = captured.worker.config.load();
+    let listener = config.model.outbound.find(captured.destination).map(Arc::as_ref);
+    let chain = listener.map_or(OutboundChain::Unknown, |listener| filter_chain::outbound(listener, first, captured.destination));
+    match chain {
+        OutboundChain::Http(table, version) => Decision::Http(table.name.clone(), version),
+        OutboundChain::Tcp(route) => Decision::Tcp(Target::route(&config, route)),
+        OutboundChain::Unknown => Decision::Tcp(Target::cluster(&config, config.model.outbound.unknown)),
     }
 }
 
@@ -93,14 +101,9 @@ fn tcp_target(config: &Config, listener: Option<&Listener>) -> Target {
     }
 }
 
-fn facts(captured: &Captured, listener: Option<&Listener>, sni: Option<String>) -> Arc<Downstream> {
+fn facts(captured: &Captured, sni: Option<String>) -> Arc<Downstream> {
+    let config = captured.worker.config.load();
+    let listener = config.model.outbound.find(captured.destination);
     let name = listener.map_or("virtualOutbound", |listener| listener.name.as_str()).to_owned();
     captured.downstream(Direction::Outbound, Findings { listener: name, sni, ..Findings::default() })
-}
-
-fn sni(first: &FirstBytes) -> Option<String> {
-    match first {
-        FirstBytes::Tls(hello) => hello.sni.clone(),
-        _ => None,
-    }
 }

@@ -70,7 +70,7 @@ fn named(name: &str) -> FirstBytes {
 
 fn decide(listener: &Listener, first: &FirstBytes) -> String {
     match outbound(listener, first, "10.0.0.1:443".parse().expect("address")) {
-        OutboundChain::Http(version) => format!("{version:?}"),
+        OutboundChain::Http(_, version) => format!("{version:?}"),
         OutboundChain::Tcp(route) => route.key.clone(),
         OutboundChain::Unknown => "unknown".to_owned(),
     }
