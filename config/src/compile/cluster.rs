@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::context::Context;
 use super::destination_rule::MergedRule;
@@ -19,6 +20,8 @@ use crate::registry::Address;
 
 /// Name of the cluster that keeps the original destination.
 pub(super) const PASSTHROUGH: &str = "PassthroughCluster";
+/// Idle time after which connections to unknown destinations close (Istio semantics 4.4).
+const PASSTHROUGH_IDLE: Duration = Duration::from_secs(300);
 /// Name of the cluster that closes every connection.
 pub(super) const BLACK_HOLE: &str = "BlackHoleCluster";
 /// Name of the cluster for inbound ports that no Service names.
@@ -26,7 +29,9 @@ pub(super) const INBOUND_PASSTHROUGH: &str = "InboundPassthroughCluster";
 
 /// The fixed clusters, then those of all services in order.
 pub(super) fn outbound(cx: &Context<'_>) -> Vec<Cluster> {
-    let mut clusters = vec![fixed(cx, PASSTHROUGH, Discovery::OriginalDst { port: None }), fixed(cx, BLACK_HOLE, Discovery::BlackHole)];
+    let mut passthrough = fixed(cx, PASSTHROUGH, Discovery::OriginalDst { port: None });
+    passthrough.connection_pool.idle_timeout = Some(PASSTHROUGH_IDLE);
+    let mut clusters = vec![passthrough, fixed(cx, BLACK_HOLE, Discovery::BlackHole)];
     for service in cx.services.iter() {
         let rule = cx.destination_rules.find(service.host(), &service.definition.namespace);
         for port in &service.ports {
