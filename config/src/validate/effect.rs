@@ -22,10 +22,6 @@ const WITHOUT_EFFECT: &[(Kind, &str)] = &[
     (Kind::DestinationRule, "spec.trafficPolicy.loadBalancer.localityLbSetting"),
     (Kind::DestinationRule, "spec.trafficPolicy.loadBalancer.warmup"),
     (Kind::DestinationRule, "spec.trafficPolicy.loadBalancer.warmupDurationSecs"),
-    (Kind::DestinationRule, "spec.trafficPolicy.connectionPool.tcp.tcpKeepalive"),
-    (Kind::DestinationRule, "spec.trafficPolicy.connectionPool.tcp.maxConnectionDuration"),
-    (Kind::DestinationRule, "spec.trafficPolicy.connectionPool.tcp.idleTimeout"),
-    (Kind::DestinationRule, "spec.trafficPolicy.connectionPool.http.maxRetries"),
     (Kind::DestinationRule, "spec.trafficPolicy.connectionPool.http.maxConcurrentStreams"),
     (Kind::DestinationRule, "spec.trafficPolicy.connectionPool.http.http2KeepAlive"),
     (Kind::DestinationRule, "spec.trafficPolicy.outlierDetection"),
@@ -45,7 +41,6 @@ const WITHOUT_EFFECT: &[(Kind, &str)] = &[
 #[rustfmt::skip]
 const VALUES_WITHOUT_EFFECT: &[(Kind, &str, &str)] = &[
     (Kind::Gateway, "spec.servers[].tls.mode", "AUTO_PASSTHROUGH"),
-    (Kind::Gateway, "spec.servers[].tls.mode", "OPTIONAL_MUTUAL"),
     (Kind::ServiceEntry, "spec.resolution", "DYNAMIC_DNS"),
 ];
 

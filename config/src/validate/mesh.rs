@@ -14,11 +14,12 @@ pub(super) fn check(cx: &mut Checker<'_>, id: &ObjectId, body: &ConfigMap) {
     }
     let Some(text) = body.data.get(MESH_CONFIG_KEY) else { return };
     let (_, problems) = mesh::read::<MeshConfigSpec>(text);
-    // The text is a block scalar, so its first line follows that of the key.
+    // Text of several lines is a block scalar, so its first line follows that of the key.
+    let offset = u32::from(text.trim_end().contains('\n'));
     let key = cx.node.get("data").and_then(|data| data.entry(MESH_CONFIG_KEY));
     let start = key.map_or_else(|| yaml::locate(cx.node, ""), |entry| entry.key_position);
     for mut problem in problems {
-        problem.position = Position { line: start.line.saturating_add(problem.position.line), column: 0 };
+        problem.position = Position { line: (start.line + offset).saturating_add(problem.position.line.saturating_sub(1)), column: 0 };
         problem.field = format!("data[{MESH_CONFIG_KEY}].{}", problem.field);
         cx.problems.push(problem);
     }
