@@ -46,7 +46,7 @@ const DEFAULT_JSON: [(&str, &str); 24] = [
 
 /// Reads `accessLogFile`, `accessLogEncoding` (JSON or not) and `accessLogFormat`. An empty file name switches the log
 /// off. With a format that cannot be read the default is used, and the reason returned beside the settings.
-pub(super) fn settings(file: &str, json: bool, custom: &str) -> (Option<AccessLogSettings>, Option<String>) {
+pub fn settings(file: &str, json: bool, custom: &str) -> (Option<AccessLogSettings>, Option<String>) {
     if file.is_empty() {
         return (None, None);
     }

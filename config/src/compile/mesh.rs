@@ -41,5 +41,6 @@ pub(super) fn settings(cx: &Context<'_>) -> MeshSettings {
         accept_http10: !matches!(proxy.proxy_metadata.get("ISTIO_META_HTTP10").map(String::as_str), Some("0" | "false")),
         drain_duration: proxy.drain_duration,
         termination_drain_duration: proxy.termination_drain_duration,
+        concurrency: proxy.concurrency,
     }
 }

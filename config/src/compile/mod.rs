@@ -38,6 +38,7 @@ mod virtual_service;
 
 use std::sync::Arc;
 
+pub use self::access_log::settings as access_log_settings;
 use self::context::Context;
 use crate::diagnostic::Diagnostic;
 use crate::model::{Node, Outbound, ProxyType, Snapshot};

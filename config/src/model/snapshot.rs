@@ -55,6 +55,8 @@ pub struct MeshSettings {
     pub drain_duration: Duration,
     /// `terminationDrainDuration`, default 5 s.
     pub termination_drain_duration: Duration,
+    /// `concurrency` of the effective ProxyConfig: worker threads, 0 = one per core. Read once, at start.
+    pub concurrency: Option<u32>,
 }
 
 /// Where and how access logs are written (Istio semantics 7.3).

@@ -97,6 +97,7 @@ pub fn router(clusters: Vec<Cluster>, gateways: Vec<GatewayListener>) -> Snapsho
     Snapshot {
         node: Arc::new(node(proxy_type)),
         mesh: MeshSettings {
+            concurrency: None,
             trust_domains: vec!["cluster.local".to_owned()],
             protocol_detection_timeout: Duration::from_millis(100),
             access_log: None,
