@@ -4,6 +4,7 @@
 mod iptables;
 mod load;
 mod pod_exec;
+mod proxy;
 mod stand_in;
 
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ enum Command {
     /// Become a process of a pod
     #[command(hide = true)]
     PodExec(outrigger_testbed::container::enter::PodExec),
+    /// Serve as the data plane of one workload
+    Proxy(proxy::ProxyArgs),
     /// The sample application of `outrigger up`
     #[command(hide = true)]
     StandIn(outrigger_testbed::stand_in::Args),
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Iptables(args) => iptables::run(*args),
         Command::IstioIptables(lenient) => iptables::run_as_istio(lenient),
         Command::Load(args) => load::run(&args),
+        Command::Proxy(args) => proxy::run(args),
         Command::StandIn(args) => stand_in::run(args).map(|()| ExitCode::SUCCESS),
         Command::PodExec(arguments) => pod_exec::run(arguments).map(|()| ExitCode::SUCCESS),
     };

@@ -22,6 +22,8 @@ pub struct Settings {
     pub config: Vec<PathBuf>,
     /// Folder of the workload's certificate.
     pub certs: PathBuf,
+    /// Somebody named that folder: the process is not ready without a certificate in it.
+    pub certs_required: bool,
     /// Refuse to start on invalid objects and unenforced policies.
     pub strict: bool,
     /// `--concurrency`.
@@ -103,6 +105,7 @@ impl Settings {
             log_level: log_level(&args),
             log_as_json: args.log_as_json,
             config: args.config,
+            certs_required: args.certs.is_some(),
             certs: args.certs.unwrap_or_else(|| DEFAULT_CERTS.into()),
             strict: args.strict,
             concurrency: args.concurrency,

@@ -1,5 +1,26 @@
-//! Threads: one single-threaded runtime per worker, one control thread for everything that is not traffic.
+//! The process: bring-up, threads, life and end.
+//!
+//! [`run`] names every component in the order it comes up. Threads: `control` (the main thread: admin, status, discovery,
+//! signals), `acceptor`, `worker-0` and following, and `access-log` once the log is on. Traffic touches only the acceptor
+//! and the workers.
 
+mod concurrency;
+mod cpu_limit;
+mod lifecycle;
+mod limits;
+mod logging;
+mod panics;
+mod process;
+mod run;
+mod signals;
+mod termination;
+mod threads;
 mod worker;
 
+pub use concurrency::WorkerCount;
+pub use lifecycle::{Command, Lifecycle, Readiness};
+pub use logging::{LogControl, LogLevels};
+pub use panics::panics;
+pub use process::Process;
+pub use run::run;
 pub use worker::Worker;

@@ -1,1 +1,10 @@
-//! Health on 15021 and the status server on 15020.
+//! Health on 15021, the status server on 15020, Envoy's metrics on 15090 (sidecar contract 1 and 6.5).
+
+mod fetch;
+mod grpc_health;
+mod merge;
+mod probes;
+mod scrape_targets;
+mod server;
+
+pub use server::bind;

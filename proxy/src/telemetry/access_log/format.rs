@@ -69,8 +69,11 @@ impl AccessLog {
 /// A format that cannot be parsed.
 pub fn settings_from_flags(path: Option<&str>, format: Option<&str>, json: bool) -> anyhow::Result<Option<AccessLogSettings>> {
     let Some(path) = path.or_else(|| format.map(|_| "/dev/stdout")) else { return Ok(None) };
-    let _ = (path, json);
-    Ok(None)
+    let (settings, problem) = outrigger_config::compile::access_log_settings(path, json, format.unwrap_or_default());
+    match problem {
+        Some(problem) => anyhow::bail!("--access-log-format: {problem}"),
+        None => Ok(settings),
+    }
 }
 
 #[derive(Default)]

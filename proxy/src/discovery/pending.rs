@@ -1,0 +1,182 @@
+//! What the file system has told and nobody has acted upon yet. Pure: events and the time in, work out.
+//!
+//! The rules that keep a half-written file, or a gap between two renames, from being taken for the truth:
+//! - a file that was closed after writing or moved into place is read at once;
+//! - a file that was created or modified is left alone until it is closed; should that never be reported, it is read
+//!   [`WRITING`] after the last sign of life;
+//! - a file that disappeared counts as removed only after [`VANISHED`]: editors move the old version away before they
+//!   write the new one;
+//! - anything that may change which files there are (folders, links, an overflow of the event queue) asks for a look at
+//!   everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long a file being written may stay silent before it is read as it is.
+pub const WRITING: Duration = Duration::from_millis(500);
+/// How long a file may be missing before it counts as removed.
+pub const VANISHED: Duration = Duration::from_millis(40);
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The file has its final content.
+    Complete(PathBuf),
+    /// The file is being written.
+    Writing(PathBuf),
+    /// The file is gone from this name.
+    Vanished(PathBuf),
+    /// The set of files may have changed.
+    Structure,
+}
+
+/// Events not acted upon.
+#[derive(Debug, Default)]
+pub struct Pending {
+    complete: BTreeSet<PathBuf>,
+    writing: BTreeMap<PathBuf, Instant>,
+    vanished: BTreeMap<PathBuf, Instant>,
+    structure: bool,
+}
+
+/// What is to be done now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Files to read, or to find gone.
+    pub files: BTreeSet<PathBuf>,
+    /// List all files and compare.
+    pub rescan: bool,
+}
+
+impl Pending {
+    /// Takes note of an event.
+    pub fn note(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Complete(path) => {
+                self.writing.remove(&path);
+                self.vanished.remove(&path);
+                self.complete.insert(path);
+            }
+            Event::Writing(path) => {
+                self.vanished.remove(&path);
+                self.complete.remove(&path);
+                self.writing.insert(path, now);
+            }
+            Event::Vanished(path) => {
+                self.complete.remove(&path);
+                self.writing.remove(&path);
+                self.vanished.insert(path, now);
+            }
+            Event::Structure => self.structure = true,
+        }
+    }
+
+    /// Takes what is due.
+    pub fn take(&mut self, now: Instant) -> Work {
+        let mut files = std::mem::take(&mut self.complete);
+        files.extend(take_due(&mut self.writing, WRITING, now));
+        files.extend(take_due(&mut self.vanished, VANISHED, now));
+        Work { files, rescan: std::mem::take(&mut self.structure) }
+    }
+
+    /// Whether [`Pending::take`] would give anything without waiting.
+    pub fn is_due(&self) -> bool {
+        self.structure || !self.complete.is_empty()
+    }
+
+    /// When something waiting becomes due.
+    pub fn deadline(&self) -> Option<Instant> {
+        let writing = self.writing.values().min().map(|since| *since + WRITING);
+        let vanished = self.vanished.values().min().map(|since| *since + VANISHED);
+        writing.into_iter().chain(vanished).min()
+    }
+
+    /// Files whose content or existence cannot be judged yet; a rescan leaves them as they were.
+    pub fn unsettled(&self) -> BTreeSet<PathBuf> {
+        self.writing.keys().chain(self.vanished.keys()).cloned().collect()
+    }
+}
+
+fn take_due(waiting: &mut BTreeMap<PathBuf, Instant>, after: Duration, now: Instant) -> Vec<PathBuf> {
+    let due: Vec<PathBuf> = waiting.iter().filter(|(_, since)| now >= **since + after).map(|(path, _)| path.clone()).collect();
+    waiting.retain(|path, _| !due.contains(path));
+    due
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path() -> PathBuf {
+        "a.yaml".into()
+    }
+
+    fn work(files: &[&str], rescan: bool) -> Work {
+        Work { files: files.iter().map(PathBuf::from).collect(), rescan }
+    }
+
+    #[test]
+    fn a_closed_file_is_read_at_once() {
+        let now = Instant::now();
+        let mut pending = Pending::default();
+        pending.note(Event::Writing(path()), now);
+        assert!(!pending.is_due() && pending.take(now) == Work::default());
+        pending.note(Event::Complete(path()), now);
+        assert!(pending.is_due());
+        assert_eq!(pending.take(now), work(&["a.yaml"], false));
+        assert_eq!((pending.take(now) == Work::default(), pending.deadline()), (true, None));
+    }
+
+    #[test]
+    fn a_file_that_is_never_closed_is_read_after_its_last_sign_of_life() {
+        let start = Instant::now();
+        let mut pending = Pending::default();
+        pending.note(Event::Writing(path()), start);
+        let later = start + WRITING / 2;
+        pending.note(Event::Writing(path()), later);
+        assert_eq!(pending.deadline(), Some(later + WRITING));
+        assert!(pending.take(start + WRITING) == Work::default());
+        assert_eq!(pending.take(later + WRITING), work(&["a.yaml"], false));
+    }
+
+    #[test]
+    fn a_file_moved_away_and_written_anew_is_never_removed() {
+        let now = Instant::now();
+        let mut pending = Pending::default();
+        pending.note(Event::Vanished(path()), now);
+        pending.note(Event::Writing(path()), now + VANISHED / 2);
+        assert!(pending.take(now + VANISHED) == Work::default());
+        pending.note(Event::Complete(path()), now + VANISHED);
+        assert_eq!(pending.take(now + VANISHED), work(&["a.yaml"], false));
+    }
+
+    #[test]
+    fn a_file_opened_again_before_it_was_read_waits_for_its_second_close() {
+        let now = Instant::now();
+        let mut pending = Pending::default();
+        pending.note(Event::Complete(path()), now);
+        pending.note(Event::Writing(path()), now);
+        assert!(!pending.is_due() && pending.take(now) == Work::default());
+        assert_eq!(pending.unsettled(), BTreeSet::from([path()]));
+    }
+
+    #[test]
+    fn a_removed_file_is_due_after_the_grace() {
+        let now = Instant::now();
+        let mut pending = Pending::default();
+        pending.note(Event::Vanished(path()), now);
+        assert_eq!(pending.deadline(), Some(now + VANISHED));
+        assert_eq!(pending.take(now + VANISHED), work(&["a.yaml"], false));
+    }
+
+    #[test]
+    fn a_change_of_structure_asks_for_a_rescan_once() {
+        let now = Instant::now();
+        let mut pending = Pending::default();
+        pending.note(Event::Structure, now);
+        pending.note(Event::Structure, now);
+        assert_eq!(pending.take(now), work(&[], true));
+        assert!(pending.take(now) == Work::default());
+    }
+}

@@ -1,0 +1,130 @@
+//! From changed files to a published configuration: store, registry, compiler, run-time state.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use outrigger_config::compile::{Compiled, compile};
+use outrigger_config::diagnostic::{self, Diagnostic, Severity};
+use outrigger_config::model::{AccessLogSettings, Node, Snapshot};
+use outrigger_config::registry::Registry;
+use outrigger_config::store::{FileChange, Store};
+use outrigger_config::validate::references;
+
+use super::DiscoveryStatus;
+use crate::snapshot::{Config, ConfigHandle};
+
+/// What the command line decides, whatever the objects say.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// Access log.
+    pub access_log: Option<AccessLogSettings>,
+}
+
+/// Keeps the objects in force and publishes what they compile to.
+#[derive(Debug)]
+pub struct Publisher {
+    node: Node,
+    overrides: Overrides,
+    store: Store,
+    status: Arc<DiscoveryStatus>,
+    logged: BTreeSet<String>,
+}
+
+/// A compiled configuration that is not in force yet.
+#[derive(Debug)]
+pub struct Draft {
+    model: Snapshot,
+    diagnostics: Vec<Diagnostic>,
+    objects: usize,
+}
+
+impl Draft {
+    /// The diagnostics for which `--strict` refuses to start.
+    pub fn blocking(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.blocks_strict)
+    }
+
+    /// The compiled model.
+    pub fn model(&self) -> &Snapshot {
+        &self.model
+    }
+}
+
+impl Publisher {
+    /// A publisher for the proxy of `node`, without objects.
+    pub fn new(node: Node, overrides: Overrides, status: Arc<DiscoveryStatus>) -> Self {
+        Publisher { node, overrides, store: Store::new(), status, logged: BTreeSet::new() }
+    }
+
+    /// Takes over changed files and compiles all objects in force. Blocking; run it off the workers.
+    pub fn compile(&mut self, changes: Vec<FileChange>) -> Draft {
+        self.store.apply(changes);
+        let registry = Registry::with_domain(self.store.objects(), &self.node.cluster_domain);
+        let Compiled { mut snapshot, diagnostics: compiled } = compile(&registry, &self.node);
+        if let Some(access_log) = &self.overrides.access_log {
+            snapshot.mesh.access_log = Some(access_log.clone());
+        }
+        let mut diagnostics = self.store.diagnostics().to_vec();
+        diagnostics.extend(references::check(&registry));
+        diagnostics.extend(compiled);
+        diagnostic::sort(&mut diagnostics);
+        Draft { model: snapshot, diagnostics, objects: self.store.objects().len() }
+    }
+
+    /// Makes a first draft the configuration in force.
+    pub fn publish_first(&mut self, draft: Draft, since: Instant) -> ConfigHandle {
+        let config = Config::build(draft.model.clone(), None);
+        self.report(draft, &config, since);
+        ConfigHandle::new(config)
+    }
+
+    /// Replaces the configuration in force; run-time state whose key stays is carried over.
+    pub fn publish(&mut self, draft: Draft, handle: &ConfigHandle, since: Instant) {
+        let config = Config::build(draft.model.clone(), Some(&handle.load()));
+        self.report(draft, &config, since);
+        handle.publish(config);
+    }
+
+    fn report(&mut self, draft: Draft, config: &Config, since: Instant) {
+        self.log_new(&draft.diagnostics);
+        if let Some(log) = config.access_log() {
+            log.unknown().iter().for_each(|operator| self.log_once(Severity::Warning, &unknown_operator(operator)));
+        }
+        let failed = draft.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+        self.status.update(|status| {
+            status.generation = config.generation;
+            status.published_at = Some(Instant::now());
+            status.objects = draft.objects;
+            status.updates += 1;
+            status.rejected += u64::from(failed);
+            status.last_duration = since.elapsed();
+            status.diagnostics = draft.diagnostics.into();
+        });
+        tracing::info!(target: "config", generation = config.generation, objects = draft.objects, took = ?since.elapsed(), "configuration published");
+    }
+
+    /// Logs what was not said before, and forgets what no longer holds so that its return is news.
+    fn log_new(&mut self, diagnostics: &[Diagnostic]) {
+        let texts: BTreeSet<String> = diagnostics.iter().map(ToString::to_string).collect();
+        self.logged.retain(|text| texts.contains(text) || text.starts_with('%'));
+        for diagnostic in diagnostics {
+            self.log_once(diagnostic.severity, &diagnostic.to_string());
+        }
+    }
+
+    fn log_once(&mut self, severity: Severity, text: &str) {
+        if !self.logged.insert(text.to_owned()) {
+            return;
+        }
+        match severity {
+            Severity::Error => tracing::error!(target: "config", "{text}"),
+            Severity::Warning => tracing::warn!(target: "config", "{text}"),
+            Severity::Info => tracing::info!(target: "config", "{text}"),
+        }
+    }
+}
+
+fn unknown_operator(operator: &str) -> String {
+    format!("{operator} in the access log format is not known; its value is always -")
+}

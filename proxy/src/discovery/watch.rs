@@ -1,0 +1,207 @@
+//! Watching: from the kernel's events to published configurations, within milliseconds.
+//!
+//! The kernel's queue is emptied by a thread of the `notify` crate, which only takes notes; all reading and compiling
+//! happens here, on the control thread. Update storms are bounded: after each publication the next one waits at least as
+//! long as the last took, so compiling never takes more than half of the control thread.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+
+use super::pending::{Event, Pending, Work};
+use super::{DiscoveryStatus, FileSource, Publisher};
+use crate::snapshot::ConfigHandle;
+
+/// How long the first event of a burst waits for the others.
+const GATHER: Duration = Duration::from_millis(3);
+/// How often everything is compared although nothing was reported: for file systems that report nothing (network
+/// mounts), and for roots that appear where nothing can be watched yet.
+const LOOK_AROUND: Duration = Duration::from_secs(5);
+/// Longest pause between two publications of a storm.
+const MAX_PAUSE: Duration = Duration::from_millis(50);
+
+/// Follows the files of `source` for ever. `published` is called with each new generation in force.
+pub async fn watch_files(
+    mut source: FileSource,
+    mut publisher: Publisher,
+    config: ConfigHandle,
+    status: Arc<DiscoveryStatus>,
+    published: impl Fn(u64),
+) {
+    let notes = Arc::new(Notes::default());
+    let mut watches = Watches::new(&notes, &status);
+    watches.cover(source.roots());
+    // Between the first load and the first watch something may have changed.
+    notes.note(Event::Structure);
+    loop {
+        notes.wait().await;
+        tokio::time::sleep(GATHER).await;
+        let (work, unsettled) = notes.take();
+        if work.rescan {
+            watches.cover(source.roots());
+        }
+        let since = Instant::now();
+        let changes = changes(&mut source, work, &unsettled);
+        status.update(|status| status.last_error = source.problem());
+        if changes.is_empty() {
+            continue;
+        }
+        let draft = publisher.compile(changes);
+        publisher.publish(draft, &config, since);
+        published(config.load().generation);
+        tokio::time::sleep(since.elapsed().min(MAX_PAUSE)).await;
+    }
+}
+
+fn changes(
+    source: &mut FileSource,
+    work: Work,
+    unsettled: &std::collections::BTreeSet<PathBuf>,
+) -> Vec<outrigger_config::store::FileChange> {
+    let mut changes = source.read(work.files);
+    if work.rescan {
+        changes.extend(source.rescan(unsettled));
+    }
+    changes
+}
+
+/// Events on their way from notify's thread.
+#[derive(Debug, Default)]
+struct Notes {
+    pending: Mutex<Pending>,
+    news: Notify,
+}
+
+impl Notes {
+    fn note(&self, event: Event) {
+        self.pending().note(event, Instant::now());
+        self.news.notify_one();
+    }
+
+    /// Waits until something can be done.
+    async fn wait(&self) {
+        let look_around = Instant::now() + LOOK_AROUND;
+        loop {
+            let deadline = {
+                let pending = self.pending();
+                if pending.is_due() {
+                    return;
+                }
+                pending.deadline().unwrap_or(look_around)
+            };
+            tokio::select! {
+                () = self.news.notified() => {}
+                () = tokio::time::sleep_until(deadline.into()) => {
+                    if deadline == look_around {
+                        self.note(Event::Structure);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take(&self) -> (Work, std::collections::BTreeSet<PathBuf>) {
+        let mut pending = self.pending();
+        let work = pending.take(Instant::now());
+        (work, pending.unsettled())
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The folders being watched.
+struct Watches {
+    watcher: Option<RecommendedWatcher>,
+    covered: Vec<PathBuf>,
+    status: Arc<DiscoveryStatus>,
+}
+
+impl Watches {
+    fn new(notes: &Arc<Notes>, status: &Arc<DiscoveryStatus>) -> Self {
+        let notes = Arc::clone(notes);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            events(event).into_iter().for_each(|event| notes.note(event));
+        });
+        let watcher = watcher.inspect_err(|error| {
+            tracing::error!(target: "config", "cannot watch files: {error}; changes are noticed every {LOOK_AROUND:?} only");
+        });
+        Watches { watcher: watcher.ok(), covered: Vec::new(), status: Arc::clone(status) }
+    }
+
+    /// Watches whatever of the roots exists: folders with all below them, the folder around a file or glob, and the
+    /// nearest folder above a root that does not exist yet.
+    fn cover(&mut self, roots: &[PathBuf]) {
+        let wanted: Vec<(PathBuf, RecursiveMode)> = roots.iter().map(|root| place(root)).collect();
+        let Some(watcher) = &mut self.watcher else { return };
+        self.covered.retain(|covered| {
+            let keep = covered.exists() && wanted.iter().any(|(path, _)| path == covered);
+            if !keep {
+                // Fails when the folder is gone, and with it the watch.
+                let _ = watcher.unwatch(covered);
+            }
+            keep
+        });
+        for (path, mode) in wanted {
+            if self.covered.contains(&path) {
+                continue;
+            }
+            match watcher.watch(&path, mode) {
+                Ok(()) => self.covered.push(path),
+                Err(error) => tracing::warn!(target: "config", "cannot watch {}: {error}; looking every {LOOK_AROUND:?}", path.display()),
+            }
+        }
+        let watching = !self.covered.is_empty();
+        self.status.update(|status| status.watching = watching);
+    }
+}
+
+fn place(root: &Path) -> (PathBuf, RecursiveMode) {
+    if root.is_dir() {
+        return (root.to_owned(), RecursiveMode::Recursive);
+    }
+    let above = root.ancestors().skip(1).find(|folder| folder.is_dir());
+    (above.unwrap_or(Path::new(".")).to_owned(), RecursiveMode::NonRecursive)
+}
+
+/// What an event of the kernel means for configuration files.
+fn events(event: notify::Result<notify::Event>) -> Vec<Event> {
+    let Ok(event) = event else { return vec![Event::Structure] };
+    if event.need_rescan() {
+        return vec![Event::Structure];
+    }
+    let meaning: fn(PathBuf) -> Event = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => settled,
+        EventKind::Modify(ModifyKind::Name(RenameMode::To)) | EventKind::Modify(ModifyKind::Metadata(_)) => settled,
+        EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => removed,
+        EventKind::Create(CreateKind::Folder) => |_| Event::Structure,
+        EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) => written,
+        // `Both` repeats what From and To have said; opening and reading change nothing.
+        _ => return Vec::new(),
+    };
+    event.paths.into_iter().map(meaning).collect()
+}
+
+fn settled(path: PathBuf) -> Event {
+    if changes_structure(&path) { Event::Structure } else { Event::Complete(path) }
+}
+
+fn written(path: PathBuf) -> Event {
+    if changes_structure(&path) { Event::Structure } else { Event::Writing(path) }
+}
+
+/// What is gone can no longer be asked what it was; only a name of a configuration file makes it likely to be one.
+fn removed(path: PathBuf) -> Event {
+    if outrigger_config::load::is_configuration(&path) { Event::Vanished(path) } else { Event::Structure }
+}
+
+/// Folders and links stand for files elsewhere; `..data` of a mounted ConfigMap is such a link.
+fn changes_structure(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file())
+}
