@@ -4,6 +4,7 @@
 //! `UPDATE_GOLDEN=1 cargo test -p outrigger-config --test compile` writes the files anew; read the difference before
 //! committing it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -32,19 +33,12 @@ fn node(text: &str, registry: &Registry) -> Node {
     let find = |workload: &&std::sync::Arc<outrigger_config::registry::Workload>| workload.namespace == namespace && workload.pod == name;
     let workload = registry.workloads().iter().find(find).unwrap_or_else(|| panic!("no pod {pod}"));
     Node {
-        proxy_type: if *role == "router" { ProxyType::Router } else { ProxyType::Sidecar },
         name: name.to_owned(),
-        namespace: namespace.to_owned(),
         service_account: workload.service_account.clone(),
-        trust_domain: "cluster.local".to_owned(),
-        cluster_domain: "cluster.local".to_owned(),
         ip_addresses: workload.addresses.clone(),
         labels: workload.labels.clone(),
-        annotations: Default::default(),
         workload_name: workload.workload_name.clone(),
-        owner: String::new(),
-        cluster_id: "Kubernetes".to_owned(),
-        mesh_id: "cluster.local".to_owned(),
+        ..example_node(if *role == "router" { ProxyType::Router } else { ProxyType::Sidecar }, namespace, ("", ""))
     }
 }
 
@@ -128,4 +122,68 @@ fn snapshots_are_as_recorded() {
         }
     }
     assert!(different.is_empty(), "changed: {different:#?}; see the head of this file");
+}
+
+/// Every example compiles, for a gateway and for a sidecar in each namespace it names, without a complaint, and every
+/// destination it routes to exists.
+#[test]
+fn examples_compile_without_complaints() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let folders: Vec<PathBuf> =
+        folders(&root).into_iter().chain(folders(&root.join("tasks"))).filter(|path| !path.ends_with("tasks")).collect();
+    assert!(folders.len() > 1, "no examples found");
+    for folder in folders {
+        let files = outrigger_config::load::read(std::slice::from_ref(&folder)).expect("a readable example");
+        let objects: Vec<_> = files.iter().flat_map(|file| parse(&file.path, &file.text).objects).collect();
+        let registry = Registry::new(&objects);
+        let namespaces: BTreeSet<&str> = objects.iter().map(|object| &*object.id.namespace).filter(|name| !name.is_empty()).collect();
+        for namespace in namespaces {
+            for (proxy_type, labels) in [(ProxyType::Sidecar, ("app", "client")), (ProxyType::Router, ("istio", "ingressgateway"))] {
+                let workload = example_node(proxy_type, namespace, labels);
+                let result = compile(&registry, &workload);
+                let mut complaints: Vec<String> = result.diagnostics.iter().map(ToString::to_string).collect();
+                unknown_clusters(&serde_json::to_value(&result.snapshot).expect("serialisable"), &mut complaints);
+                assert_eq!(complaints, Vec::<String>::new(), "{}", folder.display());
+            }
+        }
+    }
+}
+
+fn folders(root: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root).into_iter().flatten().filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+/// Destinations that lead nowhere: an entry with a weight and no cluster.
+fn unknown_clusters(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Array(list) => list.iter().for_each(|value| unknown_clusters(value, found)),
+        Value::Object(map) => {
+            if map.contains_key("weight") && map.get("cluster") == Some(&Value::Null) {
+                found.push(format!("unknown cluster {}", map["name"]));
+            }
+            map.values().for_each(|value| unknown_clusters(value, found));
+        }
+        _ => {}
+    }
+}
+
+fn example_node(proxy_type: ProxyType, namespace: &str, (label, value): (&str, &str)) -> Node {
+    Node {
+        proxy_type,
+        name: "client".to_owned(),
+        namespace: namespace.to_owned(),
+        service_account: "default".to_owned(),
+        trust_domain: "cluster.local".to_owned(),
+        cluster_domain: "cluster.local".to_owned(),
+        ip_addresses: Vec::new(),
+        labels: [(label.to_owned(), value.to_owned())].into(),
+        annotations: Default::default(),
+        workload_name: "client".to_owned(),
+        owner: String::new(),
+        cluster_id: "Kubernetes".to_owned(),
+        mesh_id: "cluster.local".to_owned(),
+    }
 }
