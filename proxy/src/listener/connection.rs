@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use super::accept::EntranceKind;
 use super::dispatch::Accepted;
+use super::occasion::Occasion;
 use super::original_dst::{self, canonical};
 use super::{Direction, Downstream, DownstreamIo, DownstreamTls, Prefixed, Transport, gateway, inbound, outbound};
 use crate::http::{self, Codec};
@@ -49,7 +50,12 @@ pub(super) async fn serve(worker: Arc<Worker>, accepted: Accepted) {
             let captured = Captured { worker, peer: canonical(peer), destination, accepted_at };
             Box::pin(serve_captured(entrance.kind, entrance.port, captured, stream)).await;
         }
-        Err(error) => tracing::warn!(%peer, port = entrance.port, "connection refused: {error}"),
+        Err(error) => {
+            static OCCASION: Occasion = Occasion::new();
+            if let Some(left_out) = OCCASION.take() {
+                tracing::warn!(%peer, port = entrance.port, left_out, "connection closed: {error}");
+            }
+        }
     }
     drop(guard);
 }

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::accept::Entrance;
 use super::connection;
+use super::occasion::Occasion;
 use crate::drain::Phase;
 use crate::runtime::Worker;
 
@@ -92,7 +93,10 @@ impl Dispatcher {
     /// Hands a connection (non-blocking) to the worker with the fewest; closes it when the limit is reached or no worker is left.
     pub fn dispatch(&self, stream: TcpStream, peer: SocketAddr, entrance: &Arc<Entrance>) {
         if self.connections() >= self.limit {
-            tracing::warn!(%peer, limit = self.limit, "connection limit reached; closed");
+            static OCCASION: Occasion = Occasion::new();
+            if let Some(left_out) = OCCASION.take() {
+                tracing::warn!(%peer, limit = self.limit, left_out, "connection limit reached; closed");
+            }
             return;
         }
         let counts = self.queues.iter().map(|queue| queue.worker.connections.load(Ordering::Relaxed));

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use super::connection::{Captured, Findings, codec_of, plain};
 use super::filter_chain;
 use super::inspector::{CLIENT_HELLO_LIMIT, FirstBytes, Inspected, Inspector, LookFor};
+use super::occasion::Occasion;
 use super::{Direction, DownstreamIo, DownstreamTls, Prefixed, Transport, tls};
 use crate::http::Codec;
 use crate::snapshot::Config;
@@ -117,7 +118,10 @@ async fn terminate(
     match outcome.await {
         Ok((session, tls)) => Some((Prefixed::new(Bytes::new(), Transport::Tls(Box::new(session))), tls)),
         Err(reason) => {
-            tracing::info!(peer = %captured.peer, listener = findings.listener, sni = findings.sni, "connection closed: {reason}");
+            static OCCASION: Occasion = Occasion::new();
+            if let Some(left_out) = OCCASION.take() {
+                tracing::info!(peer = %captured.peer, listener = findings.listener, sni = findings.sni, left_out, "connection closed: {reason}");
+            }
             let findings = Findings { listener: findings.listener.clone(), sni: findings.sni.clone(), ..Findings::default() };
             refuse(captured, findings, &reason.replace(' ', "_"));
             None

@@ -13,6 +13,7 @@ use super::filter_chain::{self, InboundAction, Inner};
 use super::first_bytes::{IDLE, Opening, open};
 use super::http_inspector::HttpVersion;
 use super::inspector::{CLIENT_HELLO_LIMIT, FirstBytes, Inspector, LookFor};
+use super::occasion::Occasion;
 use super::tls_inspector::ClientHello;
 use super::{Direction, Downstream, DownstreamIo, Prefixed, Transport, tls};
 use crate::http::Codec;
@@ -155,7 +156,10 @@ fn application(captured: &Captured, chain: &InboundChain) -> Target {
 }
 
 fn refuse(captured: &Captured, chain: &InboundChain, findings: Findings, reason: &str) {
-    tracing::info!(peer = %captured.peer, destination = %captured.destination, "inbound connection closed: {reason}");
+    static OCCASION: Occasion = Occasion::new();
+    if let Some(left_out) = OCCASION.take() {
+        tracing::info!(peer = %captured.peer, destination = %captured.destination, left_out, "inbound connection closed: {reason}");
+    }
     let refused = Refused { flags: ResponseFlags::NR, details: reason.replace(' ', "_").into(), upstream: None };
     tcp::refuse(&captured.worker, facts(captured, chain, findings), refused);
 }

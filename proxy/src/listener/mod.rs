@@ -31,6 +31,7 @@ mod tls;
 
 mod downstream;
 mod io;
+mod occasion;
 
 pub use accept::{BindError, CapturePorts, Entrance, EntranceKind, Listeners, entrances};
 pub use dispatch::{ConnectionGuard, Dispatcher, Incoming};

@@ -81,7 +81,10 @@ impl Upstream {
 pub async fn connect(worker: &Worker, target: Target, destination: SocketAddr) -> Result<Upstream, Refused> {
     let cluster = match target {
         Target::Cluster(cluster) => cluster,
-        Target::Missing(_) => return Err(Refused::early(ResponseFlags::NC, "cluster_not_found", None)),
+        Target::Missing(name) => {
+            tracing::debug!(cluster = name, "the route names a cluster that does not exist");
+            return Err(Refused::early(ResponseFlags::NC, "cluster_not_found", None));
+        }
     };
     let bare = || Some(cluster_facts(&cluster));
     let Some(permit) = cluster.acquire(Resource::Connections) else {

@@ -2,6 +2,7 @@
 
 mod fixture;
 
+mod captured;
 mod listeners;
 mod mutual_tls;
 mod server_first;
