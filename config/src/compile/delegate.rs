@@ -168,3 +168,60 @@ fn strings_conflict(root: &StringMatch, delegate: &StringMatch) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exact(text: &str) -> StringMatch {
+        StringMatch::Exact(text.to_owned())
+    }
+
+    fn prefix(text: &str) -> StringMatch {
+        StringMatch::Prefix(text.to_owned())
+    }
+
+    #[test]
+    fn strings_combine_only_where_the_delegate_narrows_the_root() {
+        let regex = StringMatch::Regex("/a".to_owned());
+        for (root, delegate, conflicts) in [
+            (exact("/a"), exact("/a"), false),
+            (exact("/a"), exact("/b"), true),
+            (exact("/a"), prefix("/a"), true),
+            (prefix("/a"), exact("/a/b"), false),
+            (prefix("/a"), prefix("/a/b"), false),
+            (prefix("/a/b"), prefix("/a"), true),
+            (prefix("/a"), regex.clone(), true),
+            (regex, exact("/a"), true),
+            (StringMatch::Present, exact("/a"), true),
+        ] {
+            assert_eq!(strings_conflict(&root, &delegate), conflicts, "{root:?} {delegate:?}");
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_block_can_conflict() {
+        let block = HttpMatchRequest::default;
+        let labels = |value: &str| BTreeMap::from([("app".to_owned(), value.to_owned())]);
+        let headers = |value: &str| BTreeMap::from([("x".to_owned(), Some(exact(value)))]);
+        for (root, delegate) in [
+            (HttpMatchRequest { port: 80, ..block() }, HttpMatchRequest { port: 81, ..block() }),
+            (HttpMatchRequest { source_labels: labels("a"), ..block() }, HttpMatchRequest { source_labels: labels("b"), ..block() }),
+            (HttpMatchRequest { headers: headers("a"), ..block() }, HttpMatchRequest { headers: headers("b"), ..block() }),
+            (HttpMatchRequest { ignore_uri_case: true, ..block() }, block()),
+            (HttpMatchRequest { source_namespace: "a".to_owned(), ..block() }, block()),
+            (
+                HttpMatchRequest { gateways: vec!["a".to_owned()], ..block() },
+                HttpMatchRequest { gateways: vec!["b".to_owned()], ..block() },
+            ),
+        ] {
+            assert!(conflict(&root, &delegate), "{root:?} {delegate:?}");
+            assert!(!conflict(&root, &root) && !conflict(&delegate, &delegate));
+        }
+        let merged = merge_match(
+            &HttpMatchRequest { name: "r".to_owned(), headers: headers("a"), port: 80, ..block() },
+            &HttpMatchRequest { name: "d".to_owned(), uri: Some(exact("/d")), ..block() },
+        );
+        assert_eq!((merged.name.as_str(), merged.port, merged.uri, merged.headers), ("r-d", 80, Some(exact("/d")), headers("a")));
+    }
+}

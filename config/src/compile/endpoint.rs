@@ -21,7 +21,10 @@ pub(super) fn of_port(
 ) -> Vec<Endpoint> {
     let usable = service.definition.usable_endpoints(port.definition);
     let selected = usable.filter(|endpoint| labels.is_none_or(|labels| endpoint.workload.has_labels(labels)));
-    selected.filter_map(|endpoint| convert(cx, service, endpoint)).collect()
+    let mut endpoints: Vec<Endpoint> = selected.filter_map(|endpoint| convert(cx, service, endpoint)).collect();
+    // Several ServiceEntries may name one address; the proxy keeps one state for it.
+    endpoints.dedup_by_key(|endpoint| endpoint.address);
+    endpoints
 }
 
 fn convert(cx: &Context<'_>, service: &Service<'_>, endpoint: &registry::Endpoint) -> Option<Endpoint> {

@@ -156,7 +156,7 @@ impl<'c, 'r> Builder<'c, 'r> {
             return Vec::new();
         }
         let scope = self.tables.scope(port.number);
-        let candidates = self.tables.virtual_services(service.host());
+        let candidates = self.tables.virtual_services_of_connections(service.host()).into_iter();
         candidates
             .map(|candidate| tcp_route::tls(self.cx, candidate, &scope, &[], place))
             .find(|routes| !routes.is_empty())
@@ -166,7 +166,7 @@ impl<'c, 'r> Builder<'c, 'r> {
     /// `tcp` rules, likewise.
     fn tcp(&self, service: &Service<'r>, port: &Port<'r>, place: &str) -> Vec<SubnetRoute> {
         let scope = self.tables.scope(port.number);
-        let candidates = self.tables.virtual_services(service.host());
+        let candidates = self.tables.virtual_services_of_connections(service.host()).into_iter();
         candidates.map(|candidate| tcp_route::tcp(self.cx, candidate, &scope, place)).find(|routes| !routes.is_empty()).unwrap_or_default()
     }
 

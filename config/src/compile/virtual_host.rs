@@ -35,6 +35,17 @@ impl<'c, 'r> Tables<'c, 'r> {
         self.by_host.find(host).iter().filter_map(|index| self.cx.virtual_services.get(*index))
     }
 
+    /// The same for connections, where a rule for one name also serves a service that is a wildcard.
+    pub(super) fn virtual_services_of_connections(&self, host: &str) -> Vec<&'c super::virtual_service::Candidate<'r>> {
+        if !host.starts_with('*') {
+            return self.virtual_services(host).collect();
+        }
+        let shares = |candidate: &&super::virtual_service::Candidate<'r>| {
+            candidate.is_bound_to(MESH) && candidate.hosts.iter().any(|name| host::intersection(name, host).is_some())
+        };
+        self.cx.virtual_services.iter().filter(shares).collect()
+    }
+
     /// Where rules for a port are evaluated.
     pub(super) fn scope(&self, port: u16) -> Scope<'_> {
         Scope { gateways: &self.gateways, port, node: self.cx.node }

@@ -164,3 +164,13 @@ fn both_address_families_have_listeners_and_domains() {
     assert_eq!(get(&snapshot, 80, "[fd00::1]:80", "/"), "80||a.shop");
     assert_eq!(find(&snapshot, "[fd00::9]:80").map(|listener| listener.protocol), Some(ListenerProtocol::Http));
 }
+
+#[test]
+fn rules_for_one_name_serve_a_wildcard_entry() {
+    let wide = entry("w", "{hosts: ['*.x.com'], ports: [{number: 443, name: tls, protocol: TLS}], resolution: NONE}");
+    let rules = "{hosts: [a.x.com], tls: [{match: [{sniHosts: [a.x.com]}], route: [{destination: {host: b.shop.svc.cluster.local}}]}]}";
+    let manifests = wide.clone() + &service("b", "shop", "10.96.0.2", "https:443") + &istio("VirtualService", "v", "shop", rules);
+    let snapshot = sidecar(&manifests, "shop", "");
+    assert_eq!(by_name(&snapshot, "1.2.3.4:443", "a.x.com"), "443||b.shop");
+    assert_eq!(by_name(&sidecar(&wide, "shop", ""), "1.2.3.4:443", "c.x.com"), "443||*.x.com");
+}
