@@ -1,1 +1,281 @@
+//! Hot reload in one process: every way of changing a file, its time to effect, and no gap in between.
+//!
+//! What is in force is recognised by the cluster of a ServiceEntry whose host carries the version.
 
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use outrigger_config::model::{Node, ProxyType};
+
+use super::*;
+use crate::snapshot::ConfigHandle;
+
+/// The promise of design section 5, which is what users see.
+const PROMISED: Duration = Duration::from_millis(100);
+/// On a machine that is busy with other tests a single change may take longer without anything being wrong; most must not.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn node() -> Node {
+    Node {
+        proxy_type: ProxyType::Sidecar,
+        name: "web-1".into(),
+        namespace: "shop".into(),
+        service_account: "default".into(),
+        trust_domain: "cluster.local".into(),
+        cluster_domain: "cluster.local".into(),
+        ip_addresses: vec!["10.0.0.7".parse().expect("address")],
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        workload_name: "web".into(),
+        owner: String::new(),
+        cluster_id: "Kubernetes".into(),
+        mesh_id: "cluster.local".into(),
+    }
+}
+
+fn manifest(name: &str, version: usize) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: {name}, namespace: shop}}\nspec:\n  \
+         hosts: [v{version}.{name}.example]\n  ports: [{{number: 80, name: http, protocol: HTTP}}]\n  \
+         resolution: STATIC\n  location: MESH_INTERNAL\n  endpoints: [{{address: 10.1.0.1}}]\n"
+    )
+}
+
+/// The versions of an entry that are in force.
+fn versions(config: &ConfigHandle, name: &str) -> Vec<usize> {
+    let config = config.load();
+    let suffix = format!(".{name}.example");
+    let hosts = config.model.clusters.iter().filter_map(|cluster| cluster.name.strip_prefix("outbound|80||v"));
+    hosts.filter_map(|host| host.strip_suffix(suffix.as_str())?.parse().ok()).collect()
+}
+
+/// A watched configuration.
+struct Watched {
+    config: ConfigHandle,
+    status: Arc<DiscoveryStatus>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Watched {
+    fn start(roots: Vec<PathBuf>) -> Watched {
+        let status = Arc::new(DiscoveryStatus::default());
+        let mut source = FileSource::new(roots);
+        let mut publisher = Publisher::new(node(), Overrides::default(), Arc::clone(&status));
+        let draft = publisher.compile(source.rescan(&Default::default()));
+        let config = publisher.publish_first(draft, Instant::now());
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
+        runtime.spawn(watch_files(source, publisher, config.clone(), Arc::clone(&status), |_| ()));
+        let watched = Watched { config, status, _runtime: runtime };
+        watched.until(|watched| watched.status.report().watching);
+        // The first look around must be over, so that a change is seen by its event and not by luck.
+        thread::sleep(Duration::from_millis(50));
+        watched
+    }
+
+    /// Waits for a condition and returns how long that took.
+    fn until(&self, condition: impl Fn(&Watched) -> bool) -> Duration {
+        let start = Instant::now();
+        while !condition(self) {
+            assert!(start.elapsed() < PATIENCE, "never happened; diagnostics: {:?}", self.status.report());
+            thread::sleep(Duration::from_micros(200));
+        }
+        start.elapsed()
+    }
+
+    fn until_version(&self, name: &str, version: usize) -> Duration {
+        self.until(|watched| versions(&watched.config, name) == [version])
+    }
+}
+
+/// Looks all the time whether an entry is missing.
+struct GapWatch {
+    stop: Arc<AtomicBool>,
+    gaps: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl GapWatch {
+    fn start(config: &ConfigHandle, name: &'static str) -> GapWatch {
+        let (stop, gaps) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (config, stopped, counted) = (config.clone(), Arc::clone(&stop), Arc::clone(&gaps));
+        let look = move || {
+            while !stopped.load(Ordering::Relaxed) {
+                counted.fetch_add(usize::from(versions(&config, name).len() != 1), Ordering::Relaxed);
+                thread::sleep(Duration::from_micros(100));
+            }
+        };
+        GapWatch { stop, gaps, thread: Some(thread::spawn(look)) }
+    }
+
+    fn finish(mut self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().expect("running").join().expect("no panic");
+        self.gaps.load(Ordering::Relaxed)
+    }
+}
+
+/// As an editor that truncates: the file is empty, then half written, then whole.
+fn truncate_and_write(path: &Path, text: &str) {
+    use std::io::Write;
+    let mut file = std::fs::File::create(path).expect("opened");
+    thread::sleep(Duration::from_millis(5));
+    let (first, second) = text.split_at(text.len() / 2);
+    file.write_all(first.as_bytes()).expect("written");
+    thread::sleep(Duration::from_millis(5));
+    file.write_all(second.as_bytes()).expect("written");
+}
+
+/// As an editor that writes beside and renames.
+fn write_and_rename(path: &Path, text: &str) {
+    let beside = path.with_extension("tmp");
+    std::fs::write(&beside, text).expect("written");
+    std::fs::rename(&beside, path).expect("renamed");
+}
+
+/// As vim: the old version is moved away before the new one is written.
+fn move_away_and_write(path: &Path, text: &str) {
+    std::fs::rename(path, path.with_extension("yaml~")).expect("renamed");
+    thread::sleep(Duration::from_millis(5));
+    std::fs::write(path, text).expect("written");
+}
+
+#[test]
+fn fifty_changes_take_effect_in_time_and_without_a_gap() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("entry.yaml");
+    std::fs::write(&path, manifest("entry", 0)).expect("written");
+    let watched = Watched::start(vec![folder.path().to_owned()]);
+    let gaps = GapWatch::start(&watched.config, "entry");
+    let ways = [truncate_and_write, write_and_rename, move_away_and_write];
+    let mut times: Vec<Duration> = Vec::new();
+    for (version, way) in (1..=50).zip(ways.into_iter().cycle()) {
+        way(&path, &manifest("entry", version));
+        times.push(watched.until_version("entry", version));
+    }
+    times.sort_unstable();
+    assert_eq!(gaps.finish(), 0, "the entry was missing or doubled at some moment");
+    assert!(times[47] < PROMISED, "{times:?}");
+    assert_eq!(watched.status.report().rejected, 0, "no half-written file was ever read");
+}
+
+#[test]
+fn a_swapped_config_map_is_one_change_without_a_gap() {
+    let mount = tempfile::tempdir().expect("temporary folder");
+    let volume = |version: usize| {
+        let folder = mount.path().join(format!("..version_{version}"));
+        std::fs::create_dir(&folder).expect("folder");
+        std::fs::write(folder.join("entry.yaml"), manifest("entry", version)).expect("written");
+        let link = mount.path().join("..data_tmp");
+        symlink(folder.file_name().expect("name"), &link).expect("linked");
+        std::fs::rename(link, mount.path().join("..data")).expect("renamed");
+    };
+    volume(0);
+    symlink("..data/entry.yaml", mount.path().join("entry.yaml")).expect("linked");
+    let watched = Watched::start(vec![mount.path().to_owned()]);
+    let gaps = GapWatch::start(&watched.config, "entry");
+    let mut times = Vec::new();
+    for version in 1..=10 {
+        volume(version);
+        times.push(watched.until_version("entry", version));
+        std::fs::remove_dir_all(mount.path().join(format!("..version_{}", version - 1))).expect("removed");
+    }
+    times.sort_unstable();
+    assert_eq!(gaps.finish(), 0);
+    assert!(times[8] < PROMISED, "{times:?}");
+}
+
+#[test]
+fn files_and_folders_come_and_go() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let watched = Watched::start(vec![folder.path().to_owned()]);
+    let below = folder.path().join("team/service");
+    std::fs::create_dir_all(&below).expect("folders");
+    std::fs::write(below.join("a.yaml"), manifest("a", 1)).expect("written");
+    std::fs::write(below.join("ignored.txt"), manifest("b", 1)).expect("written");
+    watched.until_version("a", 1);
+    std::fs::write(below.join("a.yaml"), manifest("a", 2)).expect("written");
+    watched.until_version("a", 2);
+    std::fs::remove_dir_all(folder.path().join("team")).expect("removed");
+    watched.until(|watched| versions(&watched.config, "a").is_empty());
+    assert!(versions(&watched.config, "b").is_empty());
+}
+
+#[test]
+fn a_root_that_appears_later_is_found_and_one_that_disappears_leaves_its_objects_in_force() {
+    let parent = tempfile::tempdir().expect("temporary folder");
+    let root = parent.path().join("manifests");
+    let watched = Watched::start(vec![root.clone()]);
+    assert!(watched.status.report().generation == 1);
+    std::fs::create_dir(&root).expect("folder");
+    std::fs::write(root.join("a.yaml"), manifest("a", 1)).expect("written");
+    watched.until_version("a", 1);
+    std::fs::remove_dir_all(&root).expect("removed");
+    watched.until(|watched| watched.status.report().last_error.is_some());
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(versions(&watched.config, "a"), [1], "losing the source never stops traffic");
+}
+
+#[test]
+fn single_files_and_globs_are_watched_too() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let named = folder.path().join("named.yaml");
+    std::fs::write(&named, manifest("named", 1)).expect("written");
+    std::fs::write(folder.path().join("g1.conf"), manifest("g1", 1)).expect("written");
+    std::fs::write(folder.path().join("other.yaml"), manifest("other", 1)).expect("written");
+    let watched = Watched::start(vec![named.clone(), folder.path().join("g*.conf")]);
+    watched.until_version("g1", 1);
+    write_and_rename(&named, &manifest("named", 2));
+    watched.until_version("named", 2);
+    std::fs::write(folder.path().join("g2.conf"), manifest("g2", 1)).expect("written");
+    watched.until_version("g2", 1);
+    assert!(versions(&watched.config, "other").is_empty());
+}
+
+#[test]
+fn a_broken_file_is_named_and_keeps_its_last_good_version() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("entry.yaml");
+    std::fs::write(&path, manifest("entry", 1)).expect("written");
+    let watched = Watched::start(vec![folder.path().to_owned()]);
+    std::fs::write(&path, "kind: [unclosed\n").expect("written");
+    watched.until(|watched| watched.status.report().rejected == 1);
+    assert_eq!(versions(&watched.config, "entry"), [1]);
+    let report = watched.status.report();
+    let told = report.diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(told.contains("entry.yaml:"), "{told}");
+    std::fs::write(&path, manifest("entry", 2)).expect("written");
+    watched.until_version("entry", 2);
+    assert!(watched.status.report().diagnostics.is_empty());
+}
+
+#[test]
+fn a_storm_of_changes_is_folded_into_few_updates() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let watched = Watched::start(vec![folder.path().to_owned()]);
+    for round in 1..=5 {
+        for number in 0..100 {
+            std::fs::write(folder.path().join(format!("e{number}.yaml")), manifest(&format!("e{number}"), round)).expect("written");
+        }
+    }
+    watched.until(|watched| (0..100).all(|number| versions(&watched.config, &format!("e{number}")) == [5]));
+    let updates = watched.status.report().updates;
+    assert!(updates < 100, "{updates} updates for 500 writes");
+}
+
+#[test]
+fn an_unchanged_file_publishes_nothing() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("entry.yaml");
+    std::fs::write(&path, manifest("entry", 1)).expect("written");
+    let watched = Watched::start(vec![folder.path().to_owned()]);
+    let before = watched.status.report().generation;
+    std::fs::write(&path, manifest("entry", 1)).expect("written");
+    std::fs::write(folder.path().join("notes.txt"), "x").expect("written");
+    thread::sleep(Duration::from_millis(150));
+    assert_eq!(watched.status.report().generation, before);
+}

@@ -137,10 +137,11 @@ impl LogControl {
     /// Installs the process's subscriber. When there is one already (in tests) that one stays, and changes have no effect.
     pub fn install(levels: LogLevels, as_json: bool) -> LogControl {
         let (filter, handle) = reload::Layer::new(levels.targets());
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let ansi = std::io::stderr().is_terminal();
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
         let lines = match as_json {
             true => lines.json().flatten_event(true).boxed(),
-            false => lines.event_format(Lines { ansi: std::io::stderr().is_terminal() }).boxed(),
+            false => lines.event_format(Lines { ansi }).boxed(),
         };
         let _ = tracing::subscriber::set_global_default(Registry::default().with(filter).with(lines));
         LogControl { levels: Mutex::new(levels), handle }

@@ -70,16 +70,15 @@ impl Acceptor {
             return;
         }
         let mut drain = self.drain.clone();
-        let mut problem = false;
+        let mut problem = None;
         loop {
             tokio::select! {
                 changed = self.generations.changed() => if changed.is_err() { break },
-                () = tokio::time::sleep(RETRY_BIND), if problem => {}
+                () = tokio::time::sleep(RETRY_BIND), if problem.is_some() => {}
                 () = drain.reached(Phase::Forced) => break,
             }
             let errors = listeners.apply(&self.wanted());
-            problem = !errors.is_empty();
-            self.report(&errors);
+            problem = self.report(&errors, problem);
         }
         listeners.close().await;
     }
@@ -89,10 +88,15 @@ impl Acceptor {
         entrances(&self.process.config.load().model, CapturePorts { outbound: ports.outbound, inbound: ports.inbound })
     }
 
-    /// A port that cannot be bound any more does not end the process: the others go on, and this one is tried again.
-    fn report(&self, errors: &[BindError]) {
+    /// A port that cannot be bound later on does not end the process: the others go on, and this one is tried again.
+    /// Returns the problem as said, so that it is said once.
+    fn report(&self, errors: &[BindError], before: Option<String>) -> Option<String> {
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        texts.iter().for_each(|text| tracing::warn!(target: "connection", "{text}; trying again every {RETRY_BIND:?}"));
-        self.process.lifecycle.listener_problem((!texts.is_empty()).then(|| texts.join("; ")));
+        let problem = (!texts.is_empty()).then(|| texts.join("; "));
+        if let Some(problem) = problem.as_ref().filter(|_| problem != before) {
+            tracing::warn!(target: "connection", "{problem}; trying again every {RETRY_BIND:?}");
+        }
+        self.process.lifecycle.listener_problem(problem.clone());
+        problem
     }
 }
