@@ -133,6 +133,42 @@ impl Args {
     }
 }
 
+impl Plan {
+    /// The arguments of `outrigger load` that describe this plan, ending in a JSON report: how a plan is carried out in
+    /// another process, in a pod's network namespace.
+    pub fn to_arguments(&self) -> Vec<String> {
+        let mut arguments = vec![self.url.clone(), "--output=json".to_owned()];
+        match self.amount {
+            Amount::Requests(requests) => arguments.push(format!("--requests={requests}")),
+            Amount::For(time) => arguments.push(format!("--duration={}ms", time.as_millis())),
+        }
+        arguments.push(format!("--concurrency={}", self.concurrency));
+        arguments.push(format!("--connections={}", self.connections));
+        arguments.push(format!("--timeout={}ms", self.timeout.as_millis()));
+        arguments.push(format!("--method={}", self.method));
+        arguments.push(format!("--data={}", String::from_utf8_lossy(&self.body)));
+        let header = |(name, value): &(HeaderName, HeaderValue)| format!("--header={name}: {}", String::from_utf8_lossy(value.as_bytes()));
+        arguments.extend(self.headers.iter().map(header));
+        arguments.extend(self.count_by.iter().map(|property| format!("--count={}", property.name)));
+        arguments.extend(self.connect.map(|address| format!("--connect={address}")));
+        arguments.extend(self.rate.map(|rate| format!("--rate={rate}")));
+        let file = |flag: &str, file: &PathBuf| format!("--{flag}={}", file.display());
+        arguments.extend(self.tls.roots.iter().map(|roots| file("cacert", roots)));
+        arguments.extend(self.tls.identity.iter().flat_map(|(chain, key)| [file("cert", chain), file("key", key)]));
+        let switches = [
+            ("--http2", self.http2),
+            ("--new-connections", self.new_connections),
+            ("--grpc", self.grpc),
+            ("--insecure", self.tls.insecure),
+            ("--answers", self.keep_answers),
+            ("--keep-headers", self.keep_headers),
+            ("--keep-bodies", self.keep_bodies),
+        ];
+        arguments.extend(switches.into_iter().filter(|(_, on)| *on).map(|(switch, _)| switch.to_owned()));
+        arguments
+    }
+}
+
 /// `NAME: VALUE` as curl takes it.
 fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or_else(|| format!("{text:?}: expected NAME: VALUE"))?;
@@ -168,6 +204,29 @@ mod tests {
         for text in ["", "10", "s", "1d", "1..2s"] {
             assert!(parse_duration(text).is_err(), "{text:?}");
         }
+    }
+
+    #[derive(clap::Parser)]
+    struct Load {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_plan_survives_the_way_through_arguments() -> anyhow::Result<()> {
+        let mut plan = Plan::new("http://shop/a?b=c d", 7).header("x-user", "jason: 1")?;
+        plan.amount = Amount::For(Duration::from_millis(1500));
+        plan.concurrency = 3;
+        plan.http2 = true;
+        plan.keep_bodies = true;
+        plan.body = b"--data with spaces".to_vec();
+        plan.connect = Some(([127, 0, 0, 1], 80).into());
+        plan.count_by.push("header:x-pod".parse()?);
+        let argv = std::iter::once("load".to_owned()).chain(plan.to_arguments());
+        let parsed = <Load as clap::Parser>::try_parse_from(argv)?.args;
+        assert_eq!(parsed.output, Output::Json);
+        assert_eq!(format!("{:?}", parsed.plan()?), format!("{plan:?}"));
+        Ok(())
     }
 
     #[test]
