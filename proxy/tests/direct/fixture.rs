@@ -15,6 +15,7 @@ use outrigger_proxy::runtime::Worker;
 use outrigger_proxy::snapshot::{Config, ConfigHandle};
 use outrigger_proxy::telemetry::Telemetry;
 use outrigger_proxy::telemetry::access_log::LogWriter;
+use outrigger_proxy::telemetry::encode::Exposition;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -137,27 +138,48 @@ fn node(proxy_type: ProxyType) -> Node {
 pub struct Proxy {
     pub worker: Arc<Worker>,
     pub phase: watch::Sender<Phase>,
+    telemetry: Telemetry,
 }
 
 impl Proxy {
     pub fn new(model: Snapshot, identity: Arc<Identity>) -> Proxy {
         let (phase, drain) = Drain::channel();
-        let (_, mut telemetry) = Telemetry::new(Arc::clone(&model.node), 1, &LogWriter::new(), None);
+        let (telemetry, mut workers) = Telemetry::new(Arc::clone(&model.node), 1, &LogWriter::new(), None);
         let worker = Worker {
             id: 0,
             config: ConfigHandle::new(Config::build(model, None)),
             identity,
             pool: Default::default(),
-            telemetry: telemetry.pop().expect("one worker"),
+            telemetry: workers.pop().expect("one worker"),
             drain,
             connections: AtomicUsize::new(0),
         };
-        Proxy { worker: Arc::new(worker), phase }
+        Proxy { worker: Arc::new(worker), phase, telemetry }
     }
 
     /// A proxy that speaks no TLS of its own.
     pub fn plain(model: Snapshot) -> Proxy {
         Proxy::new(model, Arc::new(Identity::new(None, &["cluster.local".to_owned()])))
+    }
+
+    /// The line of a metric with these labels, once there is one.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> String {
+        let line = || {
+            let mut out = Exposition::default();
+            self.telemetry.write_istio(&mut out);
+            let text = out.finish();
+            let wanted = |line: &&str| line.starts_with(name) && labels.iter().all(|label| line.contains(label));
+            text.lines().find(wanted).map(str::to_owned)
+        };
+        soon(async {
+            loop {
+                match line() {
+                    Some(line) => break line,
+                    None => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        })
+        .await
     }
 
     /// A client's connection, captured on its way to `destination`.

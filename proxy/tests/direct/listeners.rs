@@ -116,6 +116,7 @@ async fn connections_live_through_draining_and_are_cut_at_the_deadline() {
     expect(&mut server, "still here").await;
     proxy.phase.send_replace(Phase::Forced);
     assert_eq!(rest(&mut client).await, b"");
+    proxy.metric("istio_tcp_connections_closed_total", &["} 1"]).await;
     for worker in workers {
         soon(worker).await.expect("the worker ends");
     }

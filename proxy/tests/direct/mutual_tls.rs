@@ -82,6 +82,8 @@ async fn bytes_cross_mutual_tls_with_half_close() {
         server.write_all(b"answer").await.expect("write");
         drop(server);
         assert_eq!(rest(&mut session).await, b"answer");
+        let labels = ["connection_security_policy=\"mutual_tls\"", "source_principal=\"spiffe://cluster.local/ns/shop/sa/client\""];
+        proxy.metric("istio_tcp_connections_opened_total", &labels).await;
     }
 }
 

@@ -202,3 +202,33 @@ async fn bulk_transfer_keeps_every_byte_in_both_directions() {
     let (at_client, at_server) = tokio::join!(pump(client), pump(server));
     assert!(at_client == bytes && at_server == bytes);
 }
+
+#[tokio::test]
+async fn connections_are_counted_with_their_bytes() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::plain(opaque(service(&[origin.address()])));
+    let mut client = proxy.capture(Outbound, vip()).await;
+    let (mut server, _) = origin.accept().await;
+    client.write_all(b"12345").await.expect("write");
+    expect(&mut server, "12345").await;
+    server.write_all(b"123").await.expect("write");
+    expect(&mut client, "123").await;
+    proxy.metric("istio_tcp_connections_opened_total", &["reporter=\"source\"", "} 1"]).await;
+    client.shutdown().await.expect("shutdown");
+    drop(server);
+    assert_eq!(rest(&mut client).await, b"");
+    proxy.metric("istio_tcp_connections_closed_total", &["response_flags=\"-\"", "} 1"]).await;
+    proxy.metric("istio_tcp_received_bytes_total", &["} 5"]).await;
+    proxy.metric("istio_tcp_sent_bytes_total", &["} 3"]).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_got_nowhere_is_counted_with_the_reason() {
+    let gone = Origin::start().await.address();
+    for (endpoints, flags) in [(vec![gone], "UF,URX"), (Vec::new(), "UH")] {
+        let proxy = Proxy::plain(opaque(service(&endpoints)));
+        let mut client = proxy.capture(Outbound, vip()).await;
+        assert_eq!(rest(&mut client).await, b"");
+        proxy.metric("istio_tcp_connections_closed_total", &[&format!("response_flags=\"{flags}\"")]).await;
+    }
+}
