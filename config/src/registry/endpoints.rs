@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::selection::Selection;
 use super::table::Resource;
 use super::workload::{is_istio, locality};
 use super::{Tables, Workload};
@@ -145,7 +146,7 @@ fn health(endpoint: &SliceEndpoint) -> Health {
 }
 
 /// The target of a port that is the same at every endpoint.
-fn fixed_target(port: &k8s::ServicePort) -> Option<u16> {
+pub(super) fn fixed_target(port: &k8s::ServicePort) -> Option<u16> {
     match &port.target_port {
         Some(IntOrString::Int(number)) => u16::try_from(*number).ok(),
         Some(IntOrString::String(_)) => None,
@@ -153,30 +154,43 @@ fn fixed_target(port: &k8s::ServicePort) -> Option<u16> {
     }
 }
 
-/// The endpoints of a port of a ServiceEntry. With DNS and no endpoints written, the host itself is the only one.
-pub(super) fn of_entry(entry: &Resource<ServiceEntry>, port: &service_entry::ServicePort, hostname: &str) -> Vec<Endpoint> {
+/// The endpoints of a port of a ServiceEntry: those written, else those selected. With DNS and neither, the host itself is
+/// the only one.
+pub(super) fn of_entry(
+    entry: &Resource<ServiceEntry>,
+    port: &service_entry::ServicePort,
+    hostname: &str,
+    selection: &Selection<'_>,
+) -> Vec<Endpoint> {
     let target = if port.target_port == 0 { port.number } else { port.target_port };
     let Ok(target) = u16::try_from(target) else {
         return Vec::new();
     };
     let by_name = matches!(entry.resolution, Resolution::Dns | Resolution::DnsRoundRobin);
+    if let Some(selector) = entry.workload_selector.as_ref().filter(|_| entry.resolution != Resolution::None) {
+        let mut endpoints = selection.entries(entry.namespace(), &selector.labels, &port.name, target);
+        endpoints.extend(selection.pods(entry.namespace(), &selector.labels, target));
+        endpoints.sort_by(Endpoint::order);
+        return endpoints;
+    }
     if entry.endpoints.is_empty() && by_name {
         let written = WorkloadEntry { address: hostname.to_owned(), ..WorkloadEntry::default() };
-        return vec![of_written(entry, &written, target)];
+        return vec![of_written(entry.namespace(), &written, target)];
     }
     let mut endpoints: Vec<Endpoint> = entry
         .endpoints
         .iter()
         .map(|written| {
             let own = written.ports.get(&port.name).and_then(|number| u16::try_from(*number).ok());
-            of_written(entry, written, own.unwrap_or(target))
+            of_written(entry.namespace(), written, own.unwrap_or(target))
         })
         .collect();
     endpoints.sort_by(Endpoint::order);
     endpoints
 }
 
-fn of_written(entry: &Resource<ServiceEntry>, written: &WorkloadEntry, port: u16) -> Endpoint {
+/// An endpoint as a WorkloadEntry writes it.
+pub(super) fn of_written(namespace: &str, written: &WorkloadEntry, port: u16) -> Endpoint {
     let (address, port) = match written.address.strip_prefix("unix://") {
         Some(path) => (Address::Unix(path.to_owned()), 0),
         None => match written.address.parse() {
@@ -187,7 +201,7 @@ fn of_written(entry: &Resource<ServiceEntry>, written: &WorkloadEntry, port: u16
     let labels: BTreeMap<String, String> = written.labels.clone();
     let locality = if written.locality.is_empty() { locality(&labels) } else { written.locality.clone() };
     let workload = Workload {
-        namespace: entry.namespace().to_string(),
+        namespace: namespace.to_owned(),
         service_account: written.service_account.clone(),
         tls_mode_istio: is_istio(&labels) || !written.service_account.is_empty(),
         locality: locality.clone(),

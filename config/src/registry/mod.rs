@@ -6,6 +6,7 @@
 
 mod endpoints;
 mod policy;
+mod selection;
 mod service;
 mod table;
 mod workload;

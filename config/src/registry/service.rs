@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::endpoints::{self, Endpoint};
+use super::selection::Selection;
 use super::table::Resource;
 use super::{Tables, Workload, kubernetes_hostname};
 use crate::api::kubernetes as k8s;
@@ -135,8 +136,9 @@ impl Service {
 /// Service has already only adds its `subjectAltNames` there.
 pub(super) fn all(tables: &Tables, mesh: &MeshConfig, domain: &str, workloads: &[Arc<Workload>]) -> Vec<Arc<Service>> {
     let mut slices = endpoints::Slices::new(tables, workloads);
+    let selection = Selection::new(tables, workloads);
     let mut services: Vec<Service> =
-        tables.kubernetes_services.iter().map(|service| of_kubernetes(service, mesh, domain, &mut slices)).collect();
+        tables.kubernetes_services.iter().map(|service| of_kubernetes(service, mesh, domain, &mut slices, &selection)).collect();
     let by_hostname: HashMap<Arc<str>, usize> =
         services.iter().enumerate().map(|(index, service)| (service.hostname.clone(), index)).collect();
     let mut of_entries: HashMap<(Arc<str>, Arc<str>), usize> = HashMap::new();
@@ -148,7 +150,7 @@ pub(super) fn all(tables: &Tables, mesh: &MeshConfig, domain: &str, workloads: &
                 service.subject_alt_names.extend(entry.subject_alt_names.iter().cloned());
                 continue;
             }
-            let service = of_entry(entry, hostname.clone(), mesh);
+            let service = of_entry(entry, hostname.clone(), mesh, &selection);
             let key = (entry.namespace().clone(), hostname);
             match of_entries.get(&key).and_then(|index| services.get_mut(*index)) {
                 Some(earlier) => unite(earlier, service),
@@ -162,7 +164,13 @@ pub(super) fn all(tables: &Tables, mesh: &MeshConfig, domain: &str, workloads: &
     services.into_iter().map(Arc::new).collect()
 }
 
-fn of_kubernetes(resource: &Resource<k8s::Service>, mesh: &MeshConfig, domain: &str, slices: &mut endpoints::Slices<'_>) -> Service {
+fn of_kubernetes(
+    resource: &Resource<k8s::Service>,
+    mesh: &MeshConfig,
+    domain: &str,
+    slices: &mut endpoints::Slices<'_>,
+    selection: &Selection<'_>,
+) -> Service {
     let (name, namespace, spec) = (resource.name(), resource.namespace(), &resource.spec.spec);
     let annotation = resource.object.meta.annotations.get("networking.istio.io/exportTo");
     let export_to = annotation.map(|list| list.split(',').map(|entry| entry.trim().to_owned()).collect());
@@ -184,7 +192,13 @@ fn of_kubernetes(resource: &Resource<k8s::Service>, mesh: &MeshConfig, domain: &
         transport: transport(&port.protocol),
         app_protocol: port.app_protocol.clone().unwrap_or_default(),
         target_port: port.target_port.clone(),
-        endpoints: slices.of_port(resource, port),
+        endpoints: {
+            let mut endpoints = slices.of_port(resource, port);
+            let target = endpoints::fixed_target(port).unwrap_or(port.port);
+            endpoints.extend(selection.entries(namespace, &spec.selector, &port.name, target));
+            endpoints.sort_by(Endpoint::order);
+            endpoints
+        },
     });
     Service {
         hostname: kubernetes_hostname(name, namespace, domain).to_ascii_lowercase().into(),
@@ -211,7 +225,7 @@ fn transport(protocol: &str) -> Transport {
     }
 }
 
-fn of_entry(entry: &Resource<ServiceEntry>, hostname: Arc<str>, mesh: &MeshConfig) -> Service {
+fn of_entry(entry: &Resource<ServiceEntry>, hostname: Arc<str>, mesh: &MeshConfig, selection: &Selection<'_>) -> Service {
     let ports = entry.ports.iter().filter_map(|port| {
         Some(ServicePort {
             name: port.name.clone(),
@@ -219,7 +233,7 @@ fn of_entry(entry: &Resource<ServiceEntry>, hostname: Arc<str>, mesh: &MeshConfi
             transport: if port.protocol.eq_ignore_ascii_case("UDP") { Transport::Udp } else { Transport::Tcp },
             app_protocol: port.protocol.clone(),
             target_port: i32::try_from(port.target_port).ok().filter(|number| *number != 0).map(IntOrString::Int),
-            endpoints: endpoints::of_entry(entry, port, &hostname),
+            endpoints: endpoints::of_entry(entry, port, &hostname, selection),
         })
     });
     let addresses = entry.addresses.iter().filter_map(|text| {

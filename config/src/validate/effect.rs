@@ -34,7 +34,6 @@ const WITHOUT_EFFECT: &[(Kind, &str)] = &[
     (Kind::Gateway, "spec.servers[].tls.cipherSuites"),
     (Kind::Gateway, "spec.servers[].tls.verifyCertificateSpki"),
     (Kind::Gateway, "spec.servers[].tls.verifyCertificateHash"),
-    (Kind::ServiceEntry, "spec.workloadSelector"),
 ];
 
 /// Values without effect: an enum value of a field that works otherwise.
@@ -47,7 +46,7 @@ const VALUES_WITHOUT_EFFECT: &[(Kind, &str, &str)] = &[
 /// Kinds without effect at all.
 #[rustfmt::skip]
 const KINDS_WITHOUT_EFFECT: &[Kind] = &[
-    Kind::Sidecar, Kind::WorkloadEntry, Kind::WorkloadGroup, Kind::EnvoyFilter, Kind::Telemetry, Kind::WasmPlugin,
+    Kind::Sidecar, Kind::WorkloadGroup, Kind::EnvoyFilter, Kind::Telemetry, Kind::WasmPlugin,
     Kind::TrafficExtension,
 ];
 

@@ -117,3 +117,27 @@ fn subsets_choose_endpoints_by_labels() {
     assert_eq!(addresses("80|none|a.shop"), Vec::<String>::new());
     assert_eq!(addresses("80|all|a.shop"), ["10.1.0.1:8080", "10.1.0.2:8080"]);
 }
+
+#[test]
+fn selectors_find_workload_entries_and_pods() {
+    let machine = |name: &str, address: &str, more: &str| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {{name: {name}, namespace: shop, labels: {{app: vm}}}}\nspec: {{address: {address}, {more}}}\n"
+        )
+    };
+    let pod = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: shop, labels: {app: vm}}\nspec: {containers: [{name: c, image: i}]}\n\
+        status: {podIP: 10.1.0.1, conditions: [{type: Ready, status: 'True'}]}\n";
+    let by_entry = "{hosts: [vm.internal], ports: [{number: 80, name: http, protocol: HTTP, targetPort: 8080}], location: MESH_INTERNAL, resolution: STATIC, workloadSelector: {labels: {app: vm}}}";
+    let by_service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: vm, namespace: shop}\nspec: {clusterIP: 10.96.0.1, selector: {app: vm}, ports: [{name: http, port: 80, targetPort: 9090}]}\n";
+    let machines = machine("one", "10.5.0.1", "ports: {http: 81}, weight: 4") + &machine("two", "10.5.0.2", "serviceAccount: vm");
+    let snapshot = sidecar(&(machines + pod + &entry("e", "shop", "", by_entry) + by_service), "shop", "");
+    let endpoints = |name: &str| -> Vec<(String, u32, bool)> {
+        let endpoints = &cluster(&snapshot, name).endpoints;
+        endpoints.iter().map(|endpoint| (endpoint.address.to_string(), endpoint.weight, endpoint.mtls)).collect()
+    };
+    let machines = |second: &str| vec![("10.5.0.1:81".to_owned(), 4, false), (second.to_owned(), 1, true)];
+    let mut all = vec![("10.1.0.1:8080".to_owned(), 1, false)];
+    all.extend(machines("10.5.0.2:8080"));
+    assert_eq!(endpoints("80||vm.internal"), all);
+    assert_eq!(endpoints("80||vm.shop"), machines("10.5.0.2:9090"), "pods of a Service come from its EndpointSlices only");
+}
