@@ -25,7 +25,25 @@ const KEPT: usize = 1024;
 struct Entry {
     settings: Arc<ServerTls>,
     config: Arc<ServerConfig>,
+    without_alpn: Arc<ServerConfig>,
     read_at: Instant,
+}
+
+impl Entry {
+    fn build(settings: &Arc<ServerTls>, mut config: ServerConfig) -> Entry {
+        forbid_resumption(&mut config);
+        config.alpn_protocols = Vec::new();
+        let without_alpn = Arc::new(config.clone());
+        config.alpn_protocols = settings.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        Entry { settings: Arc::clone(settings), config: Arc::new(config), without_alpn, read_at: Instant::now() }
+    }
+
+    /// rustls ends a handshake in which no protocol is common, where Envoy goes on without one: a database client that
+    /// offers its own ALPN value is welcome at a TCP server.
+    fn for_offer(&self, offered: &[Vec<u8>]) -> Arc<ServerConfig> {
+        let common = self.config.alpn_protocols.iter().any(|ours| offered.contains(ours));
+        Arc::clone(if common { &self.config } else { &self.without_alpn })
+    }
 }
 
 /// The cache, shared by all workers; locked once per handshake.
@@ -40,38 +58,35 @@ impl ServerConfigs {
 }
 
 impl Identity {
-    /// The finished configuration of a Gateway server.
+    /// The finished configuration of a Gateway server, for a client that offers these application protocols.
     ///
     /// # Errors
     /// A missing or unusable secret, or a missing workload certificate for `ISTIO_MUTUAL`; the text names it.
-    pub fn gateway_config(&self, settings: &Arc<ServerTls>) -> Result<Arc<ServerConfig>, TlsError> {
+    pub fn gateway_config(&self, settings: &Arc<ServerTls>, offered: &[Vec<u8>]) -> Result<Arc<ServerConfig>, TlsError> {
         let mut entries = self.gateways.0.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |entry: &Entry| Arc::ptr_eq(&entry.settings, settings) || entry.settings == *settings;
         if let Some(position) = entries.iter().position(same) {
             let entry = &entries[position];
             if !reads_files(settings) || entry.read_at.elapsed() < FILES_TRUSTED_FOR {
-                return Ok(Arc::clone(&entry.config));
+                return Ok(entry.for_offer(offered));
             }
             entries.remove(position);
         }
-        let config = Arc::new(self.build_gateway(settings)?);
+        let entry = Entry::build(settings, self.build_gateway(settings)?);
+        let config = entry.for_offer(offered);
         if entries.len() >= KEPT {
             entries.remove(0);
         }
-        entries.push(Entry { settings: Arc::clone(settings), config: Arc::clone(&config), read_at: Instant::now() });
+        entries.push(entry);
         Ok(config)
     }
 
     fn build_gateway(&self, settings: &ServerTls) -> Result<ServerConfig, TlsError> {
-        let mut config = if settings.mode == ServerTlsMode::IstioMutual {
+        if settings.mode == ServerTlsMode::IstioMutual {
             let current = self.require()?;
-            generation::server_config(current.secret(), current.trust_domains()).map_err(TlsError::Configuration)?
-        } else {
-            terminating(settings).map_err(TlsError::Configuration)?
-        };
-        config.alpn_protocols = settings.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        forbid_resumption(&mut config);
-        Ok(config)
+            return generation::server_config(current.secret(), current.trust_domains()).map_err(TlsError::Configuration);
+        }
+        terminating(settings).map_err(TlsError::Configuration)
     }
 }
 

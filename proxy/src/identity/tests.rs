@@ -222,7 +222,7 @@ fn simple(ca: &Authority) -> TlsOrigination {
 async fn origination_checks_the_dialled_name_the_listed_names_or_the_chain_alone() {
     let (ca, other) = (Authority::new(), Authority::new());
     let gateway = Identity::new(None, &domains());
-    let config = gateway.gateway_config(&gateway_server(&ca, &["*.shop.example"], ServerTlsMode::Simple)).expect("config");
+    let config = gateway.gateway_config(&gateway_server(&ca, &["*.shop.example"], ServerTlsMode::Simple), &[]).expect("config");
     let named = |names: &[&str]| TlsOrigination { subject_alt_names: names.iter().map(|name| (*name).to_owned()).collect(), ..simple(&ca) };
     let sni = TlsOrigination { sni: Some("elsewhere.example".to_owned()), ..simple(&ca) };
     let careless = TlsOrigination { insecure_skip_verify: true, ..simple(&other) };
@@ -255,7 +255,7 @@ async fn gateway_modes_ask_for_client_certificates_as_they_say() {
         (ServerTlsMode::OptionalMutual, [true, true, false]),
     ];
     for (mode, expected) in cases {
-        let config = gateway.gateway_config(&gateway_server(&ca, &["shop.example"], mode)).expect("config");
+        let config = gateway.gateway_config(&gateway_server(&ca, &["shop.example"], mode), &[]).expect("config");
         for (settings, accepted) in [simple(&ca), with_client(&ca), with_client(&other)].into_iter().zip(expected) {
             let result = exchange(Arc::clone(&config), &Arc::new(settings.clone()), "shop.example").await;
             assert_eq!(result.is_ok(), accepted, "{mode:?} with {:?}: {result:?}", settings.client);
@@ -264,14 +264,29 @@ async fn gateway_modes_ask_for_client_certificates_as_they_say() {
 }
 
 #[test]
+fn a_gateway_negotiates_a_protocol_only_when_one_is_common() {
+    let gateway = Identity::new(None, &domains());
+    let mut settings = (*gateway_server(&Authority::new(), &["a.example"], ServerTlsMode::Simple)).clone();
+    settings.alpn = vec!["h2".to_owned(), "http/1.1".to_owned()];
+    let settings = Arc::new(settings);
+    let negotiable = |offered: &[&[u8]]| {
+        let offered: Vec<_> = offered.iter().map(|protocol| protocol.to_vec()).collect();
+        gateway.gateway_config(&settings, &offered).expect("config").alpn_protocols.len()
+    };
+    assert_eq!(negotiable(&[b"http/1.1", b"h3"]), 2);
+    assert_eq!(negotiable(&[b"postgresql"]), 0);
+    assert_eq!(negotiable(&[]), 0);
+}
+
+#[test]
 fn a_gateway_server_without_its_secret_says_so() {
     let gateway = Identity::new(None, &domains());
     let mut settings = (*gateway_server(&Authority::new(), &["a.example"], ServerTlsMode::Simple)).clone();
     settings.certificates.clear();
-    let error = gateway.gateway_config(&Arc::new(settings.clone())).expect_err("no certificate");
+    let error = gateway.gateway_config(&Arc::new(settings.clone()), &[]).expect_err("no certificate");
     assert!(error.to_string().contains("credentialName"), "{error}");
     settings.mode = ServerTlsMode::IstioMutual;
-    let error = gateway.gateway_config(&Arc::new(settings)).expect_err("no identity");
+    let error = gateway.gateway_config(&Arc::new(settings), &[]).expect_err("no identity");
     assert!(error.to_string().contains("no workload certificate"), "{error}");
 }
 

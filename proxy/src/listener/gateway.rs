@@ -58,14 +58,23 @@ async fn inspect(captured: Captured, port: u16, mut findings: Findings, stream: 
     match inspector.inspect(CLIENT_HELLO_LIMIT).await {
         Ok(Inspected::Spoke(FirstBytes::Tls(hello))) => {
             findings.sni = hello.sni;
-            by_name(captured, port, findings, inspector.into_parts()).await;
+            let opening = Hello { alpn: hello.alpn, read: inspector.into_parts() };
+            by_name(captured, port, findings, opening).await;
         }
         Ok(Inspected::Spoke(_)) => refuse(&captured, findings, "plaintext_on_a_TLS_port"),
         outcome => tracing::debug!(peer = %captured.peer, port, ?outcome, "closed before a ClientHello"),
     }
 }
 
-async fn by_name(captured: Captured, port: u16, findings: Findings, read: (Bytes, TcpStream)) {
+/// A connection after its ClientHello.
+struct Hello {
+    /// Protocols offered.
+    alpn: Vec<Vec<u8>>,
+    /// What was read, and the socket.
+    read: (Bytes, TcpStream),
+}
+
+async fn by_name(captured: Captured, port: u16, findings: Findings, hello: Hello) {
     let config = captured.worker.config.load_full();
     let chains = match find(&config, port, &captured).map(|listener| &listener.kind) {
         Some(GatewayListenerKind::Tls(chains)) => chains.as_slice(),
@@ -78,7 +87,7 @@ async fn by_name(captured: Captured, port: u16, findings: Findings, read: (Bytes
         GatewayTlsAction::Http { tls, routes } => {
             let (tls, table) = (Arc::clone(tls), routes.name.clone());
             drop(config);
-            let Some((io, tls)) = terminate(&captured, &tls, &findings, read).await else { return };
+            let Some((io, tls)) = terminate(&captured, &tls, &findings, hello).await else { return };
             let codec = codec_of(&tls);
             let downstream = captured.downstream(Direction::Gateway, Findings { tls: Some(tls), ..findings });
             captured.serve_http(io, downstream, &table, codec).await;
@@ -86,13 +95,13 @@ async fn by_name(captured: Captured, port: u16, findings: Findings, read: (Bytes
         GatewayTlsAction::Tcp { tls, route } => {
             let (tls, target) = (Arc::clone(tls), route.as_ref().map(|route| Target::route(&config, route)));
             drop(config);
-            let Some((io, tls)) = terminate(&captured, &tls, &findings, read).await else { return };
+            let Some((io, tls)) = terminate(&captured, &tls, &findings, hello).await else { return };
             to_route(&captured, Findings { tls: Some(tls), ..findings }, io, target).await;
         }
         GatewayTlsAction::Passthrough(routes) => {
             let target = passthrough(routes, &findings, &captured).map(|route| Target::route(&config, route));
             drop(config);
-            to_route(&captured, findings, plain(read), target).await;
+            to_route(&captured, findings, plain(hello.read), target).await;
         }
     }
 }
@@ -107,12 +116,13 @@ async fn terminate(
     captured: &Captured,
     settings: &Arc<ServerTls>,
     findings: &Findings,
-    (read, stream): (Bytes, TcpStream),
+    hello: Hello,
 ) -> Option<(DownstreamIo, DownstreamTls)> {
     let outcome = async {
-        let config = captured.worker.identity.gateway_config(settings).map_err(|error| error.to_string())?;
+        let config = captured.worker.identity.gateway_config(settings, &hello.alpn).map_err(|error| error.to_string())?;
         let mutual = settings.mode == ServerTlsMode::IstioMutual;
         let local = captured.worker.identity.current().filter(|_| mutual).map(|current| current.spiffe_id().to_string());
+        let (read, stream) = hello.read;
         tls::accept(read, stream, config, local).await.map_err(|error| format!("TLS handshake failed: {error}"))
     };
     match outcome.await {
