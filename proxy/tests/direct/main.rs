@@ -3,6 +3,7 @@
 mod fixture;
 
 mod captured;
+mod gateway_tls;
 mod listeners;
 mod mutual_tls;
 mod server_first;
