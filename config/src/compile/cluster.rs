@@ -27,6 +27,27 @@ pub(super) const BLACK_HOLE: &str = "BlackHoleCluster";
 /// Name of the cluster for inbound ports that no Service names.
 pub(super) const INBOUND_PASSTHROUGH: &str = "InboundPassthroughCluster";
 
+/// What one cluster is made for.
+pub(super) struct Subject<'a, 'r> {
+    /// Service.
+    pub(super) service: &'a Service<'r>,
+    /// One of its ports.
+    pub(super) port: &'a Port<'r>,
+    /// Subset; empty for the service itself.
+    pub(super) subset: &'a str,
+    /// The DestinationRule that applies.
+    pub(super) rule: Option<&'a MergedRule<'r>>,
+    /// The policy in force.
+    pub(super) policy: EffectivePolicy<'r>,
+}
+
+impl<'a, 'r> Subject<'a, 'r> {
+    fn new(cx: &Context<'r>, service: &'a Service<'r>, port: &'a Port<'r>, rule: Option<&'a MergedRule<'r>>, subset: &'a str) -> Self {
+        let policy = EffectivePolicy::new(rule, port.number, subset, cx.mesh.default_traffic_policy.as_ref());
+        Subject { service, port, subset, rule, policy }
+    }
+}
+
 /// The fixed clusters, then those of all services in order.
 pub(super) fn outbound(cx: &Context<'_>) -> Vec<Cluster> {
     let mut passthrough = fixed(cx, PASSTHROUGH, Discovery::OriginalDst { port: None });
@@ -35,9 +56,9 @@ pub(super) fn outbound(cx: &Context<'_>) -> Vec<Cluster> {
     for service in cx.services.iter() {
         let rule = cx.destination_rules.find(service.host(), &service.definition.namespace);
         for port in &service.ports {
-            clusters.push(of_port(cx, service, port, rule, ""));
-            let subsets = rule.into_iter().flat_map(|rule| &rule.subsets).filter(|subset| !subset.name.is_empty());
-            clusters.extend(subsets.map(|subset| of_port(cx, service, port, rule, &subset.name)));
+            let subsets = rule.into_iter().flat_map(|rule| &rule.subsets).map(|subset| subset.name.as_str());
+            let names = std::iter::once("").chain(subsets.filter(|name| !name.is_empty()));
+            clusters.extend(names.map(|subset| of_subject(cx, &Subject::new(cx, service, port, rule, subset))));
         }
     }
     clusters
@@ -69,25 +90,25 @@ pub(super) fn fixed(cx: &Context<'_>, name: &str, discovery: Discovery) -> Clust
     }
 }
 
-fn of_port(cx: &Context<'_>, service: &Service<'_>, port: &Port<'_>, rule: Option<&MergedRule<'_>>, subset: &str) -> Cluster {
-    let policy = EffectivePolicy::new(rule, port.number, subset, cx.mesh.default_traffic_policy.as_ref());
+fn of_subject(cx: &Context<'_>, subject: &Subject<'_, '_>) -> Cluster {
+    let Subject { service, port, subset, rule, policy } = subject;
     let labels = rule.and_then(|rule| rule.subset(subset)).map(|subset| &subset.labels);
     let endpoints = endpoint::of_port(cx, service, port, labels);
     let lb_policy = policy.lb_policy();
     let discovery = discovery(service, port, labels, lb_policy);
-    let tls = upstream_tls::of_cluster(cx, service, port, subset, rule, &policy, &discovery, &endpoints);
+    let tls = upstream_tls::of_cluster(cx, subject, &discovery, &endpoints);
     Cluster {
         name: host::outbound_cluster(port.number, subset, service.host()),
         discovery,
         lb_policy,
-        protocol: protocol(cx, port.protocol, &policy),
+        protocol: protocol(cx, port.protocol, policy),
         connect_timeout: policy.connect_timeout(cx.mesh.connect_timeout),
         connection_pool: policy.pool(cx.mesh.tcp_keepalive.as_ref()),
         tls,
         endpoints,
         service: Some(service.reference()),
         port: port.number,
-        subset: subset.to_owned(),
+        subset: (*subset).to_owned(),
         external: service.definition.mesh_external,
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Context<'r> {
     pub(super) registry: &'r Registry,
     /// The workload.
     pub(super) node: &'r Node,
+    /// The workload's pod, when the registry has it.
+    pub(super) own_pod: Option<&'r registry::Workload>,
     /// Mesh settings.
     pub(super) mesh: &'r MeshConfig,
     /// Services that the workload sees.
@@ -49,6 +51,7 @@ impl<'r> Context<'r> {
         Context {
             registry,
             node,
+            own_pod: registry.workloads().iter().map(AsRef::as_ref).find(|pod| pod.namespace == node.namespace && pod.pod == node.name),
             mesh,
             services: Services::new(registry, node),
             destination_rules: DestinationRules::new(rules, node, &mesh.root_namespace, &mesh.default_destination_rule_export_to),

@@ -20,11 +20,20 @@ pub(super) fn of_port(
     labels: Option<&BTreeMap<String, String>>,
 ) -> Vec<Endpoint> {
     let usable = service.definition.usable_endpoints(port.definition);
-    let selected = usable.filter(|endpoint| labels.is_none_or(|labels| endpoint.workload.has_labels(labels)));
+    let own_node = own_node(cx, service);
+    let selected = usable.filter(|endpoint| {
+        labels.is_none_or(|labels| endpoint.workload.has_labels(labels)) && own_node.is_none_or(|node| endpoint.node == node)
+    });
     let mut endpoints: Vec<Endpoint> = selected.filter_map(|endpoint| convert(cx, service, endpoint)).collect();
     // Several ServiceEntries may name one address; the proxy keeps one state for it.
     endpoints.dedup_by_key(|endpoint| endpoint.address);
     endpoints
+}
+
+/// The node to which a Service keeps its traffic (`internalTrafficPolicy: Local`), when the client's own is known.
+fn own_node<'r>(cx: &Context<'r>, service: &Service<'_>) -> Option<&'r str> {
+    let local = service.definition.kubernetes().is_some_and(|service| service.spec.spec.internal_traffic_policy == "Local");
+    cx.own_pod.filter(|pod| local && !pod.node.is_empty()).map(|pod| pod.node.as_str())
 }
 
 fn convert(cx: &Context<'_>, service: &Service<'_>, endpoint: &registry::Endpoint) -> Option<Endpoint> {

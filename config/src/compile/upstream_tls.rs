@@ -4,44 +4,30 @@
 
 use std::sync::Arc;
 
+use super::cluster::Subject;
 use super::context::Context;
-use super::destination_rule::MergedRule;
 use super::secret;
-use super::service::{Port, Service};
-use super::traffic_policy::EffectivePolicy;
+use super::service::Service;
 use crate::api::destination_rule::{ClientTlsMode, ClientTlsSettings};
 use crate::api::peer_authentication::MutualTlsMode;
 use crate::model::{CertificatePair, Discovery, Endpoint, MeshTls, Pem, ProxyType, TlsOrigination, UpstreamTls};
 
 /// The security of one cluster.
-#[allow(clippy::too_many_arguments)] // All of them decide, and none belongs to another.
-pub(super) fn of_cluster(
-    cx: &Context<'_>,
-    service: &Service<'_>,
-    port: &Port<'_>,
-    subset: &str,
-    rule: Option<&MergedRule<'_>>,
-    policy: &EffectivePolicy<'_>,
-    discovery: &Discovery,
-    endpoints: &[Endpoint],
-) -> UpstreamTls {
+pub(super) fn of_cluster(cx: &Context<'_>, subject: &Subject<'_, '_>, discovery: &Discovery, endpoints: &[Endpoint]) -> UpstreamTls {
+    let service = subject.service;
     let mesh_tls = || MeshTls {
-        sni: format!("outbound_.{}_.{subset}_.{}", port.number, service.host()),
+        sni: format!("outbound_.{}_.{}_.{}", subject.port.number, subject.subset, service.host()),
         sans: accounts(service, endpoints),
         explicit_sans: false,
     };
-    let Some(tls) = policy.tls else { return automatic(cx, service, discovery, endpoints, mesh_tls) };
+    let Some(tls) = subject.policy.tls else { return automatic(cx, service, discovery, endpoints, mesh_tls) };
+    // A sidecar reads secrets only for rules bound to its workload; else Istio drops the block and sends plaintext.
+    let bound = subject.rule.is_some_and(|rule| rule.selects_workloads);
+    let dropped = !tls.credential_name.is_empty() && cx.node.proxy_type == ProxyType::Sidecar && !bound;
     match tls.mode {
         ClientTlsMode::Disable => UpstreamTls::Disabled,
         ClientTlsMode::IstioMutual => UpstreamTls::IstioMutual(ordered(tls, mesh_tls())),
-        // A sidecar reads secrets only for rules bound to its workload; else Istio drops the block and sends plaintext.
-        ClientTlsMode::Simple | ClientTlsMode::Mutual
-            if !tls.credential_name.is_empty()
-                && cx.node.proxy_type == ProxyType::Sidecar
-                && !rule.is_some_and(|rule| rule.selects_workloads) =>
-        {
-            UpstreamTls::Disabled
-        }
+        ClientTlsMode::Simple | ClientTlsMode::Mutual if dropped => UpstreamTls::Disabled,
         ClientTlsMode::Simple | ClientTlsMode::Mutual => UpstreamTls::Origination(Arc::new(origination(cx, service, tls))),
     }
 }

@@ -141,3 +141,23 @@ fn selectors_find_workload_entries_and_pods() {
     assert_eq!(endpoints("80||vm.internal"), all);
     assert_eq!(endpoints("80||vm.shop"), machines("10.5.0.2:9090"), "pods of a Service come from its EndpointSlices only");
 }
+
+#[test]
+fn local_traffic_stays_on_the_clients_node() {
+    let pod = |name: &str, node: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop}}\nspec: {{nodeName: {node}, containers: [{{name: c, image: i}}]}}\n"
+        )
+    };
+    let service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: shop}\n\
+        spec: {clusterIP: 10.96.0.1, internalTrafficPolicy: Local, ports: [{name: http, port: 80}]}\n\
+        ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a-1, namespace: shop, labels: {kubernetes.io/service-name: a}}\n\
+        addressType: IPv4\nports: [{name: http, port: 80}]\nendpoints: [{addresses: [10.1.0.1], nodeName: n1}, {addresses: [10.1.0.2], nodeName: n2}]\n";
+    let addresses = |manifests: String| -> Vec<String> {
+        cluster(&sidecar(&manifests, "shop", ""), "80||a.shop").endpoints.iter().map(|endpoint| endpoint.address.ip().to_string()).collect()
+    };
+    assert_eq!(addresses(service.to_owned() + &pod("client", "n2")), ["10.1.0.2"]);
+    assert_eq!(addresses(service.to_owned() + &pod("other", "n2")), ["10.1.0.1", "10.1.0.2"], "the own node is unknown");
+    let cluster_wide = service.replace("internalTrafficPolicy: Local, ", "");
+    assert_eq!(addresses(cluster_wide + &pod("client", "n2")), ["10.1.0.1", "10.1.0.2"]);
+}
