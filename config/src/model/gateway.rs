@@ -72,6 +72,15 @@ impl GatewayListenerKind {
             GatewayListenerKind::Tls(chains) => chains.iter().filter_map(GatewayTlsChain::routes).collect(),
         }
     }
+
+    /// The TCP and SNI routes of the port.
+    pub fn tcp_routes(&self) -> Vec<&TcpRoute> {
+        match self {
+            GatewayListenerKind::Http(_) => Vec::new(),
+            GatewayListenerKind::Tcp(route) => route.iter().collect(),
+            GatewayListenerKind::Tls(chains) => chains.iter().flat_map(GatewayTlsChain::tcp_routes).collect(),
+        }
+    }
 }
 
 impl GatewayTlsChain {
@@ -80,6 +89,15 @@ impl GatewayTlsChain {
         match &self.action {
             GatewayTlsAction::Http { routes, .. } => Some(routes),
             _ => None,
+        }
+    }
+
+    /// The routes of connections behind the chain.
+    fn tcp_routes(&self) -> Vec<&TcpRoute> {
+        match &self.action {
+            GatewayTlsAction::Http { .. } => Vec::new(),
+            GatewayTlsAction::Tcp { route, .. } => route.iter().collect(),
+            GatewayTlsAction::Passthrough(routes) => routes.iter().map(|sni| &sni.route).collect(),
         }
     }
 }

@@ -33,6 +33,12 @@ impl Outbound {
         };
         self.by_address.get(&destination).or_else(network).or_else(|| self.by_port.get(&destination.port()))
     }
+
+    /// Every listener. Shared ones may come more than once.
+    pub fn listeners(&self) -> impl Iterator<Item = &Arc<Listener>> {
+        let by_network = self.by_network.iter().map(|(_, _, listener)| listener);
+        self.by_port.values().chain(self.by_address.values()).chain(by_network)
+    }
 }
 
 /// What a listener expects and what it does with it.

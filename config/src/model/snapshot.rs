@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Cluster, ClusterId, FormatPiece, GatewayListener, Inbound, Node, Outbound, PathNormalization, RouteConfiguration};
+use super::{Cluster, ClusterId, FormatPiece, GatewayListener, Inbound, Node, Outbound, PathNormalization, RouteConfiguration, TcpRoute};
 
 /// The compiled configuration of one workload.
 #[derive(Clone, Debug, Serialize)]
@@ -80,11 +80,14 @@ pub enum AccessLogFormat {
 impl Snapshot {
     /// Every HTTP route configuration: outbound, inbound and gateway. Shared ones may come more than once.
     pub fn route_configurations(&self) -> impl Iterator<Item = &Arc<RouteConfiguration>> {
-        let outbound = &self.outbound;
-        let by_network = outbound.by_network.iter().map(|(_, _, listener)| listener);
-        let listeners = outbound.by_port.values().chain(outbound.by_address.values()).chain(by_network);
         let inbound = self.inbound.iter().flat_map(|inbound| inbound.by_port.values().chain([&inbound.default]));
         let gateways = self.gateways.iter().flat_map(|gateway| gateway.kind.route_configurations());
-        listeners.filter_map(|listener| listener.http.as_ref()).chain(inbound.map(|chain| &chain.http)).chain(gateways)
+        self.outbound.listeners().filter_map(|listener| listener.http.as_ref()).chain(inbound.map(|chain| &chain.http)).chain(gateways)
+    }
+
+    /// Every route of connections: TCP and SNI, outbound and gateway. Shared ones may come more than once.
+    pub fn tcp_routes(&self) -> impl Iterator<Item = &TcpRoute> {
+        let outbound = self.outbound.listeners().flat_map(|listener| listener.tls.iter().map(|sni| &sni.route).chain(&listener.tcp));
+        outbound.chain(self.gateways.iter().flat_map(|gateway| gateway.kind.tcp_routes()))
     }
 }
