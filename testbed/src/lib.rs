@@ -9,7 +9,11 @@ pub mod container;
 
 pub mod pod;
 
+pub mod names;
+
 pub mod ca;
+
+pub mod cluster;
 
 pub mod run;
 
