@@ -101,9 +101,13 @@ impl Store {
         let mut diagnostics = Vec::new();
         for state in self.files.values() {
             for object in &state.objects {
+                if self.objects.get(&object.id).is_some_and(|earlier| is_published(earlier)) {
+                    continue;
+                }
                 let object = unchanged(before.get(&object.id), object);
-                if let Some(earlier) = self.objects.insert(object.id.clone(), object.clone()) {
-                    diagnostics.push(duplicate(&earlier, &object));
+                match self.objects.insert(object.id.clone(), object.clone()) {
+                    Some(earlier) if !is_published(&object) => diagnostics.push(duplicate(&earlier, &object)),
+                    _ => {}
                 }
             }
         }
@@ -127,6 +131,14 @@ impl Store {
         diagnostic::sort(&mut diagnostics);
         self.diagnostics = diagnostics;
     }
+}
+
+/// Annotation on objects that a runner of manifests publishes beside them: the same Service, now with its address. They
+/// stand in place of what was written, and that is no mistake to report.
+pub const PUBLISHED_BY: &str = "outrigger.dev/published-by";
+
+fn is_published(object: &Object) -> bool {
+    object.meta.annotations.contains_key(PUBLISHED_BY)
 }
 
 /// The former object when nothing about it changed, so that whoever holds it can tell by its address.

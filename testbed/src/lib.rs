@@ -17,4 +17,8 @@ pub mod cluster;
 
 pub mod run;
 
+pub mod testbed;
+
 pub mod stand_in;
+
+pub use testbed::{Message, Options, Testbed};

@@ -119,3 +119,14 @@ fn unchanged_objects_stay_the_same_in_memory() {
     let same: Vec<bool> = store.objects().zip(&before).map(|(now, before)| Arc::ptr_eq(now, before)).collect();
     assert_eq!(same, [true, false]);
 }
+
+#[test]
+fn an_object_published_by_a_runner_stands_in_place_of_the_written_one_without_complaint() {
+    let published = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, annotations: {outrigger.dev/published-by: x}}\ndata: {k: '2'}\n";
+    for [written_at, published_at] in [["a.yaml", "b.yaml"], ["b.yaml", "a.yaml"]] {
+        let mut store = Store::new();
+        store.apply(vec![write(written_at, config_map("a", "'1'")), write(published_at, published)]);
+        assert_eq!(in_force(&store), ["a=2"]);
+        assert_eq!(consequences(&store), [""; 0]);
+    }
+}

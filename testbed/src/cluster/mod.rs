@@ -1,5 +1,14 @@
-//! What a cluster's control plane does, for one machine.
+//! What a cluster's control plane does, for one machine: from objects in files to pods, endpoints and names.
 
 pub mod naming;
-pub mod rollout;
 pub mod workload;
+
+pub mod gateway;
+pub mod injection;
+pub mod rollout;
+pub mod services;
+
+pub mod controller;
+pub mod inventory;
+pub mod pods;
+pub mod publish;

@@ -56,10 +56,14 @@ impl Workload {
             _ => return None,
         };
         let mut json = object.to_json();
-        let template = match object.id.kind {
+        let mut template = match object.id.kind {
             Kind::Pod => json!({"metadata": json["metadata"].take(), "spec": json["spec"].take()}),
             _ => json["spec"]["template"].take(),
         };
+        // The pods' names below the headless Service come from here.
+        if let (Body::StatefulSet(set), Some(spec)) = (&object.body, template["spec"].as_object_mut()) {
+            spec.entry("subdomain").or_insert(json!(set.spec.service_name));
+        }
         Some(Workload::new(object.id.clone(), replicas, completions, ordered, template))
     }
 

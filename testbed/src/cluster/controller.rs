@@ -1,0 +1,490 @@
+//! The control loop: compares what the manifests ask for with what exists, and takes the next steps.
+//!
+//! One task owns everything. News arrive (a container ended, a file changed, somebody asks for something); after each
+//! batch the loop decides about pods, then publishes endpoints, names and state. Nothing here waits for a container.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, anyhow};
+use outrigger_config::diagnostic::Diagnostic;
+use outrigger_config::object::ObjectId;
+use outrigger_config::store::FileChange;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::{mpsc, watch};
+
+use super::inventory::Inventory;
+use super::pods::{self, INITIALIZING, PodRecord};
+use super::publish::{self, Publisher, file_name};
+use super::rollout::{self, Step};
+use super::services::{self, PodView, ServiceView};
+use super::workload::{NODE_NAME, PodKey, Workload};
+use super::{injection, naming};
+use crate::ca::{Ca, Identity, Issued, LIFETIME};
+use crate::container::process::Launcher;
+use crate::container::spec::Mount;
+use crate::names;
+use crate::network::address::PODS;
+use crate::network::{NetNs, Network, namespace_prefix, service};
+use crate::pod::build::{Blueprint, build};
+use crate::pod::facts::Facts;
+use crate::pod::image::ImageRule;
+use crate::pod::life::{Life, News};
+use crate::pod::supervise::Status;
+use crate::run::RunFolder;
+use crate::run::state::{PodInfo, ServiceInfo, State};
+
+/// How many rounds of steps one batch of news may cause; more would be a loop between two rules.
+const ROUNDS: usize = 8;
+
+/// What the controller works with and on.
+#[derive(Debug)]
+pub struct Controller {
+    pub(crate) folder: RunFolder,
+    pub(crate) network: Network,
+    pub(crate) launcher: Launcher,
+    ca: Ca,
+    server: names::Server,
+    images: Vec<ImageRule>,
+    configuration: (Vec<Mount>, Vec<String>),
+    inventory: Inventory,
+    pods: BTreeMap<PodKey, PodRecord>,
+    certificates: BTreeMap<Identity, (OffsetDateTime, Issued)>,
+    next_number: u16,
+    impossible: BTreeSet<(ObjectId, String)>,
+    publisher: Publisher,
+    nat: Option<(Vec<service::Frontend>, BTreeSet<IpAddr>)>,
+    news: (mpsc::UnboundedSender<(PodKey, News)>, mpsc::UnboundedReceiver<(PodKey, News)>),
+    state: watch::Sender<Arc<State>>,
+    messages: VecDeque<String>,
+}
+
+/// Parts that exist before the controller does.
+#[derive(Debug)]
+pub struct Parts {
+    /// The run's folder, locked.
+    pub folder: RunFolder,
+    /// Its network.
+    pub network: Network,
+    /// Starts processes.
+    pub launcher: Launcher,
+    /// Signs certificates.
+    pub ca: Ca,
+    /// Answers for names.
+    pub server: names::Server,
+    /// `--image` of the user.
+    pub images: Vec<ImageRule>,
+    /// What proxies watch.
+    pub configuration: (Vec<Mount>, Vec<String>),
+    /// First state.
+    pub state: State,
+}
+
+impl Controller {
+    /// A controller without pods, and where its state can be followed.
+    pub fn new(parts: Parts) -> (Controller, watch::Receiver<Arc<State>>) {
+        let (state, receiver) = watch::channel(Arc::new(parts.state));
+        let publisher = Publisher::new(&parts.folder.path().join("config"));
+        let controller = Controller {
+            folder: parts.folder,
+            network: parts.network,
+            launcher: parts.launcher,
+            ca: parts.ca,
+            server: parts.server,
+            images: parts.images,
+            configuration: parts.configuration,
+            inventory: Inventory::default(),
+            pods: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            next_number: 0,
+            impossible: BTreeSet::new(),
+            publisher,
+            nat: None,
+            news: mpsc::unbounded_channel(),
+            state,
+            messages: VecDeque::new(),
+        };
+        (controller, receiver)
+    }
+
+    // === What happens ===
+
+    /// Waits for news from pods and takes all there are.
+    pub async fn pod_news(&mut self) {
+        if let Some((key, news)) = self.news.1.recv().await {
+            self.learn(&key, news);
+        }
+        while let Ok((key, news)) = self.news.1.try_recv() {
+            self.learn(&key, news);
+        }
+    }
+
+    fn learn(&mut self, key: &PodKey, news: News) {
+        if let Some(record) = self.pods.get_mut(key) {
+            record.learn(news);
+        }
+    }
+
+    /// Takes changed files; returns what is to be said about them.
+    pub fn files_changed(&mut self, changes: Vec<FileChange>) -> Vec<Diagnostic> {
+        let said = self.inventory.apply(changes, &self.network.subnet, self.ca.root());
+        // What was missing may be there now; such pods have nothing to lose.
+        self.impossible.clear();
+        for record in self.pods.values_mut().filter(|record| record.cannot_start()) {
+            record.delete();
+        }
+        said
+    }
+
+    /// Everything there is to say about the files.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        self.inventory.diagnostics()
+    }
+
+    /// Whether the manifests hold any object.
+    pub fn has_objects(&self) -> bool {
+        !self.inventory.is_empty()
+    }
+
+    /// What happened that a person should know, since the last call.
+    pub fn messages(&mut self) -> Vec<String> {
+        self.messages.drain(..).collect()
+    }
+
+    /// Changes the number of replicas until the manifest itself says another.
+    ///
+    /// # Errors
+    /// When there is no such Deployment, ReplicaSet or StatefulSet.
+    pub fn scale(&mut self, namespace: &str, name: &str, replicas: u32) -> Result<()> {
+        if self.inventory.scale(namespace, name, replicas) {
+            return Ok(());
+        }
+        Err(anyhow!("no Deployment, ReplicaSet or StatefulSet {namespace}/{name}"))
+    }
+
+    /// Begins to terminate a pod, as `kubectl delete pod` does.
+    ///
+    /// # Errors
+    /// When there is no such pod.
+    pub fn delete_pod(&mut self, key: &PodKey) -> Result<()> {
+        self.pods.get_mut(key).with_context(|| format!("no pod {key}"))?.delete();
+        Ok(())
+    }
+
+    // === Steps ===
+
+    /// Takes all steps that are due and publishes what follows.
+    ///
+    /// # Errors
+    /// When the node's rules or the run's files cannot be written.
+    pub fn reconcile(&mut self) -> Result<()> {
+        for _ in 0..ROUNDS {
+            self.bury();
+            let steps = self.due_steps();
+            if steps.is_empty() {
+                break;
+            }
+            for (workload, step) in steps {
+                self.take(&workload, step);
+            }
+        }
+        self.publish()
+    }
+
+    /// Removes what is left of pods that were to go and whose processes have ended.
+    fn bury(&mut self) {
+        let dead: Vec<PodKey> = self
+            .pods
+            .iter()
+            .filter(|(_, record)| record.deleting && record.life.is_none())
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in dead {
+            self.pods.remove(&key);
+            NetNs::named(&self.netns_name(&key)).delete();
+            let _ = std::fs::remove_dir_all(self.folder.pod(&key.namespace, &key.name));
+        }
+    }
+
+    fn due_steps(&self) -> Vec<(Workload, Step)> {
+        let mut due = Vec::new();
+        let possible = |workload: &&Workload| !self.impossible.contains(&(workload.id.clone(), workload.hash.clone()));
+        for workload in self.inventory.workloads.iter().filter(possible) {
+            let mut records: Vec<&PodRecord> = self.pods.values().filter(|pod| pod.workload == workload.id).collect();
+            records.sort_by_key(|record| record.created);
+            let members: Vec<_> = records.iter().map(|record| record.member(&workload.hash)).collect();
+            due.extend(rollout::next_steps(workload, &members).into_iter().map(|step| (workload.clone(), step)));
+        }
+        let orphans = self.pods.values().filter(|pod| {
+            !pod.deleting && !self.inventory.workloads.iter().any(|workload| workload.id == pod.workload)
+        });
+        let delete = |pod: &PodRecord| {
+            let workload = Workload::new(pod.workload.clone(), 0, 0, false, Value::Null);
+            (workload, Step::Delete(pod.key.name.clone()))
+        };
+        due.extend(orphans.map(delete));
+        due
+    }
+
+    fn take(&mut self, workload: &Workload, step: Step) {
+        let namespace = workload.id.namespace.to_string();
+        match step {
+            Step::Delete(name) => {
+                if let Some(record) = self.pods.get_mut(&PodKey { namespace, name }) {
+                    record.delete();
+                }
+            }
+            Step::Create(ordinal) => {
+                let key = PodKey { namespace, name: workload.pod_name(ordinal) };
+                if let Err(error) = self.create(workload, &key, ordinal) {
+                    self.messages.push_back(format!("pod {key} cannot be made: {error:#}"));
+                    self.impossible.insert((workload.id.clone(), workload.hash.clone()));
+                }
+            }
+        }
+    }
+
+    /// Makes a pod. One that the injector refuses or that lacks something is made all the same, without processes, so
+    /// that it shows up with the reason.
+    fn create(&mut self, workload: &Workload, key: &PodKey, ordinal: u32) -> Result<()> {
+        let created = SystemTime::now();
+        let stamp = OffsetDateTime::from(created).format(&Rfc3339)?;
+        let written = workload.pod_object(&key.name, ordinal, &stamp);
+        let labels = self.inventory.namespaces.get(&key.namespace).cloned().unwrap_or_default();
+        let mesh = &self.inventory.mesh;
+        let admitted = injection::admit(written.clone(), &key.namespace, labels, mesh);
+        let (json, injected, refused) = match admitted {
+            Ok(admitted) => {
+                let notes = admitted.warnings.iter().map(|warning| format!("pod {key}: {warning}"));
+                self.messages.extend(notes);
+                (admitted.pod, admitted.injected, None)
+            }
+            Err(error) => (written.clone(), false, Some(format!("{error:#}"))),
+        };
+        let (object, pod) = pods::typed(&json)?;
+        let identity = Identity {
+            trust_domain: mesh.trust_domain.clone(),
+            namespace: key.namespace.clone(),
+            service_account: pod.spec.account().to_owned(),
+        };
+        let number = self.free_number();
+        let mut record = PodRecord {
+            key: key.clone(),
+            workload: workload.id.clone(),
+            hash: workload.hash.clone(),
+            object,
+            pod,
+            injected,
+            address: self.network.pod_address(number),
+            created,
+            identity,
+            renew_at: None,
+            plan: Err(refused.clone().unwrap_or_default()),
+            statuses: Vec::new(),
+            life: None,
+            deleting: false,
+            ended: None,
+        };
+        if refused.is_none() {
+            record.plan = self.start(&mut record, &written).map_err(|error| format!("{error:#}"));
+        }
+        if let Err(reason) = &record.plan {
+            self.messages.push_back(format!("pod {key} does not run: {reason}"));
+        }
+        self.pods.insert(key.clone(), record);
+        Ok(())
+    }
+
+    fn free_number(&mut self) -> u16 {
+        let taken = |number: u16| self.pods.values().any(|pod| pod.address.number == number);
+        // An address is not used again until all others were: late packets for the dead must not reach the living.
+        let number = (0..PODS).map(|step| (self.next_number + step) % PODS).find(|number| !taken(*number));
+        let number = number.unwrap_or(0);
+        self.next_number = (number + 1) % PODS;
+        number
+    }
+
+    fn start(&mut self, record: &mut PodRecord, written: &Value) -> Result<Arc<crate::pod::PodPlan>> {
+        let key = record.key.clone();
+        let folder = self.folder.pod(&key.namespace, &key.name);
+        std::fs::create_dir_all(&folder)?;
+        let netns = self.network.attach_pod(&self.netns_name(&key), record.address)?;
+        let facts = Facts {
+            meta: record.object.meta.clone(),
+            node_name: NODE_NAME.to_owned(),
+            service_account: record.identity.service_account.clone(),
+            addresses: record.addresses(),
+            host: self.network.subnet.node_v4().into(),
+        };
+        let (_, original) = pods::typed(written)?;
+        let ports = self.service_ports(&record.view());
+        let plan = build(&Blueprint {
+            spec: &record.pod.spec,
+            written: &original.spec,
+            injected: record.injected,
+            facts: &facts,
+            sources: &self.inventory.sources,
+            services: &ports,
+            images: &self.images,
+            program: self.launcher.program(),
+            configuration: &self.configuration,
+            folder: &folder,
+            netns: &netns,
+            name_server: self.network.subnet.node_v4().into(),
+        })?;
+        if record.injected {
+            self.certify(record)?;
+        }
+        let broken = plan.containers.iter().find_map(|container| container.spec.as_ref().err());
+        if let Some(reason) = broken {
+            self.messages.push_back(format!("pod {key}: {reason}"));
+        }
+        record.statuses = vec![Status::waiting(INITIALIZING); plan.containers.len()];
+        let plan = Arc::new(plan);
+        record.life = Some(Life::begin(self.launcher.clone(), plan.clone(), key, self.news.0.clone()));
+        Ok(plan)
+    }
+
+    fn netns_name(&self, key: &PodKey) -> String {
+        format!("{}{}.{}", namespace_prefix(self.folder.name()), key.namespace, key.name)
+    }
+
+    fn service_ports(&self, pod: &PodView) -> Vec<outrigger_config::api::kubernetes::ServicePort> {
+        let selecting = self.inventory.services.iter().filter(|service| service.selects(&pod.key.namespace, &pod.labels));
+        selecting.flat_map(|service| service.service.spec.ports.iter().cloned()).collect()
+    }
+
+    // === Certificates ===
+
+    /// Puts the certificate of the pod's service account into the pod.
+    fn certify(&mut self, record: &mut PodRecord) -> Result<()> {
+        let now = OffsetDateTime::now_utc();
+        let fresh = |issued_at: OffsetDateTime| now < issued_at + LIFETIME / 2;
+        let known = self.certificates.get(&record.identity).filter(|(issued_at, _)| fresh(*issued_at)).cloned();
+        let (issued_at, issued) = match known {
+            Some(known) => known,
+            None => (now, self.ca.issue(&record.identity, now, LIFETIME)?),
+        };
+        self.certificates.insert(record.identity.clone(), (issued_at, issued.clone()));
+        record.renew_at = Some(issued_at + LIFETIME / 2);
+        issued.save(&self.folder.pod(&record.key.namespace, &record.key.name).join("certs"))
+    }
+
+    /// Replaces the certificates that have passed half of their life.
+    ///
+    /// # Errors
+    /// When a certificate cannot be issued or written.
+    pub fn renew_certificates(&mut self, now: OffsetDateTime) -> Result<()> {
+        let due = |record: &PodRecord| record.renew_at.is_some_and(|at| at <= now);
+        let keys: Vec<PodKey> = self.pods.values().filter(|record| due(record)).map(|record| record.key.clone()).collect();
+        for key in keys {
+            if let Some(mut record) = self.pods.remove(&key) {
+                let outcome = self.certify(&mut record);
+                self.pods.insert(key, record);
+                outcome?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a certificate of another identity, or one that ends sooner, into a pod; it stays until replaced so again.
+    ///
+    /// # Errors
+    /// When there is no such pod or the identity is no valid URI.
+    pub fn issue(&mut self, key: &PodKey, identity: &Identity, lifetime: time::Duration) -> Result<()> {
+        let issued = self.ca.issue(identity, OffsetDateTime::now_utc(), lifetime)?;
+        let record = self.pods.get_mut(key).with_context(|| format!("no pod {key}"))?;
+        record.renew_at = None;
+        issued.save(&self.folder.pod(&key.namespace, &key.name).join("certs"))
+    }
+
+    // === What follows ===
+
+    fn publish(&mut self) -> Result<()> {
+        let views: Vec<PodView> = self.pods.values().map(PodRecord::view).collect();
+        let derived = services::derive(&self.inventory.services, &views, &self.inventory.slices);
+        self.translate(derived.frontends, services::pod_addresses(&views))?;
+        self.server.publish(derived.zone);
+        let host = IpAddr::V4(self.network.subnet.node_v4());
+        let mut objects = BTreeMap::new();
+        for record in self.pods.values().filter(|record| record.plan.is_ok()) {
+            let name = file_name("Pod", &record.key.namespace, &record.key.name);
+            objects.insert(name, record.published(host));
+        }
+        for (object, view) in self.inventory.service_objects.iter().zip(&self.inventory.services) {
+            objects.insert(file_name("Service", &view.namespace, &view.name), publish::service(object, view));
+        }
+        for ((namespace, name), slice) in derived.slices {
+            objects.insert(file_name("EndpointSlice", &namespace, &name), slice);
+        }
+        self.publisher.publish(objects)?;
+        self.tell()
+    }
+
+    fn translate(&mut self, frontends: Vec<service::Frontend>, pods: BTreeSet<IpAddr>) -> Result<()> {
+        let wanted = (frontends, pods);
+        if self.nat.as_ref() != Some(&wanted) {
+            service::apply(&self.network.node, &self.network.subnet, &wanted.0, &wanted.1)
+                .context("translating Service addresses")?;
+            self.nat = Some(wanted);
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self) -> Result<()> {
+        let old = self.state.borrow().clone();
+        let state = State {
+            settled: self.settled(),
+            pods: self.pods.values().map(|pod| self.info(pod)).collect(),
+            services: self.inventory.services.iter().map(|service| self.service_info(service)).collect(),
+            ..State::clone(&old)
+        };
+        state.write(self.folder.path())?;
+        self.state.send_replace(Arc::new(state));
+        Ok(())
+    }
+
+    fn info(&self, record: &PodRecord) -> PodInfo {
+        record.info(&self.folder.pod(&record.key.namespace, &record.key.name))
+    }
+
+    fn service_info(&self, view: &ServiceView) -> ServiceInfo {
+        let selector = &view.service.spec.selector;
+        let before_gateway = |wanted: &BTreeMap<String, String>| wanted.iter().all(|(key, value)| selector.get(key) == Some(value));
+        let gateways = &self.inventory.gateway_selectors;
+        ServiceInfo {
+            namespace: view.namespace.clone(),
+            name: view.name.clone(),
+            addresses: view.addresses.clone(),
+            ports: view.service.spec.ports.iter().map(|port| (port.name.clone(), port.port)).collect(),
+            selector: selector.clone(),
+            gateway: !selector.is_empty() && gateways.iter().any(|wanted| !wanted.is_empty() && before_gateway(wanted)),
+        }
+    }
+
+    /// Whether all wishes are fulfilled: nothing to do, nobody leaving, everybody ready or done.
+    fn settled(&self) -> bool {
+        let calm = |record: &PodRecord| !record.deleting && (record.ready() || record.ended == Some(true));
+        self.pods.values().all(calm) && self.due_steps().is_empty() && !self.inventory.is_empty()
+    }
+
+    /// How long until a certificate is due, at most.
+    pub const RENEWAL_CHECK: Duration = Duration::from_secs(60);
+}
+
+impl PodRecord {
+    /// Whether it has no process because something was missing.
+    fn cannot_start(&self) -> bool {
+        let broken = |plan: &Arc<crate::pod::PodPlan>| plan.containers.iter().any(|container| container.spec.is_err());
+        !self.deleting && self.plan.as_ref().map_or(true, broken)
+    }
+}
+
+/// Name of a run's certificate authority.
+pub fn organization(run: &str) -> String {
+    format!("outrigger testbed {run} {}", naming::suffix())
+}
