@@ -1,11 +1,18 @@
 //! `outrigger`: the one binary for every role. Each subcommand is a thin function in a file of its own; the work is in
 //! the crate that owns the role.
 
+mod down;
+mod exec;
 mod iptables;
 mod load;
+mod logs;
 mod pod_exec;
 mod proxy;
+mod ps;
+mod running;
 mod stand_in;
+mod table;
+mod up;
 
 use std::process::ExitCode;
 
@@ -31,6 +38,16 @@ const EXAMPLES: &str = "Examples:
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run manifests on this machine, a network namespace per pod, until Ctrl-C
+    Up(up::Args),
+    /// List the pods of a running `up`
+    Ps(ps::Args),
+    /// Print what a container has printed
+    Logs(logs::Args),
+    /// Run a command inside a pod
+    Exec(exec::Args),
+    /// End a running `up`, and remove what crashed ones left behind
+    Down(down::Args),
     /// Write, remove or show the rules that redirect a pod's traffic into the proxy
     Iptables(Box<outrigger_iptables_init::Args>),
     /// The same under Istio's name, ignoring flags it does not know
@@ -49,7 +66,13 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    let done = |outcome: anyhow::Result<()>| outcome.map(|()| ExitCode::SUCCESS);
     let outcome = match Cli::parse().command {
+        Command::Up(args) => done(up::run(args)),
+        Command::Ps(args) => done(ps::run(args)),
+        Command::Logs(args) => done(logs::run(args)),
+        Command::Exec(args) => done(exec::run(args)),
+        Command::Down(args) => done(down::run(args)),
         Command::Iptables(args) => iptables::run(*args),
         Command::IstioIptables(lenient) => iptables::run_as_istio(lenient),
         Command::Load(args) => load::run(&args),

@@ -59,7 +59,7 @@ impl RunFolder {
     }
 
     fn try_take(name: &str) -> Result<Option<RunFolder>> {
-        let path = Path::new(ROOT).join(name);
+        let path = folder(name);
         fs::create_dir_all(&path).with_context(|| format!("making {} (root is needed)", path.display()))?;
         let Some(lock) = try_lock(&path)? else { return Ok(None) };
         cleanup::remove_leftovers(name)?;
@@ -88,6 +88,11 @@ impl RunFolder {
     pub fn pod(&self, namespace: &str, name: &str) -> PathBuf {
         pod_folder(&self.path, namespace, name)
     }
+}
+
+/// The folder of a run.
+pub fn folder(name: &str) -> PathBuf {
+    Path::new(ROOT).join(name)
 }
 
 /// A pod's folder in a run's folder.
@@ -128,6 +133,7 @@ pub fn names() -> Vec<String> {
         .flatten()
         .filter(|entry| entry.path().is_dir())
         .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| !name.starts_with('.'))
         .collect();
     names.sort();
     names
