@@ -114,6 +114,13 @@ fn configuration(process: &Process, out: &mut Exposition) {
     }
     out.single("outrigger_access_log_dropped_total", Kind::Counter, "Access log lines dropped.", process.access_log.dropped());
     out.single("outrigger_panics_total", Kind::Counter, "Tasks ended by a panic.", panics());
+    let labelled = process.telemetry.labelled();
+    out.single(
+        "outrigger_series_labelled_total",
+        Kind::Counter,
+        "Times that metric labels were computed; never once per request.",
+        labelled,
+    );
     out.single(
         "outrigger_series_overflow_total",
         Kind::Counter,

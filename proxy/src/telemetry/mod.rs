@@ -17,3 +17,6 @@ pub use flags::ResponseFlags;
 pub use record::{HttpRecord, TcpRecord, UpstreamFacts};
 pub use registry::{ClusterTotals, Telemetry};
 pub use worker::{ConnectionScope, TcpReport, WorkerTelemetry};
+
+#[cfg(test)]
+mod tests;

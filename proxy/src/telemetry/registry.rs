@@ -79,6 +79,11 @@ impl Telemetry {
         totals
     }
 
+    /// How often label text was computed instead of found by pointer.
+    pub fn labelled(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.lock().labelled()).sum()
+    }
+
     /// How often a series was refused because a worker had too many.
     pub fn overflowed(&self) -> u64 {
         self.workers.iter().map(|worker| worker.lock().overflowed()).sum()

@@ -90,6 +90,7 @@ pub struct Scopes {
     by_cluster: HashMap<Arc<str>, usize>,
     clusters: Vec<Arc<ClusterCells>>,
     overflowed: u64,
+    labelled: u64,
 }
 
 impl Scopes {
@@ -111,6 +112,7 @@ impl Scopes {
 
     /// Takes the long way: label text, then a lookup by its content.
     fn resolve_by_labels(&mut self, node: &Node, subject: &Subject<'_>) -> Resolved {
+        self.labelled += 1;
         let mut labels = labels::labels(node, subject);
         if self.scopes.len() >= MAX_SCOPES && !self.by_labels.contains_key(&labels) {
             self.overflowed += 1;
@@ -165,6 +167,11 @@ impl Scopes {
     pub fn clusters(&self) -> Vec<(Arc<str>, Arc<ClusterCells>)> {
         let named = self.by_cluster.iter();
         named.filter_map(|(name, position)| Some((Arc::clone(name), Arc::clone(self.clusters.get(*position)?)))).collect()
+    }
+
+    /// How often label text was computed. Grows with pairs of workloads and with connections, never with requests.
+    pub fn labelled(&self) -> u64 {
+        self.labelled
     }
 
     /// How often a scope was refused because there were too many.

@@ -84,14 +84,15 @@ impl WorkerTelemetry {
             cells.request_bytes.observe((record.request_head_bytes + record.bytes_received).saturating_mul(1000));
             cells.response_bytes.observe((record.response_head_bytes + record.bytes_sent).saturating_mul(1000));
         }
-        if let Some(cluster) = scopes.cluster(resolved) {
+        if let (Some(cluster), true) = (scopes.cluster(resolved), record.upstream.is_some()) {
             count_cluster(cluster, record);
         }
     }
 
-    /// Inbound labels depend on the connection alone, so they are resolved with its first request.
+    /// Inbound labels depend on the connection alone, so they are resolved with its first request that reached the
+    /// application (the others do not know the cluster).
     fn resolve_http(&self, scopes: &mut Scopes, subject: &Subject<'_>, is_grpc: bool) -> Resolved {
-        if subject.downstream.direction != Direction::Inbound {
+        if subject.downstream.direction != Direction::Inbound || subject.upstream.is_none() {
             return scopes.resolve(&self.cells.node, subject);
         }
         let scope = &subject.downstream.scope;
