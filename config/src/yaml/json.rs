@@ -1,11 +1,12 @@
 //! One JSON value to a tree (RFC 8259). YAML readers take most JSON, but not surrogate pairs, `\/`, or tabs everywhere.
 
 use super::document::Repeated;
+use super::mapping::MappingBuilder;
 use super::{Entry, MAX_DEPTH, Node, Position, SyntaxError, Value};
 
 /// Reads one value and the offset behind it. `None` when only white space is left.
 pub(super) fn read(text: &str, first_line: u32, repeated: &mut Vec<Repeated>) -> Result<Option<(Node, usize)>, SyntaxError> {
-    let mut reader = Reader { text, at: 0, line: first_line, line_start: 0, depth: 0, repeated };
+    let mut reader = Reader { text, at: 0, line: first_line, counted: (0, 1), depth: 0, repeated };
     reader.blanks();
     if reader.peek().is_none() {
         return Ok(None);
@@ -18,7 +19,8 @@ struct Reader<'t, 'r> {
     text: &'t str,
     at: usize,
     line: u32,
-    line_start: usize,
+    /// An offset on the current line and its column, so that columns need not be counted from the start each time.
+    counted: (usize, u32),
     depth: usize,
     repeated: &'r mut Vec<Repeated>,
 }
@@ -32,12 +34,15 @@ impl<'t> Reader<'t, '_> {
         self.rest().chars().next()
     }
 
-    fn position(&self) -> Position {
-        let column = self.text.get(self.line_start..self.at).map_or(0, |text| text.chars().count());
-        Position { line: self.line, column: u32::try_from(column).unwrap_or(u32::MAX).saturating_add(1) }
+    fn position(&mut self) -> Position {
+        let (from, column) = self.counted;
+        let more = self.text.get(from..self.at).map_or(0, |text| text.chars().count());
+        let column = column.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+        self.counted = (self.at, column);
+        Position { line: self.line, column }
     }
 
-    fn error<T>(&self, expected: &str) -> Result<T, SyntaxError> {
+    fn error<T>(&mut self, expected: &str) -> Result<T, SyntaxError> {
         let found = self.peek().map_or_else(|| "the end".to_owned(), |c| format!("{c:?}"));
         Err(SyntaxError { position: self.position(), message: format!("expected {expected}, found {found}") })
     }
@@ -47,7 +52,7 @@ impl<'t> Reader<'t, '_> {
             self.at += 1;
             if c == '\n' {
                 self.line += 1;
-                self.line_start = self.at;
+                self.counted = (self.at, 1);
             }
         }
     }
@@ -84,10 +89,10 @@ impl<'t> Reader<'t, '_> {
     }
 
     fn object(&mut self) -> Result<Value, SyntaxError> {
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut mapping = MappingBuilder::default();
         self.blanks();
         if self.take('}') {
-            return Ok(Value::Mapping(entries));
+            return Ok(Value::Mapping(mapping.finish()));
         }
         loop {
             self.blanks();
@@ -101,16 +106,10 @@ impl<'t> Reader<'t, '_> {
                 return self.error("\":\"");
             }
             let entry = Entry { value: self.value()?, key, key_position };
-            match entries.iter_mut().find(|other| other.key == entry.key) {
-                Some(earlier) => {
-                    self.repeated.push(Repeated { key: entry.key.to_string(), position: key_position });
-                    *earlier = entry;
-                }
-                None => entries.push(entry),
-            }
+            mapping.insert(entry, self.repeated);
             self.blanks();
             if self.take('}') {
-                return Ok(Value::Mapping(entries));
+                return Ok(Value::Mapping(mapping.finish()));
             }
             if !self.take(',') {
                 return self.error("\",\" or \"}\"");

@@ -7,6 +7,7 @@
 mod document;
 pub mod emit;
 mod json;
+mod mapping;
 mod node;
 mod read;
 mod scalar;

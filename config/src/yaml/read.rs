@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::document::Repeated;
+use super::mapping::MappingBuilder;
 use super::{Entry, MAX_DEPTH, MAX_NODES, Node, Position, Scalar, SyntaxError, Value, resolve};
 
 /// Reads the one document of `text`, whose first line has the number `first_line`. `None` when it has no content.
@@ -21,10 +22,20 @@ pub(super) fn read(text: &str, first_line: u32, repeated: &mut Vec<Repeated>) ->
 
 /// A collection that is not closed yet.
 struct Open {
-    node: Node,
+    position: Position,
     anchor: usize,
-    /// In a mapping: the key whose value comes next.
-    key: Option<(Box<str>, Position)>,
+    content: Content,
+}
+
+enum Content {
+    Sequence(Vec<Node>),
+    Mapping {
+        entries: MappingBuilder,
+        /// The values of `<<` keys.
+        merges: Vec<Node>,
+        /// The key whose value comes next.
+        key: Option<(Box<str>, Position)>,
+    },
 }
 
 struct Builder<'r> {
@@ -56,17 +67,14 @@ impl Builder<'_> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let node = Node { position, value: scalar(&text, style, tag.as_deref()) };
-                self.complete(node, anchor, 1)
+                self.complete(node, anchor)
             }
-            Event::Alias(id) => match self.anchors.get(&id) {
-                Some((node, size)) => {
-                    let (node, size) = (Node { position, ..node.clone() }, *size);
-                    self.complete(node, 0, size)
-                }
-                None => Err(error(position, "this alias stands inside the value it refers to")),
-            },
-            Event::SequenceStart(anchor, _) => self.begin(position, Value::Sequence(Vec::new()), anchor),
-            Event::MappingStart(anchor, _) => self.begin(position, Value::Mapping(Vec::new()), anchor),
+            Event::Alias(id) => self.alias(id, position),
+            Event::SequenceStart(anchor, _) => self.begin(position, anchor, Content::Sequence(Vec::new())),
+            Event::MappingStart(anchor, _) => {
+                let content = Content::Mapping { entries: MappingBuilder::default(), merges: Vec::new(), key: None };
+                self.begin(position, anchor, content)
+            }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             Event::DocumentStart(_) if self.root.is_some() => {
                 Err(error(position, "expected the end of the document, or a line with \"---\" before the next one"))
@@ -75,49 +83,63 @@ impl Builder<'_> {
         }
     }
 
-    fn begin(&mut self, position: Position, value: Value, anchor: usize) -> Result<(), SyntaxError> {
+    fn alias(&mut self, id: usize, position: Position) -> Result<(), SyntaxError> {
+        let Some(size) = self.anchors.get(&id).map(|(_, size)| *size) else {
+            return Err(error(position, "this alias stands inside the value it refers to"));
+        };
+        // Before copying: a few nested aliases can stand for more than the memory holds.
+        self.count(size, position)?;
+        let copy = self.anchors.get(&id).map(|(node, _)| Node { position, ..node.clone() });
+        copy.map_or(Ok(()), |node| self.complete(node, 0))
+    }
+
+    fn begin(&mut self, position: Position, anchor: usize, content: Content) -> Result<(), SyntaxError> {
         if self.open.len() >= MAX_DEPTH {
             return Err(error(position, format!("nested more than {MAX_DEPTH} levels deep")));
         }
-        self.open.push(Open { node: Node { position, value }, anchor, key: None });
+        self.open.push(Open { position, anchor, content });
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), SyntaxError> {
-        let Some(mut open) = self.open.pop() else {
+        let Some(Open { position, anchor, content }) = self.open.pop() else {
             return Ok(());
         };
-        if let Value::Mapping(entries) = &mut open.node.value {
-            merge(entries)?;
-        }
-        let size = if open.anchor == 0 { 1 } else { size(&open.node) };
-        // The children are counted already.
-        self.nodes = self.nodes.saturating_sub(size - 1);
-        self.complete(open.node, open.anchor, size)
+        let value = match content {
+            Content::Sequence(items) => Value::Sequence(items),
+            Content::Mapping { entries, merges, .. } => merged(entries, merges)?,
+        };
+        self.complete(Node { position, value }, anchor)
     }
 
-    /// Puts a finished node where it belongs. `size` is the number of nodes in it.
-    fn complete(&mut self, node: Node, anchor: usize, size: usize) -> Result<(), SyntaxError> {
-        self.nodes = self.nodes.saturating_add(size);
+    /// Accounts for nodes that come into being.
+    fn count(&mut self, nodes: usize, position: Position) -> Result<(), SyntaxError> {
+        self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > MAX_NODES {
-            return Err(error(node.position, format!("the document has more than {MAX_NODES} values once its aliases are expanded")));
+            return Err(error(position, format!("the document has more than {MAX_NODES} values once its aliases are expanded")));
         }
+        Ok(())
+    }
+
+    /// Puts a finished node where it belongs, and a copy aside if aliases may name it.
+    fn complete(&mut self, node: Node, anchor: usize) -> Result<(), SyntaxError> {
+        self.count(1, node.position)?;
         if anchor != 0 {
+            let size = size(&node);
+            self.count(size, node.position)?;
             self.anchors.insert(anchor, (node.clone(), size));
         }
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
             return Ok(());
         };
-        match &mut open.node.value {
-            Value::Sequence(items) => items.push(node),
-            Value::Mapping(entries) => match open.key.take() {
-                None => open.key = Some((key(&node)?, node.position)),
-                Some((key, key_position)) => {
-                    insert(entries, Entry { key, key_position, value: node }, self.repeated);
-                }
+        match &mut open.content {
+            Content::Sequence(items) => items.push(node),
+            Content::Mapping { entries, merges, key: next } => match next.take() {
+                None => *next = Some((key(&node)?, node.position)),
+                Some((key, _)) if &*key == "<<" => merges.push(node),
+                Some((key, key_position)) => entries.insert(Entry { key, key_position, value: node }, self.repeated),
             },
-            Value::Scalar { .. } => {}
         }
         Ok(())
     }
@@ -138,18 +160,6 @@ fn error(position: Position, message: impl Into<String>) -> SyntaxError {
     SyntaxError { position, message: message.into() }
 }
 
-/// Adds an entry; of a repeated key the last value counts. Mappings are small, and those that are not (a ConfigMap's
-/// data) have long keys that differ early, so a scan does.
-fn insert(entries: &mut Vec<Entry>, entry: Entry, repeated: &mut Vec<Repeated>) {
-    match entries.iter_mut().find(|other| other.key == entry.key && !is_merge(&entry)) {
-        Some(earlier) => {
-            repeated.push(Repeated { key: entry.key.to_string(), position: entry.key_position });
-            *earlier = entry;
-        }
-        None => entries.push(entry),
-    }
-}
-
 /// A key as JSON has it: sigs.k8s.io/yaml turns booleans and numbers into text.
 fn key(node: &Node) -> Result<Box<str>, SyntaxError> {
     let (Some(scalar), Value::Scalar { text, .. }) = (node.scalar(), &node.value) else {
@@ -164,31 +174,23 @@ fn key(node: &Node) -> Result<Box<str>, SyntaxError> {
     })
 }
 
-fn is_merge(entry: &Entry) -> bool {
-    &*entry.key == "<<"
-}
-
-/// Replaces `<<: *other` by the entries of the other mapping that are not written here; of several the first wins.
-fn merge(entries: &mut Vec<Entry>) -> Result<(), SyntaxError> {
-    while let Some(at) = entries.iter().position(is_merge) {
-        let merged = entries.remove(at).value;
-        let sources = match merged.value {
+/// A mapping whose `<<` entries are replaced by the entries of the mappings they name, unless these are written here too; of
+/// several mappings the first wins.
+fn merged(mapping: MappingBuilder, merges: Vec<Node>) -> Result<Value, SyntaxError> {
+    let mut mapping = mapping;
+    for merge in merges {
+        let sources = match merge.value {
             Value::Sequence(items) => items,
-            Value::Mapping(_) => vec![merged],
-            Value::Scalar { .. } => vec![merged],
+            Value::Mapping(_) | Value::Scalar { .. } => vec![merge],
         };
         for source in sources {
             let Value::Mapping(others) = source.value else {
                 return Err(error(source.position, "expected a mapping, or a list of mappings, to merge"));
             };
-            for other in others {
-                if !entries.iter().any(|entry| entry.key == other.key) {
-                    entries.push(other);
-                }
-            }
+            others.into_iter().for_each(|other| mapping.insert_missing(other));
         }
     }
-    Ok(())
+    Ok(Value::Mapping(mapping.finish()))
 }
 
 /// The number of nodes in a tree.

@@ -100,6 +100,21 @@ fn anchors_aliases_and_merge_keys_are_expanded() {
 }
 
 #[test]
+fn large_mappings_keep_order_and_uniqueness() {
+    let block: String = (0..100).map(|i| format!("k{i}: {i}\n")).collect();
+    let flow = format!("{{{}}}", (0..100).map(|i| format!("\"k{i}\": {i}")).collect::<Vec<_>>().join(", "));
+    for text in [format!("{block}k50: again\n"), flow.replace("{\"k0\"", "{\"k50\": \"first\", \"k0\"")] {
+        let mut found = documents(&text);
+        let document = found.remove(0);
+        let tree = document.node.expect("readable");
+        assert_eq!((tree.entries().len(), document.repeated.len()), (100, 1));
+        assert_eq!(&*tree.entries()[99].key, "k99");
+    }
+    let merged = read_one(&format!("base: &base\n  {}\nx: {{<<: *base, k7: mine}}\n", block.trim_end().replace('\n', "\n  ")));
+    assert_eq!((merged["x"]["k7"].as_str(), merged["x"]["k99"].as_i64()), (Some("mine"), Some(99)));
+}
+
+#[test]
 fn alias_expansion_depth_and_self_reference_are_refused() {
     let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..9 {
