@@ -38,8 +38,18 @@ pub enum TlsError {
     #[error("TLS_error: {0}")]
     Configuration(String),
     /// The handshake failed; the text says at which check.
-    #[error("TLS_error: {0}")]
+    #[error("TLS_error: {reason}", reason = handshake_reason(.0))]
     Handshake(#[from] std::io::Error),
+}
+
+/// Why a handshake failed, in words: rustls shows the reasons of our own verifiers in their `Debug` form.
+pub fn handshake_reason(error: &std::io::Error) -> String {
+    use rustls::{CertificateError, Error};
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::InvalidCertificate(CertificateError::Other(reason))) => reason.to_string(),
+        Some(reason) => reason.to_string(),
+        None => error.to_string(),
+    }
 }
 
 /// The workload identity behind every mesh TLS handshake, replaced as a whole on rotation.

@@ -14,6 +14,7 @@ use super::inspector::{CLIENT_HELLO_LIMIT, FirstBytes, Inspected, Inspector, Loo
 use super::occasion::Occasion;
 use super::{Direction, DownstreamIo, DownstreamTls, Prefixed, Transport, tls};
 use crate::http::Codec;
+use crate::identity::handshake_reason;
 use crate::snapshot::Config;
 use crate::tcp::{self, Refused, Target};
 use crate::telemetry::ResponseFlags;
@@ -123,7 +124,7 @@ async fn terminate(
         let mutual = settings.mode == ServerTlsMode::IstioMutual;
         let local = captured.worker.identity.current().filter(|_| mutual).map(|current| current.spiffe_id().to_string());
         let (read, stream) = hello.read;
-        tls::accept(read, stream, config, local).await.map_err(|error| format!("TLS handshake failed: {error}"))
+        tls::accept(read, stream, config, local).await.map_err(|error| format!("TLS handshake failed: {}", handshake_reason(&error)))
     };
     match outcome.await {
         Ok((session, tls)) => Some((Prefixed::new(Bytes::new(), Transport::Tls(Box::new(session))), tls)),

@@ -17,6 +17,7 @@ use super::occasion::Occasion;
 use super::tls_inspector::ClientHello;
 use super::{Direction, Downstream, DownstreamIo, Prefixed, Transport, tls};
 use crate::http::Codec;
+use crate::identity::handshake_reason;
 use crate::tcp::{self, Refused, Target, Upstream};
 use crate::telemetry::ResponseFlags;
 
@@ -126,7 +127,7 @@ async fn secure(
     let local = generation.spiffe_id().to_string();
     let (session, tls) = match tls::accept(read, stream, config, Some(local)).await {
         Ok(secured) => secured,
-        Err(error) => return refuse(&captured, &chain, findings, &format!("mTLS handshake failed: {error}")),
+        Err(error) => return refuse(&captured, &chain, findings, &format!("mTLS handshake failed: {}", handshake_reason(&error))),
     };
     let codec = codec_of(&tls);
     let downstream = facts(&captured, &chain, Findings { tls: Some(tls), ..findings });

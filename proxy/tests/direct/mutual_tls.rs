@@ -46,6 +46,7 @@ impl Mesh {
         let key = KeyPair::generate().expect("key");
         let uri = format!("spiffe://cluster.local/ns/shop/sa/{account}");
         let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
         params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(uri).expect("uri"))];
         let chain = params.signed_by(&key, &self.issuer).expect("leaf").pem();
         for (name, text) in [("cert-chain.pem", &chain), ("key.pem", &key.serialize_pem()), ("root-cert.pem", &self.root)] {
