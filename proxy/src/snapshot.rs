@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use outrigger_config::model::{ClusterId, RouteConfiguration, RouteId, Snapshot};
 
+use crate::http::peer_metadata::PeerMetadata;
 use crate::router::RouteState;
 use crate::telemetry::access_log::AccessLog;
 use crate::upstream::ClusterState;
@@ -29,6 +30,8 @@ pub struct Config {
     route_tables: HashMap<String, Arc<RouteConfiguration>>,
     /// The access log, when it is on.
     access_log: Option<Arc<AccessLog>>,
+    /// What this workload tells its peers about itself.
+    peer_metadata: Option<PeerMetadata>,
 }
 
 impl Config {
@@ -39,12 +42,18 @@ impl Config {
         let routes = RouteState::carry_over(&model, previous.map(|config| config.routes.as_slice()).unwrap_or_default());
         let route_tables = route_tables(&model);
         let access_log = AccessLog::reuse_or_compile(model.mesh.access_log.as_ref(), previous.and_then(Config::access_log));
-        Config { generation, model, clusters, routes, route_tables, access_log }
+        let peer_metadata = PeerMetadata::of(&model.node);
+        Config { generation, model, clusters, routes, route_tables, access_log, peer_metadata }
     }
 
     /// The access log of this generation; `None` when it is off.
     pub fn access_log(&self) -> Option<&Arc<AccessLog>> {
         self.access_log.as_ref()
+    }
+
+    /// What this workload tells its peers about itself; `None` when its name cannot stand in a header.
+    pub fn peer_metadata(&self) -> Option<&PeerMetadata> {
+        self.peer_metadata.as_ref()
     }
 
     /// Run-time state of a cluster of this generation.

@@ -1,11 +1,46 @@
 //! Serves the HTTP/1 and HTTP/2 requests of one downstream connection.
+//!
+//! Settings are Istio's (Istio semantics 8.1): 60 KiB and 100 header fields per head (431 beyond), HTTP/1.0 accepted,
+//! `100 Continue` passed through, one hundred HTTP/2 streams with windows of 256 KiB under a connection window of 1 MiB.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use bytes::{Bytes, BytesMut};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use outrigger_config::model::RouteConfiguration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
+use super::raw_head::{Findings, RawHeads};
+use crate::drain::Phase;
 use crate::listener::Downstream;
+use crate::router::exchange;
+use crate::router::stream::Stream;
 use crate::runtime::Worker;
+use crate::snapshot::Config;
+use crate::telemetry::ResponseFlags;
+use crate::upstream::pool::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW};
+
+/// Bytes of a request head.
+const MAX_HEAD: usize = 60 * 1024;
+/// Fields of a request head.
+const MAX_HEADERS: usize = 100;
+/// Read buffer of an HTTP/1 connection; must hold a head.
+const MAX_BUFFER: usize = 128 * 1024;
+/// Concurrent streams of an HTTP/2 connection.
+const MAX_STREAMS: u32 = 100;
+/// What an HTTP/2 client sends first.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Downstream connections without a request for this long are closed, within a factor of two (Istio semantics 8.1).
+const IDLE: Duration = Duration::from_secs(3600);
 
 /// Which HTTP version a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +53,190 @@ pub enum Codec {
     Http2,
 }
 
+/// What the requests of one connection share.
+#[derive(Debug)]
+pub struct ServedConnection {
+    /// Facts about the connection.
+    pub downstream: Arc<Downstream>,
+    /// The worker it lives on.
+    pub worker: Arc<Worker>,
+    /// What the seam below the codec found; empty on HTTP/2.
+    pub findings: Arc<Findings>,
+    /// The route name of requests that matched no route.
+    pub no_name: Arc<str>,
+    table: Arc<str>,
+    routing: Mutex<Arc<Routing>>,
+}
+
+/// One configuration generation as this connection uses it. Wrapped once per connection, so that its requests count
+/// references where no other worker does.
+#[derive(Debug)]
+pub struct Routing {
+    /// The generation.
+    pub config: Arc<Config>,
+    /// The connection's route table in it; `None` once the listener or service is gone.
+    pub table: Option<Arc<RouteConfiguration>>,
+}
+
+impl Routing {
+    fn new(config: Arc<Config>, table: &str) -> Arc<Self> {
+        let table = config.route_table(table).cloned();
+        Arc::new(Routing { config, table })
+    }
+}
+
+impl ServedConnection {
+    fn new(downstream: Arc<Downstream>, table: Arc<str>, worker: Arc<Worker>) -> Arc<Self> {
+        let routing = Mutex::new(Routing::new(worker.config.load_full(), &table));
+        let findings = Arc::default();
+        Arc::new(ServedConnection { downstream, worker, findings, no_name: "".into(), table, routing })
+    }
+
+    /// The configuration in force, for the whole of one exchange.
+    pub fn routing(&self) -> Arc<Routing> {
+        let mut kept = self.routing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.worker.config.load();
+        if !Arc::ptr_eq(&current, &kept.config) {
+            *kept = Routing::new(Arc::clone(&current), &self.table);
+        }
+        Arc::clone(&kept)
+    }
+
+    /// Books a head that the codec refused by itself.
+    fn codec_error(&self, error: &hyper::Error) {
+        let (status, details) = if error.is_parse_too_large() { (431, "http1.headers_too_large") } else { (400, "http1.codec_error") };
+        let mut request = Request::new(());
+        *request.method_mut() = Method::from_bytes(b"-").unwrap_or_default();
+        let (head, ()) = request.into_parts();
+        let mut stream = Stream::begin(&self.downstream, &self.worker, &head, HeaderValue::from_static(""), &self.no_name);
+        stream.note(|record| {
+            record.path = PathAndQuery::from_static("/");
+            record.status = status;
+            record.flags = ResponseFlags::DPE;
+            record.details = Cow::Borrowed(details);
+        });
+        stream.complete();
+    }
+}
+
 /// Serves a connection until its end. `table` names the route configuration; it is looked up again whenever the
 /// configuration changes, so that long-lived connections follow.
-pub async fn serve<I>(io: I, downstream: Arc<Downstream>, table: Arc<str>, codec: Codec, worker: Arc<Worker>)
+pub async fn serve<I>(mut io: I, downstream: Arc<Downstream>, table: Arc<str>, codec: Codec, worker: Arc<Worker>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let _ = (io, downstream, table, codec, worker);
+    let (codec, early) = match codec {
+        Codec::Auto => match sniff(&mut io).await {
+            Ok(found) => found,
+            Err(_) => return,
+        },
+        known => (known, Bytes::new()),
+    };
+    let connection = ServedConnection::new(downstream, table, worker);
+    match codec {
+        Codec::Http2 => serve_http2(RawHeads::http2(io, early), connection).await,
+        Codec::Http1 | Codec::Auto => {
+            let io = RawHeads::http1(io, early, Arc::clone(&connection.findings));
+            serve_http1(io, connection).await;
+        }
+    }
+}
+
+/// Reads as much as tells HTTP/2 from HTTP/1.
+async fn sniff<I: AsyncRead + Unpin>(io: &mut I) -> std::io::Result<(Codec, Bytes)> {
+    let mut early = BytesMut::with_capacity(1024);
+    loop {
+        if io.read_buf(&mut early).await? == 0 {
+            return Ok((Codec::Http1, early.freeze()));
+        }
+        let compared = early.len().min(PREFACE.len());
+        if early[..compared] != PREFACE[..compared] {
+            return Ok((Codec::Http1, early.freeze()));
+        }
+        if compared == PREFACE.len() {
+            return Ok((Codec::Http2, early.freeze()));
+        }
+    }
+}
+
+async fn serve_http1<I>(io: RawHeads<I>, connection: Arc<ServedConnection>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let served = Arc::clone(&connection);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let served = Arc::clone(&served);
+        async move { Ok::<_, Infallible>(exchange::serve(&served, request).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.max_headers(MAX_HEADERS).max_header_size(MAX_HEAD).max_buf_size(MAX_BUFFER).header_read_timeout(None);
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service).with_upgrades());
+    let mut drain = connection.worker.drain.clone();
+    let result = tokio::select! {
+        result = serving.as_mut() => result,
+        () = leave(&connection, &mut drain) => {
+            serving.as_mut().graceful_shutdown();
+            tokio::select! {
+                result = serving.as_mut() => result,
+                () = drain.reached(Phase::Forced) => return,
+            }
+        }
+    };
+    report(&connection, result);
+}
+
+async fn serve_http2<I>(io: RawHeads<I>, connection: Arc<ServedConnection>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let served = Arc::clone(&connection);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let served = Arc::clone(&served);
+        async move { Ok::<_, Infallible>(exchange::serve(&served, request).await) }
+    });
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_send_buf_size(64 * 1024);
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut drain = connection.worker.drain.clone();
+    let result = tokio::select! {
+        result = serving.as_mut() => result,
+        () = leave(&connection, &mut drain) => {
+            serving.as_mut().graceful_shutdown();
+            tokio::select! {
+                result = serving.as_mut() => result,
+                () = drain.reached(Phase::Forced) => return,
+            }
+        }
+    };
+    report(&connection, result);
+}
+
+/// Waits for a reason to end the connection in good order: draining, or an hour without a request.
+async fn leave(connection: &ServedConnection, drain: &mut crate::drain::Drain) {
+    let mut seen = u64::MAX;
+    loop {
+        tokio::select! {
+            () = drain.reached(Phase::Draining) => return,
+            () = tokio::time::sleep(IDLE) => {}
+        }
+        let requests = connection.findings.requests();
+        if requests == seen && Arc::strong_count(&connection.findings) <= 2 {
+            return;
+        }
+        seen = requests;
+    }
+}
+
+fn report(connection: &ServedConnection, result: hyper::Result<()>) {
+    let Err(error) = result else { return };
+    tracing::debug!(peer = %connection.downstream.peer, %error, "downstream connection ended");
+    if error.is_parse() {
+        connection.codec_error(&error);
+    }
 }

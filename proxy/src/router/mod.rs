@@ -1,16 +1,20 @@
 //! One request: route, attempts, response.
+//!
+//! [`exchange`] reads from top to bottom what happens to a request; the decisions it takes on the way are pure and live in
+//! the other files: [`route`] (which answer or destination), [`split`] (which of several destinations), [`retry`] (again or
+//! not), [`timeout`] (until when), [`replay`] (can the body be sent again). [`stream`] keeps the books.
 
-use std::sync::Arc;
+mod arrival;
+mod attempt;
+pub mod exchange;
 
-use outrigger_config::model::Snapshot;
+pub mod replay;
+pub mod retry;
+pub mod route;
+pub mod split;
+pub mod stream;
+pub mod timeout;
 
-/// Run-time state of one route: the split's cursor and schedule, resolved statistics.
-#[derive(Debug)]
-pub struct RouteState {}
+mod state;
 
-impl RouteState {
-    /// States by [`outrigger_config::model::RouteId`]; those of `previous` with the same key are kept.
-    pub fn carry_over(_model: &Snapshot, _previous: &[Arc<RouteState>]) -> Vec<Arc<RouteState>> {
-        Vec::new()
-    }
-}
+pub use state::RouteState;

@@ -30,8 +30,10 @@ pub struct ClusterState {
     pub model: Arc<Cluster>,
     /// Service behind the cluster, shared with every record about it.
     pub service: Option<Arc<ServiceRef>>,
-    /// Distinguishes clusters in pool keys; stays with the name.
+    /// Stays with the name.
     pub id: u64,
+    /// Distinguishes transport securities in pool keys; a new number when the cluster's TLS settings change.
+    pub transport: u64,
     /// Tokens of the circuit breakers.
     pub limits: Arc<Limits>,
     cursor: Arc<AtomicU64>,
@@ -87,11 +89,14 @@ impl ClusterState {
 
     fn build(cluster: &Arc<Cluster>, previous: Option<&ClusterState>) -> ClusterState {
         static IDS: AtomicU64 = AtomicU64::new(1);
+        let fresh_id = || IDS.fetch_add(1, Ordering::Relaxed);
+        let same_tls = previous.filter(|state| state.model.tls == cluster.tls);
         ClusterState {
             name: previous.map_or_else(|| cluster.name.as_str().into(), |state| Arc::clone(&state.name)),
             model: Arc::clone(cluster),
             service: cluster.service.clone().map(Arc::new),
-            id: previous.map_or_else(|| IDS.fetch_add(1, Ordering::Relaxed), |state| state.id),
+            id: previous.map_or_else(fresh_id, |state| state.id),
+            transport: same_tls.map_or_else(fresh_id, |state| state.transport),
             limits: previous.map(|state| Arc::clone(&state.limits)).unwrap_or_default(),
             cursor: previous.map_or_else(|| Arc::new(AtomicU64::new(u64::from(rand::random::<u32>()))), |state| Arc::clone(&state.cursor)),
             hosts: Hosts::build(cluster, previous),

@@ -11,6 +11,8 @@ use outrigger_config::model::Endpoint;
 /// stays as long as the address does.
 #[derive(Debug)]
 pub struct Host {
+    /// Distinguishes hosts in pool keys; a new number when the address, the identity or the ability to speak mTLS changes.
+    pub id: u64,
     /// The description from configuration, or a bare address for original destinations.
     pub endpoint: Endpoint,
     /// Counters and life.
@@ -35,10 +37,18 @@ pub struct HostState {
 }
 
 impl Host {
+    /// A host described by configuration; `previous` is the same address as it was described before.
+    pub fn new(endpoint: Endpoint, previous: Option<&Host>) -> Self {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        let same = |known: &&Host| known.endpoint.mtls == endpoint.mtls && known.endpoint.identity == endpoint.identity;
+        let id = previous.filter(same).map_or_else(|| IDS.fetch_add(1, Ordering::Relaxed), |known| known.id);
+        Host { id, endpoint, state: previous.map(|known| Arc::clone(&known.state)).unwrap_or_default() }
+    }
+
     /// A host for an address that no configuration describes.
     pub fn bare(address: SocketAddr) -> Self {
         let endpoint = Endpoint { address, weight: 1, locality: String::new(), mtls: false, identity: None, workload: None, pod: None };
-        Host { endpoint, state: Arc::default() }
+        Host::new(endpoint, None)
     }
 
     /// Address and port.

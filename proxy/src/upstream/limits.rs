@@ -4,10 +4,12 @@
 //! every worker have one. The limits themselves come from the configuration of the moment and may change while tokens are
 //! out.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
+
+use super::pool::Shard;
 
 /// What is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,7 @@ pub struct Limits {
     overflows: AtomicU64,
     /// Signalled when a connection closes or becomes idle while requests wait.
     pub(super) released: Notify,
+    pool: OnceLock<Shard>,
 }
 
 impl Limits {
@@ -47,6 +50,11 @@ impl Limits {
         taken.then(|| Permit { limits: Arc::clone(self), resource })
     }
 
+    /// The pool of all workers together, used while connections are limited.
+    pub(super) fn shared_pool(&self) -> &Shard {
+        self.pool.get_or_init(Shard::default)
+    }
+
     /// Tokens out.
     pub fn active(&self, resource: Resource) -> u32 {
         self.active[resource as usize].load(Ordering::Relaxed)
@@ -63,6 +71,13 @@ impl Limits {
 pub struct Permit {
     limits: Arc<Limits>,
     resource: Resource,
+}
+
+impl Permit {
+    /// Wakes one request that waits for a connection.
+    pub(super) fn signal(&self) {
+        self.limits.released.notify_one();
+    }
 }
 
 impl Drop for Permit {

@@ -1,9 +1,11 @@
 //! The data plane in one process over real sockets, against scripted peers.
 
 mod fixture;
+mod http_fixture;
 
 mod captured;
 mod gateway_tls;
+mod http;
 mod listeners;
 mod mutual_tls;
 mod server_first;

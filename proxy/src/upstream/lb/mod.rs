@@ -29,8 +29,7 @@ impl HostSet {
         let known: HashMap<SocketAddr, &Arc<Host>> = self.hosts.iter().map(|host| (host.address(), host)).collect();
         let host = |endpoint: &Endpoint| match known.get(&endpoint.address) {
             Some(host) if host.endpoint == *endpoint => Arc::clone(host),
-            Some(host) => Arc::new(Host { endpoint: endpoint.clone(), state: Arc::clone(&host.state) }),
-            None => Arc::new(Host { endpoint: endpoint.clone(), state: Arc::default() }),
+            known => Arc::new(Host::new(endpoint.clone(), known.map(|host| host.as_ref()))),
         };
         let hosts: Vec<Arc<Host>> = endpoints.iter().map(host).collect();
         let weights: Vec<u32> = hosts.iter().map(|host| host.endpoint.weight.max(1)).collect();

@@ -1,0 +1,154 @@
+//! Bodies in both directions: enums, so that nothing is boxed and `Bytes` pass through untouched.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use crate::router::replay::{UploadBody, UploadError};
+use crate::router::stream::Stream;
+
+/// What is sent upstream.
+#[derive(Debug)]
+pub enum RequestBody {
+    /// No body.
+    Empty,
+    /// The client's body. Boxed: most requests have none and should stay small.
+    Upload(Box<UploadBody>),
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = UploadError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        match self.get_mut() {
+            RequestBody::Empty => Poll::Ready(None),
+            RequestBody::Upload(body) => Pin::new(body.as_mut()).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            RequestBody::Empty => true,
+            RequestBody::Upload(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            RequestBody::Empty => SizeHint::with_exact(0),
+            RequestBody::Upload(body) => body.size_hint(),
+        }
+    }
+}
+
+/// What is sent to the client. Owns the exchange's bookkeeping: when it is dropped, the exchange is over and is recorded.
+#[derive(Debug)]
+pub struct ResponseBody {
+    content: Content,
+    /// None once the exchange went on as a tunnel.
+    stream: Option<Box<Stream>>,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// Made here; taken when sent.
+    Local(Option<Bytes>),
+    /// The upstream's, possibly cut off by the route's timeout.
+    Upstream(Incoming, Option<Pin<Box<Sleep>>>),
+}
+
+/// A response body that broke off; the codec cuts the connection (HTTP/1) or resets the stream (HTTP/2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResponseBodyError {
+    /// The upstream did not finish it.
+    #[error("the upstream's response broke off")]
+    Upstream,
+    /// The route's timeout ended it.
+    #[error("the route's timeout ended the response")]
+    Timeout,
+}
+
+impl ResponseBody {
+    /// A body made here.
+    pub fn local(bytes: Bytes, stream: Box<Stream>) -> Self {
+        ResponseBody { content: Content::Local((!bytes.is_empty()).then_some(bytes)), stream: Some(stream) }
+    }
+
+    /// The upstream's body, to be finished before `deadline`.
+    pub fn upstream(body: Incoming, deadline: Option<Pin<Box<Sleep>>>, stream: Box<Stream>) -> Self {
+        ResponseBody { content: Content::Upstream(body, deadline), stream: Some(stream) }
+    }
+
+    /// The empty body of a 101, whose books the tunnel keeps.
+    pub fn switched() -> Self {
+        ResponseBody { content: Content::Local(None), stream: None }
+    }
+
+    fn book(&mut self, entry: impl FnOnce(&mut Stream)) {
+        if let Some(stream) = &mut self.stream {
+            entry(stream);
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = ResponseBodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
+        let this = self.get_mut();
+        let frame = match &mut this.content {
+            Content::Local(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+            Content::Upstream(body, deadline) => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => {
+                    let Some(deadline) = deadline else { return Poll::Pending };
+                    std::task::ready!(deadline.as_mut().poll(cx));
+                    this.book(Stream::response_timed_out);
+                    return Poll::Ready(Some(Err(ResponseBodyError::Timeout)));
+                }
+            },
+        };
+        match frame {
+            Some(Ok(frame)) => {
+                this.book(|stream| stream.sending(&frame));
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                this.book(|stream| stream.response_broke(&error));
+                Poll::Ready(Some(Err(ResponseBodyError::Upstream)))
+            }
+            None => {
+                this.book(Stream::complete);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Local(bytes) => bytes.is_none(),
+            Content::Upstream(body, _) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Local(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Content::Upstream(body, _) => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if self.is_end_stream() {
+            self.book(Stream::complete);
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Header rules on the way through (Istio semantics 8.2, 8.3 and 6.5).
+//!
+//! One pass over the request's header names finds what is there; only then are headers looked up, removed or added, since
+//! looking for each of thirty names in every request would cost more than routing it.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::sync::LazyLock;
+
+use http::header::{CONNECTION, HeaderName, HeaderValue, SERVER, TE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, header};
+
+use crate::listener::{Direction, Downstream};
+
+/// `x-request-id`.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// `x-forwarded-for`.
+pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// `x-forwarded-proto`.
+pub const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// `x-forwarded-client-cert`.
+pub const FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+/// `x-envoy-external-address`.
+pub const EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
+/// `x-envoy-attempt-count`.
+pub const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
+/// `x-envoy-decorator-operation`.
+pub const DECORATOR: HeaderName = HeaderName::from_static("x-envoy-decorator-operation");
+/// `x-envoy-expected-rq-timeout-ms`.
+pub const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
+/// `x-envoy-original-path`.
+pub const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
+/// `x-envoy-overloaded`.
+pub const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
+/// `x-envoy-upstream-service-time`.
+pub const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// What a request carries among the headers that a proxy cares for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// `x-request-id`.
+    pub request_id: bool,
+    /// `x-forwarded-proto`.
+    pub forwarded_proto: bool,
+    /// `x-forwarded-client-cert`.
+    pub client_cert: bool,
+    /// `x-envoy-peer-metadata` or its id.
+    pub peer_metadata: bool,
+    /// `x-envoy-decorator-operation`.
+    pub decorator: bool,
+    /// `connection`, `keep-alive`, `proxy-connection`, `transfer-encoding`, `upgrade` or `te`.
+    pub hop_by_hop: bool,
+    /// A header that only internal callers may send.
+    pub untrusted: bool,
+    /// A header that a gateway does not take from clients.
+    pub mesh_only: bool,
+    /// `expect`.
+    pub expect: bool,
+    /// More than one `host`.
+    pub several_hosts: bool,
+}
+
+/// Looks at every header name once.
+pub fn scan(headers: &HeaderMap) -> Seen {
+    let mut seen = Seen::default();
+    for name in headers.keys() {
+        match name.as_str() {
+            "x-request-id" => seen.request_id = true,
+            "x-forwarded-proto" => seen.forwarded_proto = true,
+            "x-forwarded-client-cert" => seen.client_cert = true,
+            "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" | "te" => seen.hop_by_hop = true,
+            "expect" => seen.expect = true,
+            "host" => seen.several_hosts = headers.get_all(name).iter().nth(1).is_some(),
+            other => scan_envoy(other, &mut seen),
+        }
+    }
+    seen
+}
+
+fn scan_envoy(name: &str, seen: &mut Seen) {
+    let Some(rest) = name.strip_prefix("x-envoy-") else { return };
+    match rest {
+        "peer-metadata" | "peer-metadata-id" => seen.peer_metadata = true,
+        "decorator-operation" => seen.decorator = true,
+        "downstream-service-cluster" | "downstream-service-node" | "original-path" => seen.mesh_only = true,
+        _ => seen.untrusted = true,
+    }
+}
+
+/// Headers by which a trusted caller steers Envoy; removed from everybody, since nobody counts as internal.
+static UNTRUSTED: [HeaderName; 17] = [
+    EXTERNAL_ADDRESS,
+    EXPECTED_TIMEOUT,
+    HeaderName::from_static("x-envoy-internal"),
+    HeaderName::from_static("x-envoy-retry-on"),
+    HeaderName::from_static("x-envoy-retry-grpc-on"),
+    HeaderName::from_static("x-envoy-max-retries"),
+    HeaderName::from_static("x-envoy-retriable-status-codes"),
+    HeaderName::from_static("x-envoy-retriable-header-names"),
+    HeaderName::from_static("x-envoy-hedge-on-per-try-timeout"),
+    HeaderName::from_static("x-envoy-upstream-rq-timeout-ms"),
+    HeaderName::from_static("x-envoy-upstream-rq-per-try-timeout-ms"),
+    HeaderName::from_static("x-envoy-upstream-rq-timeout-alt-response"),
+    HeaderName::from_static("x-envoy-upstream-alt-stat-name"),
+    HeaderName::from_static("x-envoy-upstream-stream-duration-ms"),
+    HeaderName::from_static("x-envoy-ip-tags"),
+    HeaderName::from_static("x-envoy-force-trace"),
+    HeaderName::from_static("x-envoy-is-timeout-retry"),
+];
+
+static MESH_ONLY: [HeaderName; 4] = [
+    DECORATOR,
+    ORIGINAL_PATH,
+    HeaderName::from_static("x-envoy-downstream-service-cluster"),
+    HeaderName::from_static("x-envoy-downstream-service-node"),
+];
+
+/// `connection` names a header that must reach the upstream: 400.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProtectedHeaderNamed;
+
+/// Removes what must not travel on and adds what the next hop expects. `upgrade` keeps the headers of a WebSocket upgrade.
+///
+/// # Errors
+/// When `connection` names a protected header.
+pub fn sanitize_request(headers: &mut HeaderMap, seen: Seen, downstream: &Downstream, upgrade: bool) -> Result<(), ProtectedHeaderNamed> {
+    if seen.hop_by_hop {
+        remove_hop_by_hop(headers, upgrade)?;
+    }
+    if seen.untrusted {
+        UNTRUSTED.iter().for_each(|name| drop(headers.remove(name)));
+    }
+    let gateway = downstream.direction == Direction::Gateway;
+    if gateway && (seen.mesh_only || seen.decorator) {
+        MESH_ONLY.iter().for_each(|name| drop(headers.remove(name)));
+    } else if seen.decorator && downstream.direction == Direction::Inbound {
+        headers.remove(DECORATOR);
+    }
+    if gateway {
+        add_client_address(headers, downstream.peer.ip());
+    }
+    if gateway || !seen.forwarded_proto {
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if downstream.tls.is_some() { "https" } else { "http" }));
+    }
+    if gateway || !seen.request_id {
+        headers.insert(REQUEST_ID, request_id(rand::random()));
+    }
+    forward_client_cert(headers, seen, downstream);
+    Ok(())
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) -> Result<(), ProtectedHeaderNamed> {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .filter(|name| !matches!(name.as_str(), "close" | "keep-alive" | "upgrade" | "te" | "http2-settings"))
+        .collect();
+    for name in named {
+        let protected = matches!(name.as_str(), "host" | "content-length") || name.as_str().starts_with("x-forwarded-");
+        if protected {
+            return Err(ProtectedHeaderNamed);
+        }
+        headers.remove(name);
+    }
+    let trailers = headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, TE] {
+        headers.remove(name);
+    }
+    headers.remove("http2-settings");
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    } else {
+        headers.remove(UPGRADE);
+    }
+    Ok(())
+}
+
+fn add_client_address(headers: &mut HeaderMap, peer: IpAddr) {
+    let address = match peer {
+        IpAddr::V6(address) => address.to_ipv4_mapped().map_or(peer, IpAddr::V4),
+        IpAddr::V4(_) => peer,
+    };
+    let mut list = headers.get(&FORWARDED_FOR).map(|value| value.as_bytes().to_vec()).unwrap_or_default();
+    if !list.is_empty() {
+        list.push(b',');
+    }
+    list.extend_from_slice(address.to_string().as_bytes());
+    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(list)) {
+        headers.insert(FORWARDED_FOR, value);
+    }
+    if let Ok(value) = HeaderValue::try_from(address.to_string()) {
+        headers.insert(EXTERNAL_ADDRESS, value);
+    }
+}
+
+/// Sidecars append an element for a mesh mTLS client and remove the header of a plaintext one; gateways never believe it.
+fn forward_client_cert(headers: &mut HeaderMap, seen: Seen, downstream: &Downstream) {
+    if downstream.direction == Direction::Outbound {
+        return;
+    }
+    let Some(element) = client_cert_element(downstream) else {
+        if seen.client_cert {
+            headers.remove(FORWARDED_CLIENT_CERT);
+        }
+        return;
+    };
+    let mut value = String::new();
+    if downstream.direction == Direction::Inbound {
+        for known in headers.get_all(&FORWARDED_CLIENT_CERT) {
+            value.push_str(&String::from_utf8_lossy(known.as_bytes()));
+            value.push(',');
+        }
+    }
+    value.push_str(&element);
+    if let Ok(value) = HeaderValue::try_from(value) {
+        headers.insert(FORWARDED_CLIENT_CERT, value);
+    }
+}
+
+fn client_cert_element(downstream: &Downstream) -> Option<String> {
+    let tls = downstream.tls.as_ref().filter(|tls| !tls.peer_certificate_hash.is_empty())?;
+    let mut element = String::with_capacity(256);
+    if let Some(own) = &tls.local_identity {
+        let _ = write!(element, "By={own};");
+    }
+    let _ = write!(element, "Hash={};Subject=\"{}\"", tls.peer_certificate_hash, tls.peer_subject.replace('"', "\\\""));
+    let _ = write!(element, ";URI={}", tls.peer_identity.as_deref().unwrap_or_default());
+    for name in &tls.peer_dns_names {
+        let _ = write!(element, ";DNS={name}");
+    }
+    Some(element)
+}
+
+/// A version 4 UUID from 128 random bits.
+fn request_id(random: u128) -> HeaderValue {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let random = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let mut text = [b'-'; 36];
+    let mut digit = 0;
+    for (position, byte) in text.iter_mut().enumerate() {
+        if !matches!(position, 8 | 13 | 18 | 23) {
+            *byte = HEX[(random >> (124 - 4 * digit)) as usize & 0xf];
+            digit += 1;
+        }
+    }
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("00000000-0000-4000-8000-000000000000"))
+}
+
+/// Removes what must not travel back and writes our name.
+pub fn sanitize_response(headers: &mut HeaderMap, direction: Direction, upgrade: bool) {
+    let mut hop_by_hop = false;
+    let mut decorated = false;
+    for name in headers.keys() {
+        match name.as_str() {
+            "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => hop_by_hop = true,
+            "x-envoy-decorator-operation" => decorated = true,
+            _ => {}
+        }
+    }
+    if hop_by_hop {
+        for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING] {
+            headers.remove(name);
+        }
+        if upgrade {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        } else {
+            headers.remove(UPGRADE);
+        }
+    }
+    if decorated {
+        headers.remove(DECORATOR);
+    }
+    headers.insert(SERVER, server_name(direction));
+}
+
+/// `server`: `envoy` towards the local application, `istio-envoy` towards everybody else.
+pub fn server_name(direction: Direction) -> HeaderValue {
+    HeaderValue::from_static(match direction {
+        Direction::Outbound => "envoy",
+        Direction::Inbound | Direction::Gateway => "istio-envoy",
+    })
+}
+
+/// A number as a header value, without allocating below 256.
+pub fn number(value: u64) -> HeaderValue {
+    static SMALL: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| {
+        let text = |value: u16| &*Box::leak(value.to_string().into_boxed_str());
+        (0..256).map(|value| HeaderValue::from_static(text(value))).collect()
+    });
+    match usize::try_from(value).ok().and_then(|value| SMALL.get(value)) {
+        Some(known) => known.clone(),
+        None => HeaderValue::from(value),
+    }
+}
+
+/// `cookie` fields of an HTTP/2 request, joined as HTTP/1 wants them (RFC 9113, 8.2.3).
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let mut all = headers.get_all(header::COOKIE).iter();
+    if let (Some(_), Some(_)) = (all.next(), all.next()) {
+        let values: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        if let Ok(joined) = HeaderValue::from_bytes(&values.join(&b"; "[..])) {
+            headers.insert(header::COOKIE, joined);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

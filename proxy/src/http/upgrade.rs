@@ -1,0 +1,94 @@
+//! Upgrades: WebSocket becomes a tunnel, everything else is refused (Istio semantics 8.4).
+
+use std::sync::Arc;
+
+use http::header::{CONNECTION, UPGRADE};
+use http::request::Parts;
+use http::{Method, Version};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::copy_bidirectional;
+
+use crate::drain::Phase;
+use crate::router::stream::Stream;
+use crate::runtime::Worker;
+
+/// What a request asks to become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upgrade {
+    /// Nothing; also `h2c`, which is ignored.
+    No,
+    /// A WebSocket.
+    WebSocket,
+    /// Something that is not allowed: 403.
+    Refused,
+}
+
+impl Upgrade {
+    /// What `head` asks for. CONNECT is not among the allowed upgrades.
+    pub fn of(head: &Parts) -> Self {
+        if head.method == Method::CONNECT {
+            return Upgrade::Refused;
+        }
+        if head.version != Version::HTTP_11 || !names_upgrade(head) {
+            return Upgrade::No;
+        }
+        let Some(token) = head.headers.get(UPGRADE) else { return Upgrade::No };
+        let token = token.as_bytes().trim_ascii();
+        if token.eq_ignore_ascii_case(b"websocket") {
+            if head.method == Method::GET { Upgrade::WebSocket } else { Upgrade::Refused }
+        } else if token.eq_ignore_ascii_case(b"h2c") {
+            Upgrade::No
+        } else {
+            Upgrade::Refused
+        }
+    }
+}
+
+fn names_upgrade(head: &Parts) -> bool {
+    let tokens = head.headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    tokens.into_iter().any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+}
+
+/// Carries bytes both ways once both sides have switched, until one side ends or the drain is forced. Keeps the books of
+/// the exchange until then.
+pub fn tunnel(client: OnUpgrade, server: OnUpgrade, mut stream: Box<Stream>, worker: &Arc<Worker>) {
+    let mut drain = worker.drain.clone();
+    tokio::spawn(async move {
+        let (Ok(client), Ok(server)) = tokio::join!(client, server) else { return };
+        let (received, sent) = tokio::select! {
+            bytes = carry(client, server) => bytes,
+            () = drain.reached(Phase::Forced) => (0, 0),
+        };
+        stream.tunnelled(received, sent);
+    });
+}
+
+async fn carry(client: Upgraded, server: Upgraded) -> (u64, u64) {
+    let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
+    copy_bidirectional(&mut client, &mut server).await.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(method: Method, version: Version, headers: &[(&str, &str)]) -> Upgrade {
+        let mut request = http::Request::builder().method(method).version(version).uri("/");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Upgrade::of(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn only_websockets_may_upgrade() {
+        let upgrade = |token| asked(Method::GET, Version::HTTP_11, &[("connection", "keep-alive, Upgrade"), ("upgrade", token)]);
+        assert_eq!(upgrade("WebSocket"), Upgrade::WebSocket);
+        assert_eq!(upgrade("h2c"), Upgrade::No);
+        assert_eq!(upgrade("tls/1.0"), Upgrade::Refused);
+        assert_eq!(asked(Method::GET, Version::HTTP_11, &[("upgrade", "websocket")]), Upgrade::No, "connection does not name it");
+        assert_eq!(asked(Method::CONNECT, Version::HTTP_11, &[]), Upgrade::Refused);
+        assert_eq!(asked(Method::GET, Version::HTTP_10, &[("connection", "upgrade"), ("upgrade", "websocket")]), Upgrade::No);
+    }
+}

@@ -1,0 +1,149 @@
+//! A request as it arrives: checked, cleaned, booked (Istio semantics 8.2, 8.4, 8.5).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::header::{EXPECT, HOST};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+
+use super::replay::Upload;
+use super::stream::Stream;
+use crate::http::body::ResponseBody;
+use crate::http::headers::{self, Seen};
+use crate::http::local_reply::{LocalReply, respond};
+use crate::http::path_normalization::normalize;
+use crate::http::peers::Received;
+use crate::http::upgrade::Upgrade;
+use crate::http::{Routing, ServedConnection};
+use crate::listener::Direction;
+use crate::telemetry::access_log::CapturedHeaders;
+
+/// A request that may be routed.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Head, without what must not travel on.
+    pub head: Parts,
+    /// Host, from the header or `:authority`.
+    pub authority: HeaderValue,
+    /// Body, unless there is none.
+    pub upload: Option<Arc<Upload>>,
+    /// The client's side of a WebSocket upgrade.
+    pub upgrade: Option<OnUpgrade>,
+    /// Peer metadata that the request carried.
+    pub received: Received,
+    /// The books.
+    pub stream: Box<Stream>,
+}
+
+/// Checks and cleans a request.
+///
+/// # Errors
+/// The answer to one that must be refused.
+pub fn receive(
+    connection: &ServedConnection,
+    routing: &Routing,
+    mut head: Parts,
+    body: Incoming,
+) -> Result<Arrival, Box<Response<ResponseBody>>> {
+    let seen = headers::scan(&head.headers);
+    let downstream = &connection.downstream;
+    let named = authority(&head, downstream.destination);
+    let authority = named.clone().unwrap_or(HeaderValue::from_static(""));
+    let mut stream = Stream::begin(downstream, &connection.worker, &head, authority.clone(), &connection.no_name);
+    let asked = Upgrade::of(&head);
+    let received = if seen.peer_metadata { Received::take(&mut head.headers) } else { Received::default() };
+    let sanitized = headers::sanitize_request(&mut head.headers, seen, downstream, asked == Upgrade::WebSocket);
+    if let Some(log) = routing.config.access_log() {
+        stream.capture(CapturedHeaders::capture(log, &head.headers));
+    }
+    let refusal = if connection.findings.next_is_bad() {
+        Some(LocalReply::bad_request("http1.content_length_and_chunked_not_allowed"))
+    } else if sanitized.is_err() || seen.several_hosts {
+        Some(LocalReply::bad_request("http1.codec_error"))
+    } else if named.is_none() {
+        Some(LocalReply::bad_request("missing_host_header"))
+    } else if asked == Upgrade::Refused {
+        Some(LocalReply::new(StatusCode::FORBIDDEN, "", "upgrade_failed"))
+    } else {
+        normalize_path(&mut head.uri, routing)
+    };
+    if let Some(reply) = refusal {
+        return Err(Box::new(respond(reply, stream, head.method == http::Method::HEAD, downstream.direction, |_| ())));
+    }
+    if downstream.direction == Direction::Inbound {
+        remember_peer(connection, &received);
+    }
+    let upgrade = if asked == Upgrade::WebSocket { head.extensions.remove::<OnUpgrade>() } else { None };
+    let upload = upload(body, &head, seen);
+    if let Some(upload) = &upload {
+        stream.uploads(upload);
+    }
+    Ok(Arrival { head, authority, upload, upgrade, received, stream })
+}
+
+/// The Host of a request. HTTP/1.0 clients may leave it out: the address they dialled stands in. `None` makes a 400.
+fn authority(head: &Parts, destination: SocketAddr) -> Option<HeaderValue> {
+    if let Some(authority) = head.uri.authority() {
+        return HeaderValue::try_from(authority.as_str()).ok();
+    }
+    match head.headers.get(HOST) {
+        Some(host) => Some(host.clone()),
+        None if head.version == Version::HTTP_10 => HeaderValue::try_from(destination.to_string()).ok(),
+        None => None,
+    }
+}
+
+/// Puts the normalised path in place; the answer when there is none.
+fn normalize_path(uri: &mut Uri, routing: &Routing) -> Option<LocalReply> {
+    let path = uri.path();
+    if !path.starts_with('/') {
+        return Some(LocalReply::new(StatusCode::NOT_FOUND, "", "absolute_path_rejected"));
+    }
+    let Ok(normal) = normalize(path, routing.config.model.mesh.path_normalization) else {
+        return Some(LocalReply::bad_request("path_normalization_failed"));
+    };
+    if normal != path {
+        let text = match uri.query() {
+            Some(query) => format!("{normal}?{query}"),
+            None => normal.into_owned(),
+        };
+        match PathAndQuery::try_from(text) {
+            Ok(path) => *uri = with_path(uri, path),
+            Err(_) => return Some(LocalReply::bad_request("path_normalization_failed")),
+        }
+    }
+    None
+}
+
+/// The same URI with another path.
+pub fn with_path(uri: &Uri, path: PathAndQuery) -> Uri {
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path);
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+}
+
+fn remember_peer(connection: &ServedConnection, received: &Received) {
+    let known = &connection.downstream.peer_workload;
+    if known.get().is_none()
+        && let Some(workload) = received.workload()
+    {
+        let _ = known.set(workload);
+    }
+}
+
+fn upload(body: Incoming, head: &Parts, seen: Seen) -> Option<Arc<Upload>> {
+    if body.is_end_stream() {
+        return None;
+    }
+    let waits = seen.expect && head.version == Version::HTTP_11 && expects_continue(&head.headers);
+    Some(Upload::new(body, true, waits))
+}
+
+fn expects_continue(headers: &HeaderMap) -> bool {
+    headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}

@@ -1,0 +1,221 @@
+//! One attempt: a host, a connection, the request as the upstream shall see it, the head of its answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, uri};
+use hyper::body::Incoming;
+use outrigger_config::model::{Discovery, UpstreamProtocol};
+use tokio::time::Instant;
+
+use super::arrival::with_path;
+use super::exchange::{Exchange, scheme, source};
+use super::retry;
+use super::route;
+use super::stream::Upstream;
+use super::timeout::{Deadline, within};
+use crate::error::{Error, Failure, Sent};
+use crate::http::body::RequestBody;
+use crate::http::{header_operations, headers, peers};
+use crate::listener::Direction;
+use crate::upstream::connect::Protocol;
+use crate::upstream::pool::{Lease, Want};
+use crate::upstream::{ClusterState, Permit, PickContext, Picked, Resource};
+
+/// An answered attempt.
+#[derive(Debug)]
+pub struct Answer {
+    /// Head and body of the upstream.
+    pub response: Response<Incoming>,
+    /// What is held until the body is over.
+    pub upstream: Upstream,
+    /// From the request's departure to the head of the response.
+    pub service_time: Duration,
+}
+
+/// The attempts of one exchange so far.
+#[derive(Debug, Default)]
+pub struct Tries {
+    /// Attempts begun.
+    pub number: u32,
+    /// Retries that counted against the policy.
+    pub retries: u32,
+    /// The one fresh connection after a lost keep-alive race was used up.
+    pub refreshed: bool,
+    /// The next attempt wants a connection of its own.
+    pub fresh: bool,
+    /// Time limit of the whole exchange.
+    pub limit: Option<Duration>,
+    /// Hosts that were tried.
+    hosts: Vec<SocketAddr>,
+    last_host: Option<SocketAddr>,
+    retrying: Option<Permit>,
+}
+
+impl Tries {
+    /// No attempt yet, with a time limit for all of them.
+    pub fn within(limit: Option<Duration>) -> Self {
+        Tries { limit, ..Tries::default() }
+    }
+
+    /// Remembers what the next attempt must respect.
+    pub fn prepare_next(&mut self, retries: u32, reused: bool, permit: Permit) {
+        self.retries = retries;
+        self.fresh = reused;
+        self.hosts.extend(self.last_host);
+        self.retrying = Some(permit);
+    }
+}
+
+impl Exchange<'_> {
+    /// Changes the request as the route and the destination say: Host, path, headers. Done once, before the first attempt.
+    pub(super) fn prepare(&mut self, cluster: &ClusterState) {
+        let (route, destination) = (self.route, self.destination);
+        let mut map = std::mem::take(&mut self.head.headers);
+        let mut authority = None;
+        if let Some(destination) = destination {
+            let source = source(self.connection, &self.head, &self.authority);
+            let ordered = header_operations::request_order(route, destination, self.single);
+            for operations in ordered.iter().filter(|operations| !operations.is_empty()) {
+                header_operations::apply(operations, &mut map, header_operations::Source { request: None, ..source });
+            }
+            let written = route.request_headers.authority.as_ref().or(destination.request_headers.authority.as_ref());
+            authority = written.and_then(|format| header_operations::render(format, source, &map));
+        }
+        if let Some(rewrite) = &route.rewrite {
+            if let Some(path) = route::rewrite(&rewrite.path, self.head.uri.path(), self.head.uri.query()) {
+                if let Ok(original) = HeaderValue::try_from(self.head.uri.path_and_query().map_or("/", PathAndQuery::as_str)) {
+                    map.insert(headers::ORIGINAL_PATH, original);
+                }
+                self.head.uri = with_path(&self.head.uri, path);
+            }
+            authority = rewrite.authority.as_deref().and_then(|host| HeaderValue::try_from(host).ok()).or(authority);
+        }
+        self.authority = authority.unwrap_or_else(|| self.authority.clone());
+        if self.connection.downstream.direction != Direction::Inbound {
+            self.introduce(cluster, &mut map);
+        }
+        if self.head.version == Version::HTTP_2 {
+            headers::join_cookies(&mut map);
+        }
+        self.head.headers = map;
+    }
+
+    /// What a proxy tells the proxy at the other end.
+    fn introduce(&self, cluster: &ClusterState, map: &mut HeaderMap) {
+        let inside = !cluster.model.external && !matches!(cluster.model.discovery, Discovery::OriginalDst { .. });
+        if let (true, Some(own)) = (inside, self.routing.config.peer_metadata()) {
+            peers::introduce(own, map);
+        }
+        if let Some(decorator) = self.state.and_then(|state| state.decorator.as_ref()).filter(|_| inside) {
+            map.insert(headers::DECORATOR, decorator.clone());
+        }
+    }
+
+    /// Sends the request once.
+    pub(super) async fn attempt(&mut self, cluster: &Arc<ClusterState>, tries: &mut Tries) -> Result<Answer, Error> {
+        let permit = cluster.acquire(Resource::Requests).ok_or_else(|| Error::unsent(Failure::Overflow))?;
+        let context = PickContext { destination: self.connection.downstream.destination, tried: &tries.hosts };
+        let picked = cluster.pick(context).map_err(|_| Error::unsent(Failure::NoHealthyUpstream))?;
+        tries.last_host = Some(picked.address());
+        self.stream.tries(&picked, tries.number);
+        let per_try = self.route.retry.as_ref().and_then(|policy| policy.per_try_timeout);
+        let mut deadline = per_try.map(|limit| Deadline::new(limit, self.upload.as_ref(), Instant::now()));
+        let travelled = within(deadline.as_mut(), self.travel(cluster, &picked, tries)).await;
+        let result = travelled
+            .unwrap_or_else(|| Err(Error { failure: Failure::PerTryTimeout, sent: Sent::Unanswered, reused: false, transport: None }));
+        if result.is_err() {
+            picked.state.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        let (response, lease, service_time) = result?;
+        Ok(Answer { response, upstream: Upstream { lease, picked, permit }, service_time })
+    }
+
+    async fn travel(
+        &mut self,
+        cluster: &Arc<ClusterState>,
+        picked: &Picked,
+        tries: &Tries,
+    ) -> Result<(Response<Incoming>, Lease, Duration), Error> {
+        let protocol = self.protocol(cluster);
+        let worker = &self.connection.worker;
+        let want = Want {
+            cluster,
+            host: picked.host(),
+            protocol,
+            server_name: self.authority.to_str().ok(),
+            identity: &worker.identity,
+            fresh: tries.fresh,
+            careful: !self.head.method.is_idempotent(),
+        };
+        let mut lease = worker.pool.checkout(want).await?;
+        self.stream.travels_over(lease.connection());
+        let keep = retry::may_follow(self.route.retry.as_ref(), lease.is_reused(), self.history(tries));
+        let request = self.request(protocol, keep, tries);
+        let sent = Instant::now();
+        let response = lease.send(request).await.map_err(|failed| failed.error)?;
+        Ok((response, lease, sent.elapsed()))
+    }
+
+    fn protocol(&self, cluster: &ClusterState) -> Protocol {
+        let http2 = match cluster.model.protocol {
+            UpstreamProtocol::Http1 => false,
+            UpstreamProtocol::Http2 => true,
+            UpstreamProtocol::UseDownstream | UpstreamProtocol::Tcp => self.head.version == Version::HTTP_2,
+        };
+        if http2 && self.upgrade.is_none() { Protocol::Http2 } else { Protocol::Http1 }
+    }
+
+    /// The request as the upstream shall see it. `keep`: another attempt may need the head.
+    fn request(&mut self, protocol: Protocol, keep: bool, tries: &Tries) -> Request<RequestBody> {
+        let headers = if keep { self.head.headers.clone() } else { std::mem::take(&mut self.head.headers) };
+        let body = match &self.upload {
+            Some(upload) => RequestBody::Upload(Box::new(upload.attempt())),
+            None => RequestBody::Empty,
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = self.head.method.clone();
+        *request.headers_mut() = headers;
+        request.headers_mut().insert(headers::ATTEMPT_COUNT, headers::number(u64::from(tries.number)));
+        if let Some(limit) = self.route.retry.as_ref().and_then(|policy| policy.per_try_timeout).or(tries.limit) {
+            let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            request.headers_mut().insert(headers::EXPECTED_TIMEOUT, headers::number(millis));
+        }
+        if protocol == Protocol::Http2 {
+            *request.version_mut() = Version::HTTP_2;
+            request.headers_mut().remove(HOST);
+            *request.uri_mut() = self.absolute_uri(request.headers());
+        } else {
+            request.headers_mut().insert(HOST, self.authority.clone());
+            *request.uri_mut() = self.origin_form();
+        }
+        if let Some(upload) = &self.upload {
+            let upload = Arc::clone(upload);
+            if upload.is_waiting() {
+                hyper::ext::on_informational(&mut request, move |_| upload.open());
+            }
+        }
+        request
+    }
+
+    fn origin_form(&self) -> Uri {
+        if self.head.uri.authority().is_none() {
+            return self.head.uri.clone();
+        }
+        let mut parts = uri::Parts::default();
+        parts.path_and_query = self.head.uri.path_and_query().cloned();
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+
+    fn absolute_uri(&self, headers: &HeaderMap) -> Uri {
+        let mut parts = uri::Parts::default();
+        parts.scheme = Some(if scheme(headers) == "https" { Scheme::HTTPS } else { Scheme::HTTP });
+        parts.authority = Authority::try_from(self.authority.as_bytes()).ok();
+        parts.path_and_query = self.head.uri.path_and_query().cloned();
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+}

@@ -1,0 +1,344 @@
+//! One request from its head to its response: route, inject faults, try and try again, answer.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use outrigger_config::matcher::RequestHead;
+use outrigger_config::model::{Route, RouteAction, WeightedCluster};
+use tokio::time::Instant;
+
+use super::RouteState;
+use super::arrival::{self, Arrival};
+use super::attempt::{Answer, Tries};
+use super::replay::Upload;
+use super::retry::{self, History, Outcome, Verdict};
+use super::route::{self, RequestTarget};
+use super::stream::Stream;
+use super::timeout::{self, Deadline, within};
+use crate::error::{Error, Failure, Sent};
+use crate::filter::fault;
+use crate::http::body::ResponseBody;
+use crate::http::header_operations::{self, RequestLine, Source};
+use crate::http::headers::{self, FORWARDED_PROTO};
+use crate::http::local_reply::{LocalReply, respond};
+use crate::http::peers::Received;
+use crate::http::upgrade::tunnel;
+use crate::http::{Routing, ServedConnection};
+use crate::listener::Direction;
+use crate::telemetry::ResponseFlags;
+use crate::upstream::{ClusterState, Resource};
+
+/// Serves one request.
+pub async fn serve(connection: &ServedConnection, request: Request<Incoming>) -> Response<ResponseBody> {
+    let (head, body) = request.into_parts();
+    let routing = connection.routing();
+    let arrival = match arrival::receive(connection, &routing, head, body) {
+        Ok(arrival) => arrival,
+        Err(response) => return *response,
+    };
+    match select(connection, &routing, &arrival) {
+        Selected::Reply(reply) => {
+            let is_head = arrival.head.method == Method::HEAD;
+            respond(reply, arrival.stream, is_head, connection.downstream.direction, |_| ())
+        }
+        Selected::Route(route) => Exchange::begin(connection, &routing, route, arrival).act().await,
+    }
+}
+
+/// What the route table says.
+enum Selected<'a> {
+    Route(&'a Route),
+    Reply(LocalReply),
+}
+
+fn select<'a>(connection: &ServedConnection, routing: &'a Routing, arrival: &Arrival) -> Selected<'a> {
+    let no_route = || Selected::Reply(LocalReply::new(StatusCode::NOT_FOUND, "", "route_not_found").flag(ResponseFlags::NR));
+    let authority = arrival.authority.to_str().unwrap_or_default();
+    let Some(host) = routing.table.as_deref().and_then(|table| table.virtual_host(authority)) else { return no_route() };
+    let head = &arrival.head;
+    if host.require_tls && connection.downstream.tls.is_none() {
+        return Selected::Reply(route::to_https(target(head, authority), connection.downstream.destination));
+    }
+    let request = RequestHead {
+        method: head.method.as_str(),
+        scheme: scheme(&head.headers),
+        authority,
+        path: head.uri.path(),
+        query: head.uri.query(),
+        headers: &head.headers,
+    };
+    match host.index.find(&request, &host.routes).and_then(|rule| host.routes.get(rule)) {
+        Some(route) => Selected::Route(route),
+        None => no_route(),
+    }
+}
+
+fn target<'a>(head: &'a Parts, authority: &'a str) -> RequestTarget<'a> {
+    RequestTarget { scheme: scheme(&head.headers), authority, path: head.uri.path(), query: head.uri.query() }
+}
+
+/// `x-forwarded-proto`, which the sanitiser has made sure is there, when it makes sense.
+pub(super) fn scheme(headers: &HeaderMap) -> &'static str {
+    if headers.get(FORWARDED_PROTO).is_some_and(|proto| proto == "https") { "https" } else { "http" }
+}
+
+/// A request with its route.
+pub(super) struct Exchange<'a> {
+    pub connection: &'a ServedConnection,
+    pub routing: &'a Routing,
+    pub route: &'a Route,
+    pub state: Option<&'a Arc<RouteState>>,
+    /// The destination drawn; none for redirects and direct responses.
+    pub destination: Option<&'a WeightedCluster>,
+    /// Whether the route has only one destination.
+    pub single: bool,
+    pub head: Parts,
+    pub authority: HeaderValue,
+    pub upload: Option<Arc<Upload>>,
+    pub upgrade: Option<OnUpgrade>,
+    pub received: Received,
+    pub stream: Box<Stream>,
+}
+
+impl<'a> Exchange<'a> {
+    fn begin(connection: &'a ServedConnection, routing: &'a Routing, route: &'a Route, arrival: Arrival) -> Self {
+        let Arrival { head, authority, upload, upgrade, received, mut stream } = arrival;
+        let state = routing.config.route(route.id);
+        stream.note(|record| record.route_name = state.map_or_else(|| route.name.as_str().into(), |state| Arc::clone(&state.name)));
+        Exchange { connection, routing, route, state, destination: None, single: true, head, authority, upload, upgrade, received, stream }
+    }
+
+    /// Does what the route says.
+    async fn act(mut self) -> Response<ResponseBody> {
+        let route = self.route;
+        match &route.action {
+            RouteAction::Redirect(redirect) => {
+                let authority = self.authority.to_str().unwrap_or_default();
+                let reply = route::redirect(redirect, target(&self.head, authority), self.connection.downstream.destination);
+                self.reply(reply)
+            }
+            RouteAction::DirectResponse(response) => self.reply(route::direct_response(response)),
+            RouteAction::Forward(destinations) => {
+                let position = self.draw(destinations);
+                let cluster = self.destination.and_then(|destination| destination.cluster).and_then(|id| self.routing.config.cluster(id));
+                if let Some(cluster) = cluster {
+                    self.stream.heads_for(cluster);
+                }
+                if let (Some(fault), Some(state)) = (&route.fault, self.state)
+                    && let Some(reply) = Box::pin(fault::inject(fault, state, position, &mut self.stream)).await
+                {
+                    return self.reply(reply);
+                }
+                match cluster {
+                    Some(cluster) => self.forward(cluster).await,
+                    None => self.reply(LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, "", "cluster_not_found").flag(ResponseFlags::NC)),
+                }
+            }
+        }
+    }
+
+    /// Draws the destination and returns its position.
+    fn draw(&mut self, destinations: &'a [WeightedCluster]) -> usize {
+        let decision = self.state.map(|state| state.split.draw());
+        let position = decision.map_or(0, |decision| decision.destination);
+        self.destination = destinations.get(position).or(destinations.first());
+        self.single = destinations.len() == 1;
+        self.stream.note(|record| record.decision = decision.map_or(0, |decision| decision.number));
+        position
+    }
+
+    async fn forward(mut self, cluster: &Arc<ClusterState>) -> Response<ResponseBody> {
+        self.prepare(cluster);
+        let limit = timeout::effective(self.route.timeout, self.stream.is_grpc(), &self.head.headers);
+        let mut deadline = limit.map(|limit| Deadline::new(limit, self.upload.as_ref(), Instant::now()));
+        let mut tries = Tries::within(limit);
+        let result = match within(deadline.as_mut(), self.attempts(cluster, &mut tries)).await {
+            Some(result) => result,
+            None => Err(Error { failure: Failure::RouteTimeout, sent: Sent::Unanswered, reused: false, transport: None }),
+        };
+        match result {
+            Ok(answer) if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS => self.switch(answer),
+            Ok(answer) => self.answer(answer, deadline),
+            Err(error) => self.fail(&error, tries.number > 1),
+        }
+    }
+
+    /// Tries until something stands (Istio semantics 1.11).
+    async fn attempts(&mut self, cluster: &Arc<ClusterState>, tries: &mut Tries) -> Result<Answer, Error> {
+        let policy = self.route.retry.as_ref();
+        loop {
+            tries.number += 1;
+            let result = self.attempt(cluster, tries).await;
+            let outcome = match &result {
+                Ok(answer) => Outcome::Answered(answer.response.status(), answer.response.headers()),
+                Err(error) => Outcome::Failed(error),
+            };
+            match retry::verdict(policy, outcome, self.history(tries)) {
+                Verdict::Stands { exhausted } => {
+                    if exhausted {
+                        self.stream.note(|record| record.flags.insert(ResponseFlags::URX));
+                    }
+                    return result;
+                }
+                Verdict::Refresh => (tries.refreshed, tries.fresh) = (true, true),
+                Verdict::Again(number) => {
+                    let Some(permit) = cluster.acquire(Resource::Retries) else {
+                        self.stream.note(|record| record.flags.insert(ResponseFlags::UO));
+                        return result;
+                    };
+                    tries.prepare_next(number, result.as_ref().is_err_and(|error| error.reused), permit);
+                    let base = policy.map_or_else(Default::default, |policy| policy.backoff);
+                    discard(result);
+                    tokio::time::sleep(retry::backoff(base, number, rand::random())).await;
+                }
+            }
+        }
+    }
+
+    pub(super) fn history(&self, tries: &Tries) -> History<'_> {
+        History {
+            method: &self.head.method,
+            replayable: self.upload.as_ref().is_none_or(|upload| upload.is_replayable()),
+            retries: tries.retries,
+            refreshed: tries.refreshed,
+        }
+    }
+
+    /// Hands the upstream's answer on.
+    fn answer(mut self, answer: Answer, deadline: Option<Deadline>) -> Response<ResponseBody> {
+        let Answer { response, upstream, service_time } = answer;
+        let (mut head, body) = response.into_parts();
+        self.clean_answer(&mut head.headers, &upstream.lease, false);
+        head.headers.insert(headers::SERVICE_TIME, headers::number(u64::try_from(service_time.as_millis()).unwrap_or(u64::MAX)));
+        self.finish_headers(&mut head.headers);
+        head.version = Version::HTTP_11;
+        head.extensions.clear();
+        self.stream.note(|record| {
+            record.details = Cow::Borrowed("via_upstream");
+            if let Some(upstream) = &mut record.upstream {
+                upstream.service_time = Some(service_time);
+            }
+        });
+        self.stream.answers(head.status, &head.headers);
+        if let Some(upload) = &self.upload {
+            upload.stop_recording();
+        }
+        self.stream.holds(upstream);
+        Response::from_parts(head, ResponseBody::upstream(body, deadline.and_then(Deadline::into_sleep), self.stream))
+    }
+
+    /// Hands a 101 on and turns both connections into a tunnel.
+    fn switch(mut self, answer: Answer) -> Response<ResponseBody> {
+        let Some(client) = self.upgrade.take() else {
+            return self.fail(&Error { failure: Failure::Protocol, sent: Sent::Unanswered, reused: false, transport: None }, false);
+        };
+        let Answer { mut response, upstream, .. } = answer;
+        let server = hyper::upgrade::on(&mut response);
+        let (mut head, _) = response.into_parts();
+        self.clean_answer(&mut head.headers, &upstream.lease, true);
+        self.finish_headers(&mut head.headers);
+        self.connection.findings.becomes_tunnel();
+        self.stream.note(|record| record.details = Cow::Borrowed("via_upstream"));
+        self.stream.answers(head.status, &head.headers);
+        self.stream.holds(upstream);
+        tunnel(client, server, self.stream, &self.connection.worker);
+        Response::from_parts(head, ResponseBody::switched())
+    }
+
+    /// Answers a request whose last attempt failed.
+    fn fail(mut self, error: &Error, retried: bool) -> Response<ResponseBody> {
+        self.stream.note(|record| {
+            if let Some(upstream) = &mut record.upstream {
+                upstream.transport_failure = error.transport.clone();
+            }
+        });
+        self.reply(LocalReply::for_error(error, retried))
+    }
+
+    /// Answers locally, with the response header operations of the route.
+    pub(super) fn reply(self, reply: LocalReply) -> Response<ResponseBody> {
+        let is_head = self.head.method == Method::HEAD;
+        let direction = self.connection.downstream.direction;
+        let Exchange { connection, routing, route, destination, single, head, authority, received, stream, .. } = self;
+        respond(reply, stream, is_head, direction, |headers| {
+            if direction == Direction::Inbound
+                && let Some(own) = routing.config.peer_metadata()
+            {
+                received.answer(own, headers);
+            }
+            let source = source(connection, &head, &authority);
+            response_operations(route, destination, single, headers, source);
+        })
+    }
+
+    fn clean_answer(&mut self, map: &mut HeaderMap, lease: &crate::upstream::pool::Lease, upgrade: bool) {
+        let direction = self.connection.downstream.direction;
+        headers::sanitize_response(map, direction, upgrade);
+        if direction == Direction::Inbound {
+            return;
+        }
+        let peer = Received::take(map);
+        let known = &lease.connection().peer_workload;
+        if known.get().is_none()
+            && let Some(workload) = peer.workload()
+        {
+            let _ = known.set(workload);
+            self.stream.travels_over(lease.connection());
+        }
+    }
+
+    fn finish_headers(&self, map: &mut HeaderMap) {
+        if self.connection.downstream.direction == Direction::Inbound
+            && let Some(own) = self.routing.config.peer_metadata()
+        {
+            self.received.answer(own, map);
+        }
+        response_operations(self.route, self.destination, self.single, map, source(self.connection, &self.head, &self.authority));
+    }
+}
+
+/// Where `%VAR%` values of this exchange come from.
+pub(super) fn source<'s>(connection: &'s ServedConnection, head: &'s Parts, authority: &'s HeaderValue) -> Source<'s> {
+    let line = RequestLine {
+        method: head.method.as_str(),
+        path: head.uri.path_and_query().map_or("/", |path| path.as_str()),
+        authority: authority.to_str().unwrap_or_default(),
+    };
+    let protocol = match head.version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    };
+    Source { downstream: &connection.downstream, request: Some(&head.headers), line, protocol }
+}
+
+fn response_operations(route: &Route, destination: Option<&WeightedCluster>, single: bool, map: &mut HeaderMap, source: Source<'_>) {
+    match destination {
+        Some(destination) => {
+            for operations in header_operations::response_order(route, destination, single) {
+                header_operations::apply(operations, map, source);
+            }
+        }
+        None => header_operations::apply(&route.response_headers, map, source),
+    }
+}
+
+/// Reads a small answer that is not passed on to its end, so that its connection can be used again.
+fn discard(result: Result<Answer, Error>) {
+    const DRAINED: u64 = 64 * 1024;
+    let Ok(Answer { response, upstream, .. }) = result else { return };
+    let mut body = response.into_body();
+    if http_body::Body::size_hint(&body).upper().is_none_or(|size| size > DRAINED) {
+        return;
+    }
+    tokio::spawn(async move {
+        while let Some(Ok(_)) = http_body_util::BodyExt::frame(&mut body).await {}
+        if http_body::Body::is_end_stream(&body) {
+            upstream.lease.release();
+        }
+    });
+}

@@ -1,0 +1,273 @@
+//! Request bodies on their way upstream: streamed once, kept only while a retry may still happen.
+//!
+//! Every attempt gets a [`UploadBody`] over one shared [`Upload`]. It first yields the chunks that earlier attempts took
+//! from the client, then goes on reading. Chunks are shared `Bytes`, so keeping them copies nothing. Beyond [`CAP`] the
+//! attempt in progress goes on and later ones become impossible (Istio semantics 8.7). Only the newest attempt may read:
+//! what is left of an earlier one gets an error.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+/// Envoy's per-stream buffer limit under Istio.
+const CAP: usize = 1 << 20;
+
+/// How long a client that announced `Expect: 100-continue` is left waiting when the upstream says nothing; clients go on
+/// by themselves after about this time.
+const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A request body shared by the attempts to send it.
+#[derive(Debug)]
+pub struct Upload<B = Incoming> {
+    state: Mutex<State<B>>,
+    received: AtomicU64,
+    hint: SizeHint,
+}
+
+#[derive(Debug)]
+struct State<B> {
+    source: B,
+    /// Number of the attempt that may read.
+    attempt: u32,
+    /// What earlier attempts read, while [`State::recording`]; else what the present one has not sent yet.
+    chunks: Vec<Bytes>,
+    recorded: usize,
+    recording: bool,
+    trailers: Option<HeaderMap>,
+    end: End,
+    gate: Gate,
+    /// The exchange, waiting for the end of the request to start its clock.
+    waiting: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Open,
+    Complete(Instant),
+    Broken,
+}
+
+/// `Expect: 100-continue`: nothing is read from the client before the upstream agrees, since reading makes the codec send
+/// the 100.
+#[derive(Debug)]
+enum Gate {
+    Open,
+    Closed { patience: Option<Pin<Box<Sleep>>>, reader: Option<Waker> },
+}
+
+/// Why an upload ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UploadError {
+    /// The client went away or broke its framing.
+    #[error("the client's request body broke off")]
+    Client,
+    /// A newer attempt took over.
+    #[error("a newer attempt sends this request")]
+    Superseded,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
+    /// An upload of `source`. With `record` false nothing is kept and a second attempt is possible only while nothing was
+    /// read. `expects_continue`: the client waits for a 100.
+    pub fn new(source: B, record: bool, expects_continue: bool) -> Arc<Self> {
+        let gate = if expects_continue { Gate::Closed { patience: None, reader: None } } else { Gate::Open };
+        let hint = source.size_hint();
+        let state = State {
+            source,
+            attempt: 0,
+            chunks: Vec::new(),
+            recorded: 0,
+            recording: record,
+            trailers: None,
+            end: End::Open,
+            gate,
+            waiting: None,
+        };
+        Arc::new(Upload { state: Mutex::new(state), received: AtomicU64::new(0), hint })
+    }
+
+    /// The body for the next attempt; bodies given out before are cut off.
+    pub fn attempt(self: &Arc<Self>) -> UploadBody<B> {
+        let mut state = self.lock();
+        state.attempt += 1;
+        UploadBody { upload: Arc::clone(self), attempt: state.attempt, position: 0, trailers_sent: false }
+    }
+
+    /// Whether another attempt would send the same bytes.
+    pub fn is_replayable(&self) -> bool {
+        let state = self.lock();
+        state.end != End::Broken && (state.recording || (self.received() == 0 && state.end == End::Open))
+    }
+
+    /// No retry will happen: what is kept is dropped as soon as it is sent.
+    pub fn stop_recording(&self) {
+        self.lock().recording = false;
+    }
+
+    /// Body bytes read from the client.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client broke off.
+    pub fn is_broken(&self) -> bool {
+        self.lock().end == End::Broken
+    }
+
+    /// Whether the whole body has been read.
+    pub fn is_complete(&self) -> bool {
+        matches!(self.lock().end, End::Complete(_))
+    }
+
+    /// The moment the whole request was received; pending while it is not.
+    pub fn poll_complete(&self, cx: &mut Context<'_>) -> Poll<Instant> {
+        let mut state = self.lock();
+        match state.end {
+            End::Complete(at) => Poll::Ready(at),
+            End::Open | End::Broken => {
+                state.waiting = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Whether the client waits for a 100.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.lock().gate, Gate::Closed { .. })
+    }
+
+    /// The upstream agreed to read the body.
+    pub fn open(&self) {
+        let gate = std::mem::replace(&mut self.lock().gate, Gate::Open);
+        if let Gate::Closed { reader: Some(reader), .. } = gate {
+            reader.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<B>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> State<B> {
+    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Gate::Closed { patience, reader } = &mut self.gate else { return Poll::Ready(()) };
+        *reader = Some(cx.waker().clone());
+        let patience = patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(CONTINUE_PATIENCE)));
+        std::task::ready!(patience.as_mut().poll(cx));
+        self.gate = Gate::Open;
+        Poll::Ready(())
+    }
+
+    fn finish(&mut self, end: End) {
+        self.end = end;
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
+    }
+
+    /// Keeps a chunk if a retry may need it; false when it is not kept.
+    fn record(&mut self, chunk: &Bytes) -> bool {
+        if self.recording && self.recorded + chunk.len() > CAP {
+            self.recording = false;
+            self.chunks.clear();
+        }
+        if self.recording {
+            self.recorded += chunk.len();
+            self.chunks.push(chunk.clone());
+        }
+        self.recording
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        let frame = match std::task::ready!(Pin::new(&mut self.source).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(_)) => {
+                self.finish(End::Broken);
+                return Poll::Ready(Some(Err(UploadError::Client)));
+            }
+            None => {
+                self.finish(End::Complete(Instant::now()));
+                return Poll::Ready(None);
+            }
+        };
+        if let Some(trailers) = frame.trailers_ref() {
+            self.trailers = Some(trailers.clone());
+        }
+        if frame.is_trailers() || self.source.is_end_stream() {
+            self.finish(End::Complete(Instant::now()));
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+/// One attempt's view of an [`Upload`].
+#[derive(Debug)]
+pub struct UploadBody<B = Incoming> {
+    upload: Arc<Upload<B>>,
+    attempt: u32,
+    position: usize,
+    trailers_sent: bool,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for UploadBody<B> {
+    type Data = Bytes;
+    type Error = UploadError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        let upload = Arc::clone(&self.upload);
+        let mut state = upload.lock();
+        if state.attempt != self.attempt {
+            return Poll::Ready(Some(Err(UploadError::Superseded)));
+        }
+        std::task::ready!(state.poll_gate(cx));
+        let recording = state.recording;
+        if let Some(chunk) = state.chunks.get_mut(self.position) {
+            self.position += 1;
+            let chunk = if recording { chunk.clone() } else { std::mem::take(chunk) };
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        match state.end {
+            End::Broken => return Poll::Ready(Some(Err(UploadError::Client))),
+            End::Complete(_) => {
+                let trailers = if self.trailers_sent { None } else { state.trailers.clone() };
+                self.trailers_sent = true;
+                return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+            }
+            End::Open => {}
+        }
+        let frame = std::task::ready!(state.poll_source(cx));
+        match frame.as_ref().and_then(|frame| frame.as_ref().ok()) {
+            Some(frame) if frame.is_trailers() => self.trailers_sent = true,
+            Some(frame) => {
+                if let Some(chunk) = frame.data_ref() {
+                    self.upload.received.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+                    self.position = if state.record(chunk) { state.chunks.len() } else { 0 };
+                }
+            }
+            None => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let state = self.upload.lock();
+        let sent = self.position >= state.chunks.len() && (self.trailers_sent || state.trailers.is_none());
+        sent && matches!(state.end, End::Complete(_))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.position == 0 { self.upload.hint.clone() } else { SizeHint::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! Whatever the chunking, the cap and the point of failure, every attempt sends the same bytes or none at all.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+
+use http_body_util::BodyExt;
+use proptest::prelude::*;
+
+use super::*;
+
+/// A body of given frames.
+#[derive(Debug)]
+struct Frames(VecDeque<Frame<Bytes>>);
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(Ok))
+    }
+}
+
+fn frames(chunks: &[Vec<u8>], trailers: bool) -> Frames {
+    let mut frames: VecDeque<_> = chunks.iter().map(|chunk| Frame::data(Bytes::from(chunk.clone()))).collect();
+    if trailers {
+        let map = HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), http::HeaderValue::from_static("0"))]);
+        frames.push_back(Frame::trailers(map));
+    }
+    Frames(frames)
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+async fn take<B: Body<Data = Bytes> + Unpin>(body: &mut UploadBody<B>, frames: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for _ in 0..frames {
+        if let Some(Ok(frame)) = body.frame().await
+            && let Some(data) = frame.data_ref()
+        {
+            bytes.extend_from_slice(data);
+        }
+    }
+    bytes
+}
+
+proptest! {
+    #[test]
+    fn a_second_attempt_sends_what_the_first_would_have(
+        chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..200), 0..12),
+        failed_after in 0usize..14,
+        trailers in any::<bool>(),
+    ) {
+        let whole: Vec<u8> = chunks.concat();
+        let upload = Upload::new(frames(&chunks, trailers), true, false);
+        let (bytes, got_trailers) = block_on(async {
+            let mut first = upload.attempt();
+            take(&mut first, failed_after).await;
+            let second = upload.attempt().collect().await.unwrap();
+            let got_trailers = second.trailers().is_some();
+            (second.to_bytes(), got_trailers)
+        });
+        prop_assert_eq!(bytes.as_ref(), whole.as_slice());
+        prop_assert_eq!(got_trailers, trailers);
+        prop_assert_eq!(upload.received(), whole.len() as u64);
+        prop_assert!(upload.is_complete());
+    }
+}
+
+#[test]
+fn beyond_the_cap_the_attempt_goes_on_and_a_retry_is_refused() {
+    let chunks = vec![vec![7; 400_000]; 4];
+    let upload = Upload::new(frames(&chunks, false), true, false);
+    let sent = block_on(async {
+        let mut body = upload.attempt();
+        take(&mut body, 2).await;
+        assert!(upload.is_replayable());
+        800_000 + take(&mut body, 3).await.len()
+    });
+    assert_eq!(sent, 1_600_000);
+    assert!(!upload.is_replayable());
+}
+
+#[test]
+fn an_attempt_that_was_replaced_cannot_read_on() {
+    let upload = Upload::new(frames(&[vec![1], vec![2]], false), true, false);
+    block_on(async {
+        let mut first = upload.attempt();
+        let mut second = upload.attempt();
+        assert_eq!(first.frame().await.unwrap().unwrap_err(), UploadError::Superseded);
+        assert_eq!(take(&mut second, 2).await, [1, 2]);
+    });
+}
+
+#[test]
+fn nothing_is_read_before_the_upstream_says_continue() {
+    let upload = Upload::new(frames(&[vec![1]], false), true, true);
+    block_on(async {
+        let mut body = upload.attempt();
+        let early = tokio::time::timeout(Duration::from_millis(30), body.frame()).await;
+        assert!(early.is_err());
+        assert_eq!(upload.received(), 0);
+        upload.open();
+        assert_eq!(take(&mut body, 1).await, [1]);
+    });
+}

@@ -1,0 +1,178 @@
+//! Exact in every window, and blind to every rhythm.
+
+use std::sync::Mutex;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A reproducible generator.
+fn generator(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_add(0x1234_5678_9abc_def1);
+        mix(state)
+    }
+}
+
+fn draws(weights: &[u64], seed: u64, count: usize) -> Vec<usize> {
+    let split = Split::new(weights, generator(seed));
+    (0..count).map(|_| split.draw().destination).collect()
+}
+
+fn counts(draws: impl IntoIterator<Item = usize>, destinations: usize) -> Vec<u64> {
+    draws.into_iter().fold(vec![0; destinations], |mut counts, destination| {
+        counts[destination] += 1;
+        counts
+    })
+}
+
+/// Largest distance from the quota in any window of `window` draws.
+fn worst_window(draws: &[usize], weights: &[u64], window: usize) -> f64 {
+    let total: u64 = weights.iter().sum();
+    let distance = |(got, weight): (&u64, &u64)| (*got as f64 - window as f64 * *weight as f64 / total as f64).abs();
+    let worst = |slice: &[usize]| counts(slice.iter().copied(), weights.len()).iter().zip(weights).map(distance).fold(0.0, f64::max);
+    draws.windows(window).map(worst).fold(0.0, f64::max)
+}
+
+/// Pearson's statistic, divided by its degrees of freedom: about 1 when the shares are within chance.
+fn chi_square(got: &[u64], weights: &[u64]) -> f64 {
+    let (n, total) = (got.iter().sum::<u64>() as f64, weights.iter().sum::<u64>() as f64);
+    let used = got.iter().zip(weights).filter(|(_, weight)| **weight > 0);
+    let terms = used.map(|(got, weight)| {
+        let want = n * *weight as f64 / total;
+        (*got as f64 - want).powi(2) / want
+    });
+    terms.sum::<f64>() / (weights.iter().filter(|weight| **weight > 0).count() - 1).max(1) as f64
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_destination_stays_within_one_of_its_quota_at_every_point(
+        weights in prop::collection::vec(0u64..40, 2..6).prop_filter("a choice", |w| w.iter().filter(|w| **w > 0).count() > 1),
+        seed in any::<u64>(),
+    ) {
+        let total: u64 = weights.iter().sum();
+        let mut got = vec![0u64; weights.len()];
+        for (n, destination) in draws(&weights, seed, 3000).into_iter().enumerate() {
+            got[destination] += 1;
+            for (got, weight) in got.iter().zip(&weights) {
+                let quota = (n + 1) as f64 * *weight as f64 / total as f64;
+                prop_assert!((*got as f64 - quota).abs() < 1.0, "after {} draws: {got} of {quota}", n + 1);
+            }
+        }
+    }
+
+    #[test]
+    fn any_hundred_consecutive_draws_are_within_two_of_the_weights(
+        weights in prop::collection::vec(1u64..100, 2..5),
+        seed in any::<u64>(),
+    ) {
+        prop_assert!(worst_window(&draws(&weights, seed, 1500), &weights, 100) <= 2.0);
+    }
+
+    #[test]
+    fn a_destination_of_weight_zero_gets_nothing(seed in any::<u64>()) {
+        prop_assert_eq!(counts(draws(&[70, 0, 30], seed, 1000), 3), [700, 0, 300]);
+    }
+}
+
+#[test]
+fn whoever_calls_in_a_rhythm_sees_the_weights_within_chance() {
+    let all = [2usize, 3, 4, 5, 7, 10, 20, 40, 89, 100, 400];
+    let coprime = [3usize, 7, 89];
+    for (weights, strides) in [
+        (&[50u64, 30, 15, 5][..], &all[..]),
+        (&[33, 33, 34], &all),
+        (&[1, 1], &all),
+        (&[90, 10], &all),
+        (&[99, 1], &all),
+        (&[1, 2, 997], &coprime),
+    ] {
+        for &stride in strides {
+            let mut worst = 0.0f64;
+            for (seed, phase) in [(1, 0), (2, 1), (3, stride / 2)] {
+                let seen = draws(weights, seed, stride * 3000).into_iter().skip(phase).step_by(stride);
+                worst = worst.max(chi_square(&counts(seen, weights.len()), weights));
+            }
+            // 99.99 % of chance lies below 15 for one degree of freedom and below 9 for two and more.
+            let limit = if weights.len() == 2 { 15.0 } else { 9.0 };
+            assert!(worst < limit, "weights {weights:?}, every {stride}th call: chi-square {worst:.1}");
+        }
+    }
+}
+
+#[test]
+fn two_starts_do_not_draw_alike() {
+    let weights = [50, 30, 15, 5];
+    let equal = draws(&weights, 1, 1000).iter().zip(draws(&weights, 2, 1000)).filter(|(a, b)| **a == *b).count();
+    assert!((250..500).contains(&equal), "{equal} of 1000 draws equal, expected about 365");
+}
+
+#[test]
+fn threads_together_see_exact_shares_and_every_number_once() {
+    for threads in [1, 2, 4] {
+        let split = Split::new(&[50, 30, 15, 5], generator(9));
+        let all = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let mine: Vec<Decision> = (0..2000 / threads).map(|_| split.draw()).collect();
+                    all.lock().unwrap().extend(mine);
+                });
+            }
+        });
+        let mut all = all.into_inner().unwrap();
+        all.sort_by_key(|decision| decision.number);
+        assert!(all.iter().enumerate().all(|(n, decision)| decision.number == n as u64 + 1));
+        let order: Vec<usize> = all.iter().map(|decision| decision.destination).collect();
+        assert_eq!(counts(order.iter().copied(), 4), [1000, 600, 300, 100], "{threads} threads");
+        assert!(worst_window(&order, &[50, 30, 15, 5], 100) <= 2.0);
+    }
+}
+
+#[test]
+fn weights_with_a_long_period_are_exact_on_average_and_still_even() {
+    let weights = [333_333, 333_333, 333_334, 1];
+    let seen = draws(&weights, 5, 200_000);
+    assert!(worst_window(&seen[..5000], &weights, 100) <= 2.5);
+    assert!(chi_square(&counts(seen, 4)[..3], &weights[..3]) < 9.0);
+    let rare = Share::new(10, 1, generator(4));
+    let hits = (0..1_000_000).filter(|_| rare.draw(0)).count();
+    assert!((1..30).contains(&hits), "{hits} of a million, expected 10");
+}
+
+#[test]
+fn a_single_destination_decides_nothing() {
+    assert_eq!(Split::new(&[0], generator(1)).draw(), Decision { destination: 0, number: 0 });
+}
+
+#[test]
+fn faults_are_exact_in_total_and_in_every_version_and_meet_each_other_by_chance() {
+    let weights = [50, 30, 15, 5];
+    let split = Split::new(&weights, generator(21));
+    let (delay, abort) = (Share::new(300_000, 4, generator(22)), Share::new(200_000, 4, generator(23)));
+    let mut requests = [0f64; 4];
+    let (mut delayed, mut aborted, mut both) = ([0f64; 4], [0f64; 4], 0f64);
+    for _ in 0..10_000 {
+        let version = split.draw().destination;
+        let (is_delayed, is_aborted) = (delay.draw(version), abort.draw(version));
+        requests[version] += 1.0;
+        delayed[version] += f64::from(u8::from(is_delayed));
+        aborted[version] += f64::from(u8::from(is_aborted));
+        both += f64::from(u8::from(is_delayed && is_aborted));
+    }
+    for version in 0..4 {
+        assert!((delayed[version] - 0.3 * requests[version]).abs() <= 1.0, "delays of version {version}");
+        assert!((aborted[version] - 0.2 * requests[version]).abs() <= 1.0, "aborts of version {version}");
+    }
+    assert!((both - 600.0).abs() < 100.0, "{both} of 10000 both, expected about 600");
+}
+
+#[test]
+fn a_share_of_nothing_and_of_everything() {
+    assert!((0..1000).all(|_| !Share::new(0, 1, generator(1)).draw(0)));
+    assert!((0..1000).all(|_| Share::new(1_000_000, 1, generator(1)).draw(0)));
+}

@@ -1,0 +1,155 @@
+//! HTTP/2 connections of one key: few, each filled up to its stream limit before another is dialled.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hyper::client::conn::http2::SendRequest;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::Instant;
+
+use super::connection::{Connection, Counted};
+use super::lease::Lease;
+use super::{Shard, Want, dial, lock, pending};
+use crate::error::{Error, Failure};
+use crate::http::body::RequestBody;
+use crate::upstream::connect::Connected;
+use crate::upstream::limits::{Permit, Resource};
+
+/// Window of one stream.
+pub const STREAM_WINDOW: u32 = 256 * 1024;
+/// Window of a connection: several stream windows, so that one stalled stream does not stop the others.
+pub const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Decoded header list.
+pub const MAX_HEADER_LIST: u32 = 60 * 1024;
+/// Streams we put on one connection at most, whatever the peer and the configuration allow: more connections serve
+/// better than more streams.
+const MAX_STREAMS: u32 = 100;
+
+/// HTTP/2 connections.
+#[derive(Debug, Default)]
+pub struct Bundle {
+    open: Mutex<Vec<Open>>,
+    /// One dial at a time: those who wait for it share its result, the failure too.
+    dialing: tokio::sync::Mutex<Option<Failed>>,
+}
+
+/// The last dial, when it failed.
+#[derive(Debug)]
+struct Failed {
+    at: Instant,
+    failure: Failure,
+    transport: Option<String>,
+}
+
+impl Failed {
+    fn new(error: &Error) -> Self {
+        Failed { at: Instant::now(), failure: error.failure, transport: error.transport.clone() }
+    }
+
+    fn error(&self) -> Error {
+        Error { transport: self.transport.clone(), ..Error::unsent(self.failure) }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    sender: SendRequest<RequestBody>,
+    connection: Arc<Connection>,
+    idle_since: Instant,
+}
+
+impl Bundle {
+    /// A slot on the fullest connection that has one, else on a new connection.
+    pub async fn checkout(self: Arc<Self>, shard: &Shard, want: Want<'_>) -> Result<Lease, Error> {
+        if let Some(lease) = self.slot(shard, &want) {
+            return Ok(lease);
+        }
+        let waiting = pending(&want)?;
+        let since = Instant::now();
+        let mut last = self.dialing.lock().await;
+        if let Some(failed) = last.as_ref().filter(|failed| failed.at >= since) {
+            return Err(failed.error());
+        }
+        let lease = self.wait(shard, want).await;
+        *last = lease.as_ref().err().map(Failed::new);
+        drop(waiting);
+        lease
+    }
+
+    /// Waits for a slot or for permission to dial, whichever comes first.
+    async fn wait(&self, shard: &Shard, want: Want<'_>) -> Result<Lease, Error> {
+        loop {
+            let released = want.cluster.limits.released.notified();
+            if let Some(lease) = self.slot(shard, &want) {
+                return Ok(lease);
+            }
+            if let Some(permit) = want.cluster.acquire(Resource::Connections) {
+                return self.dial(shard, want, permit).await;
+            }
+            released.await;
+        }
+    }
+
+    fn slot(&self, shard: &Shard, want: &Want<'_>) -> Option<Lease> {
+        let limit = want.cluster.model.connection_pool.max_concurrent_streams.clamp(1, MAX_STREAMS);
+        let mut open = lock(&self.open);
+        open.retain(|open| !open.sender.is_closed());
+        let streams = |open: &&mut Open| open.connection.streams.load(Ordering::Relaxed);
+        let usable = |open: &&mut Open| {
+            streams(open) < limit
+                && open.connection.has_life_left()
+                && !(want.fresh && open.connection.requests.load(Ordering::Relaxed) > 0)
+        };
+        let fullest = open.iter_mut().filter(usable).max_by_key(streams)?;
+        fullest.idle_since = Instant::now();
+        let reused = fullest.connection.requests.fetch_add(1, Ordering::Relaxed) > 0;
+        Some(Lease::http2(fullest.sender.clone(), Arc::clone(&fullest.connection), reused, shard.clone()))
+    }
+
+    async fn dial(&self, shard: &Shard, want: Want<'_>, permit: Permit) -> Result<Lease, Error> {
+        let (connected, permit) = dial(want, permit).await?;
+        let (sender, connection) = establish(connected, &want, permit).await?;
+        connection.requests.fetch_add(1, Ordering::Relaxed);
+        let lease = Lease::http2(sender.clone(), Arc::clone(&connection), false, shard.clone());
+        lock(&self.open).push(Open { sender, connection, idle_since: Instant::now() });
+        shard.start_sweeping();
+        Ok(lease)
+    }
+
+    /// Drops dead connections and idle ones that `keep` does not want; true when none is left.
+    pub fn sweep(&self, mut keep: impl FnMut(&Connection, Instant) -> bool) -> bool {
+        let mut open = lock(&self.open);
+        for connection in open.iter_mut().filter(|open| open.connection.streams.load(Ordering::Relaxed) > 0) {
+            connection.idle_since = Instant::now();
+        }
+        open.retain(|open| {
+            let busy = open.connection.streams.load(Ordering::Relaxed) > 0;
+            !open.sender.is_closed() && (busy || keep(&open.connection, open.idle_since))
+        });
+        open.is_empty()
+    }
+}
+
+async fn establish(connected: Connected, want: &Want<'_>, permit: Permit) -> Result<(SendRequest<RequestBody>, Arc<Connection>), Error> {
+    let connection = Connection::new(connected.facts, Arc::clone(want.host), want.cluster.model.connection_pool.clone(), permit);
+    let io = TokioIo::new(Counted::new(connected.io, Arc::clone(&connection)));
+    let handshake = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .max_send_buf_size(64 * 1024)
+        .keep_alive_timeout(Duration::from_secs(20))
+        .handshake(io)
+        .await;
+    let (sender, driver) = handshake.map_err(|error| Error::unsent(Failure::ConnectFailure).with_transport(error.to_string()))?;
+    let held = Arc::clone(&connection);
+    tokio::spawn(async move {
+        if let Err(error) = driver.await {
+            tracing::debug!(upstream = %held.facts.address, %error, "upstream connection ended");
+        }
+        drop(held);
+    });
+    Ok((sender, connection))
+}
