@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use outrigger_config::diagnostic::{Diagnostic, Severity};
 use outrigger_testbed::pod::image::ImageRule;
-use outrigger_testbed::run::state::{PodInfo, State};
 use outrigger_testbed::run::cleanup;
+use outrigger_testbed::run::state::{PodInfo, State};
 use outrigger_testbed::{Message, Options, Testbed};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -80,11 +80,11 @@ async fn up(args: Args) -> Result<()> {
 async fn show_until_ready(testbed: &Testbed, began: Instant) {
     let name = testbed.name();
     println!("run {name:?}: pods live in network namespaces, state in {}", testbed.folder().display());
+    if testbed.pods().is_empty() {
+        println!("nothing to run yet: no Deployment, StatefulSet, DaemonSet, ReplicaSet, Job or Pod in the manifests; waiting for changes");
+        return;
+    }
     while let Err(reason) = testbed.wait_ready(PATIENCE).await {
-        if testbed.pods().is_empty() && testbed.services().is_empty() {
-            println!("no pods yet: the manifests ask for none; waiting for changes");
-            return;
-        }
         println!("{reason:#}");
         if testbed.wait_until(Duration::ZERO, |_| true).await.is_err() {
             return;

@@ -70,15 +70,9 @@ impl Testbed {
             .context("starting the testbed's thread")?;
         let outcome = outcome.await.map_err(|_| anyhow!("the testbed ended while starting")).and_then(|outcome| outcome);
         match outcome {
-            Ok((state, runtime, folder)) => Ok(Testbed {
-                requests,
-                state,
-                messages: Some(messages_receiver),
-                runtime,
-                folder,
-                launcher,
-                thread: Some(thread),
-            }),
+            Ok((state, runtime, folder)) => {
+                Ok(Testbed { requests, state, messages: Some(messages_receiver), runtime, folder, launcher, thread: Some(thread) })
+            }
             Err(error) => {
                 let _ = thread.join();
                 Err(error)

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use outrigger_config::diagnostic::Diagnostic;
@@ -14,29 +14,27 @@ use outrigger_config::object::ObjectId;
 use outrigger_config::store::FileChange;
 use serde_json::Value;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::sync::{mpsc, watch};
 
 use super::inventory::Inventory;
-use super::pods::{self, INITIALIZING, PodRecord};
-use super::publish::{self, Publisher, file_name};
+use super::pods::PodRecord;
+use super::publish::{Publisher, file_name};
 use super::rollout::{self, Step};
 use super::services::{self, PodView, ServiceView};
-use super::workload::{NODE_NAME, PodKey, Workload};
-use super::{injection, naming};
-use crate::ca::{Ca, Identity, Issued, LIFETIME};
+use super::workload::{PodKey, Workload};
+use crate::ca::{Ca, Identity, Issued};
 use crate::container::process::Launcher;
 use crate::container::spec::Mount;
 use crate::names;
-use crate::network::address::PODS;
-use crate::network::{NetNs, Network, namespace_prefix, service};
-use crate::pod::build::{Blueprint, build};
-use crate::pod::facts::Facts;
+use crate::network::{NetNs, Network, service};
 use crate::pod::image::ImageRule;
-use crate::pod::life::{Life, News};
-use crate::pod::supervise::Status;
+use crate::pod::life::News;
+use crate::pod::volume;
 use crate::run::RunFolder;
 use crate::run::state::{PodInfo, ServiceInfo, State};
+
+mod certificates;
+mod creation;
 
 /// How many rounds of steps one batch of news may cause; more would be a loop between two rules.
 const ROUNDS: usize = 8;
@@ -58,9 +56,12 @@ pub struct Controller {
     impossible: BTreeSet<(ObjectId, String)>,
     publisher: Publisher,
     nat: Option<(Vec<service::Frontend>, BTreeSet<IpAddr>)>,
-    news: (mpsc::UnboundedSender<(PodKey, News)>, mpsc::UnboundedReceiver<(PodKey, News)>),
+    news: mpsc::UnboundedReceiver<(PodKey, News)>,
+    /// Given to every pod.
+    reporter: mpsc::UnboundedSender<(PodKey, News)>,
     state: watch::Sender<Arc<State>>,
     messages: VecDeque<String>,
+    said: BTreeSet<String>,
 }
 
 /// Parts that exist before the controller does.
@@ -88,6 +89,7 @@ impl Controller {
     /// A controller without pods, and where its state can be followed.
     pub fn new(parts: Parts) -> (Controller, watch::Receiver<Arc<State>>) {
         let (state, receiver) = watch::channel(Arc::new(parts.state));
+        let (reporter, news) = mpsc::unbounded_channel();
         let publisher = Publisher::new(&parts.folder.path().join("config"));
         let controller = Controller {
             folder: parts.folder,
@@ -104,9 +106,11 @@ impl Controller {
             impossible: BTreeSet::new(),
             publisher,
             nat: None,
-            news: mpsc::unbounded_channel(),
+            news,
+            reporter,
             state,
             messages: VecDeque::new(),
+            said: BTreeSet::new(),
         };
         (controller, receiver)
     }
@@ -115,10 +119,10 @@ impl Controller {
 
     /// Waits for news from pods and takes all there are.
     pub async fn pod_news(&mut self) {
-        if let Some((key, news)) = self.news.1.recv().await {
+        if let Some((key, news)) = self.news.recv().await {
             self.learn(&key, news);
         }
-        while let Ok((key, news)) = self.news.1.try_recv() {
+        while let Ok((key, news)) = self.news.try_recv() {
             self.learn(&key, news);
         }
     }
@@ -137,7 +141,19 @@ impl Controller {
         for record in self.pods.values_mut().filter(|record| record.cannot_start()) {
             record.delete();
         }
+        self.refresh_volumes();
         said
+    }
+
+    /// A running pod sees a changed ConfigMap or Secret, as the kubelet has it (but at once).
+    fn refresh_volumes(&mut self) {
+        for record in self.pods.values().filter(|record| record.life.is_some()) {
+            let folder = self.folder.pod(&record.key.namespace, &record.key.name);
+            let facts = record.facts(&self.network);
+            if let Err(error) = volume::refresh(&folder, &record.pod.spec, &facts, &self.inventory.sources) {
+                self.messages.push_back(format!("pod {}: {error:#}", record.key));
+            }
+        }
     }
 
     /// Everything there is to say about the files.
@@ -197,12 +213,8 @@ impl Controller {
 
     /// Removes what is left of pods that were to go and whose processes have ended.
     fn bury(&mut self) {
-        let dead: Vec<PodKey> = self
-            .pods
-            .iter()
-            .filter(|(_, record)| record.deleting && record.life.is_none())
-            .map(|(key, _)| key.clone())
-            .collect();
+        let dead: Vec<PodKey> =
+            self.pods.iter().filter(|(_, record)| record.deleting && record.life.is_none()).map(|(key, _)| key.clone()).collect();
         for key in dead {
             self.pods.remove(&key);
             NetNs::named(&self.netns_name(&key)).delete();
@@ -219,9 +231,8 @@ impl Controller {
             let members: Vec<_> = records.iter().map(|record| record.member(&workload.hash)).collect();
             due.extend(rollout::next_steps(workload, &members).into_iter().map(|step| (workload.clone(), step)));
         }
-        let orphans = self.pods.values().filter(|pod| {
-            !pod.deleting && !self.inventory.workloads.iter().any(|workload| workload.id == pod.workload)
-        });
+        let orphans =
+            self.pods.values().filter(|pod| !pod.deleting && !self.inventory.workloads.iter().any(|workload| workload.id == pod.workload));
         let delete = |pod: &PodRecord| {
             let workload = Workload::new(pod.workload.clone(), 0, 0, false, Value::Null);
             (workload, Step::Delete(pod.key.name.clone()))
@@ -248,160 +259,6 @@ impl Controller {
         }
     }
 
-    /// Makes a pod. One that the injector refuses or that lacks something is made all the same, without processes, so
-    /// that it shows up with the reason.
-    fn create(&mut self, workload: &Workload, key: &PodKey, ordinal: u32) -> Result<()> {
-        let created = SystemTime::now();
-        let stamp = OffsetDateTime::from(created).format(&Rfc3339)?;
-        let written = workload.pod_object(&key.name, ordinal, &stamp);
-        let labels = self.inventory.namespaces.get(&key.namespace).cloned().unwrap_or_default();
-        let mesh = &self.inventory.mesh;
-        let admitted = injection::admit(written.clone(), &key.namespace, labels, mesh);
-        let (json, injected, refused) = match admitted {
-            Ok(admitted) => {
-                let notes = admitted.warnings.iter().map(|warning| format!("pod {key}: {warning}"));
-                self.messages.extend(notes);
-                (admitted.pod, admitted.injected, None)
-            }
-            Err(error) => (written.clone(), false, Some(format!("{error:#}"))),
-        };
-        let (object, pod) = pods::typed(&json)?;
-        let identity = Identity {
-            trust_domain: mesh.trust_domain.clone(),
-            namespace: key.namespace.clone(),
-            service_account: pod.spec.account().to_owned(),
-        };
-        let number = self.free_number();
-        let mut record = PodRecord {
-            key: key.clone(),
-            workload: workload.id.clone(),
-            hash: workload.hash.clone(),
-            object,
-            pod,
-            injected,
-            address: self.network.pod_address(number),
-            created,
-            identity,
-            renew_at: None,
-            plan: Err(refused.clone().unwrap_or_default()),
-            statuses: Vec::new(),
-            life: None,
-            deleting: false,
-            ended: None,
-        };
-        if refused.is_none() {
-            record.plan = self.start(&mut record, &written).map_err(|error| format!("{error:#}"));
-        }
-        if let Err(reason) = &record.plan {
-            self.messages.push_back(format!("pod {key} does not run: {reason}"));
-        }
-        self.pods.insert(key.clone(), record);
-        Ok(())
-    }
-
-    fn free_number(&mut self) -> u16 {
-        let taken = |number: u16| self.pods.values().any(|pod| pod.address.number == number);
-        // An address is not used again until all others were: late packets for the dead must not reach the living.
-        let number = (0..PODS).map(|step| (self.next_number + step) % PODS).find(|number| !taken(*number));
-        let number = number.unwrap_or(0);
-        self.next_number = (number + 1) % PODS;
-        number
-    }
-
-    fn start(&mut self, record: &mut PodRecord, written: &Value) -> Result<Arc<crate::pod::PodPlan>> {
-        let key = record.key.clone();
-        let folder = self.folder.pod(&key.namespace, &key.name);
-        std::fs::create_dir_all(&folder)?;
-        let netns = self.network.attach_pod(&self.netns_name(&key), record.address)?;
-        let facts = Facts {
-            meta: record.object.meta.clone(),
-            node_name: NODE_NAME.to_owned(),
-            service_account: record.identity.service_account.clone(),
-            addresses: record.addresses(),
-            host: self.network.subnet.node_v4().into(),
-        };
-        let (_, original) = pods::typed(written)?;
-        let ports = self.service_ports(&record.view());
-        let plan = build(&Blueprint {
-            spec: &record.pod.spec,
-            written: &original.spec,
-            injected: record.injected,
-            facts: &facts,
-            sources: &self.inventory.sources,
-            services: &ports,
-            images: &self.images,
-            program: self.launcher.program(),
-            configuration: &self.configuration,
-            folder: &folder,
-            netns: &netns,
-            name_server: self.network.subnet.node_v4().into(),
-        })?;
-        if record.injected {
-            self.certify(record)?;
-        }
-        let broken = plan.containers.iter().find_map(|container| container.spec.as_ref().err());
-        if let Some(reason) = broken {
-            self.messages.push_back(format!("pod {key}: {reason}"));
-        }
-        record.statuses = vec![Status::waiting(INITIALIZING); plan.containers.len()];
-        let plan = Arc::new(plan);
-        record.life = Some(Life::begin(self.launcher.clone(), plan.clone(), key, self.news.0.clone()));
-        Ok(plan)
-    }
-
-    fn netns_name(&self, key: &PodKey) -> String {
-        format!("{}{}.{}", namespace_prefix(self.folder.name()), key.namespace, key.name)
-    }
-
-    fn service_ports(&self, pod: &PodView) -> Vec<outrigger_config::api::kubernetes::ServicePort> {
-        let selecting = self.inventory.services.iter().filter(|service| service.selects(&pod.key.namespace, &pod.labels));
-        selecting.flat_map(|service| service.service.spec.ports.iter().cloned()).collect()
-    }
-
-    // === Certificates ===
-
-    /// Puts the certificate of the pod's service account into the pod.
-    fn certify(&mut self, record: &mut PodRecord) -> Result<()> {
-        let now = OffsetDateTime::now_utc();
-        let fresh = |issued_at: OffsetDateTime| now < issued_at + LIFETIME / 2;
-        let known = self.certificates.get(&record.identity).filter(|(issued_at, _)| fresh(*issued_at)).cloned();
-        let (issued_at, issued) = match known {
-            Some(known) => known,
-            None => (now, self.ca.issue(&record.identity, now, LIFETIME)?),
-        };
-        self.certificates.insert(record.identity.clone(), (issued_at, issued.clone()));
-        record.renew_at = Some(issued_at + LIFETIME / 2);
-        issued.save(&self.folder.pod(&record.key.namespace, &record.key.name).join("certs"))
-    }
-
-    /// Replaces the certificates that have passed half of their life.
-    ///
-    /// # Errors
-    /// When a certificate cannot be issued or written.
-    pub fn renew_certificates(&mut self, now: OffsetDateTime) -> Result<()> {
-        let due = |record: &PodRecord| record.renew_at.is_some_and(|at| at <= now);
-        let keys: Vec<PodKey> = self.pods.values().filter(|record| due(record)).map(|record| record.key.clone()).collect();
-        for key in keys {
-            if let Some(mut record) = self.pods.remove(&key) {
-                let outcome = self.certify(&mut record);
-                self.pods.insert(key, record);
-                outcome?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts a certificate of another identity, or one that ends sooner, into a pod; it stays until replaced so again.
-    ///
-    /// # Errors
-    /// When there is no such pod or the identity is no valid URI.
-    pub fn issue(&mut self, key: &PodKey, identity: &Identity, lifetime: time::Duration) -> Result<()> {
-        let issued = self.ca.issue(identity, OffsetDateTime::now_utc(), lifetime)?;
-        let record = self.pods.get_mut(key).with_context(|| format!("no pod {key}"))?;
-        record.renew_at = None;
-        issued.save(&self.folder.pod(&key.namespace, &key.name).join("certs"))
-    }
-
     // === What follows ===
 
     fn publish(&mut self) -> Result<()> {
@@ -415,8 +272,8 @@ impl Controller {
             let name = file_name("Pod", &record.key.namespace, &record.key.name);
             objects.insert(name, record.published(host));
         }
-        for (object, view) in self.inventory.service_objects.iter().zip(&self.inventory.services) {
-            objects.insert(file_name("Service", &view.namespace, &view.name), publish::service(object, view));
+        for (view, object) in self.inventory.services.iter().zip(&self.inventory.published_services) {
+            objects.insert(file_name("Service", &view.namespace, &view.name), object.clone());
         }
         for ((namespace, name), slice) in derived.slices {
             objects.insert(file_name("EndpointSlice", &namespace, &name), slice);
@@ -428,8 +285,7 @@ impl Controller {
     fn translate(&mut self, frontends: Vec<service::Frontend>, pods: BTreeSet<IpAddr>) -> Result<()> {
         let wanted = (frontends, pods);
         if self.nat.as_ref() != Some(&wanted) {
-            service::apply(&self.network.node, &self.network.subnet, &wanted.0, &wanted.1)
-                .context("translating Service addresses")?;
+            service::apply(&self.network.node, &self.network.subnet, &wanted.0, &wanted.1).context("translating Service addresses")?;
             self.nat = Some(wanted);
         }
         Ok(())
@@ -474,17 +330,4 @@ impl Controller {
 
     /// How long until a certificate is due, at most.
     pub const RENEWAL_CHECK: Duration = Duration::from_secs(60);
-}
-
-impl PodRecord {
-    /// Whether it has no process because something was missing.
-    fn cannot_start(&self) -> bool {
-        let broken = |plan: &Arc<crate::pod::PodPlan>| plan.containers.iter().any(|container| container.spec.is_err());
-        !self.deleting && self.plan.as_ref().map_or(true, broken)
-    }
-}
-
-/// Name of a run's certificate authority.
-pub fn organization(run: &str) -> String {
-    format!("outrigger testbed {run} {}", naming::suffix())
 }

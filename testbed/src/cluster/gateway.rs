@@ -99,9 +99,7 @@ impl Generated {
 
     /// Its Service.
     pub fn service(&self) -> Value {
-        let port = |(number, name): (&u16, &String)| {
-            json!({"name": format!("{name}-{number}"), "port": number, "targetPort": number})
-        };
+        let port = |(number, name): (&u16, &String)| json!({"name": format!("{name}-{number}"), "port": number, "targetPort": number});
         json!({
             "apiVersion": "v1",
             "kind": "Service",
@@ -114,7 +112,6 @@ impl Generated {
         })
     }
 }
-
 
 #[cfg(test)]
 mod tests {

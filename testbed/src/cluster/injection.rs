@@ -29,10 +29,7 @@ pub struct Admitted {
 /// # Errors
 /// When the injector refuses the pod; Kubernetes would not create it then.
 pub fn admit(pod: Value, namespace: &str, labels: BTreeMap<String, String>, mesh: &MeshConfig) -> Result<Admitted> {
-    let context = Context {
-        namespace: Namespace { name: namespace.to_owned(), labels },
-        settings: settings(mesh),
-    };
+    let context = Context { namespace: Namespace { name: namespace.to_owned(), labels }, settings: settings(mesh) };
     if is_gateway(&pod) {
         let reason = format!("annotation {TEMPLATES}: gateway");
         return Ok(Admitted { pod: gateway(&pod, &context)?, injected: true, reason, warnings: Vec::new() });

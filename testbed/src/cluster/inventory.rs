@@ -12,8 +12,10 @@ use outrigger_config::object::{Body, Kind, Object, ObjectId};
 use outrigger_config::parse;
 use outrigger_config::registry::Registry;
 use outrigger_config::store::{FileChange, Store};
+use serde_json::Value;
 
 use super::gateway::{self, Generated};
+use super::publish;
 use super::services::ServiceView;
 use super::workload::Workload;
 use crate::network::Subnet;
@@ -30,8 +32,8 @@ pub struct Inventory {
     pub workloads: Vec<Workload>,
     /// Services, generated ones included, with their addresses.
     pub services: Vec<ServiceView>,
-    /// The objects of those Services.
-    pub service_objects: Vec<Arc<Object>>,
+    /// The same Services as proxies read them.
+    pub published_services: Vec<Value>,
     /// EndpointSlices of the user, by namespace and Service.
     pub slices: Vec<(String, String, Arc<EndpointSlice>)>,
     /// ConfigMaps and Secrets.
@@ -65,9 +67,8 @@ impl Inventory {
     /// Overrides the number of replicas of a workload; false if there is no such workload.
     pub fn scale(&mut self, namespace: &str, name: &str, replicas: u32) -> bool {
         let scalable = |kind| matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::ReplicaSet);
-        let fits = |workload: &&mut Workload| {
-            scalable(workload.id.kind) && &*workload.id.namespace == namespace && &*workload.id.name == name
-        };
+        let fits =
+            |workload: &&mut Workload| scalable(workload.id.kind) && &*workload.id.namespace == namespace && &*workload.id.name == name;
         let Some(workload) = self.workloads.iter_mut().find(fits) else { return false };
         workload.replicas = replicas;
         self.replicas.insert(workload.id.clone(), replicas);
@@ -94,18 +95,17 @@ impl Inventory {
                 _ => None,
             })
             .collect();
-        self.service_objects = service_objects(&objects, &generated);
-        self.assign_addresses(subnet);
+        self.assign_addresses(&service_objects(&objects, &generated), subnet);
         self.slices = written_slices(&objects);
     }
 
     /// A Service keeps its address as long as it exists.
-    fn assign_addresses(&mut self, subnet: &Subnet) {
+    fn assign_addresses(&mut self, objects: &[Arc<Object>], subnet: &Subnet) {
         let key = |object: &Object| (object.id.namespace.to_string(), object.id.name.to_string());
-        let alive: Vec<(String, String)> = self.service_objects.iter().map(|object| key(object)).collect();
+        let alive: Vec<(String, String)> = objects.iter().map(|object| key(object)).collect();
         self.numbers.retain(|known, _| alive.contains(known));
-        self.services = Vec::with_capacity(self.service_objects.len());
-        for object in &self.service_objects {
+        (self.services, self.published_services) = (Vec::new(), Vec::new());
+        for object in objects {
             let Body::Service(service) = &object.body else { continue };
             let (namespace, name) = key(object);
             let addresses = if ServiceView::is_headless(service) || ServiceView::is_alias(service) {
@@ -117,7 +117,9 @@ impl Inventory {
                 self.numbers.insert((namespace.clone(), name.clone()), number);
                 cluster_addresses(service, subnet, number)
             };
-            self.services.push(ServiceView { namespace, name, service: service.clone(), addresses });
+            let view = ServiceView { namespace, name, service: service.clone(), addresses };
+            self.published_services.push(publish::service(object, &view));
+            self.services.push(view);
         }
     }
 }
@@ -144,18 +146,13 @@ fn namespaces(objects: &[Arc<Object>]) -> BTreeMap<String, BTreeMap<String, Stri
 }
 
 fn gateway_workload(generated: &Generated) -> Workload {
-    let id = ObjectId {
-        kind: Kind::Deployment,
-        namespace: gateway::NAMESPACE.into(),
-        name: generated.name.as_str().into(),
-    };
+    let id = ObjectId { kind: Kind::Deployment, namespace: gateway::NAMESPACE.into(), name: generated.name.as_str().into() };
     Workload::new(id, 1, 0, false, generated.template())
 }
 
 /// A Service of the user's own stands in place of a generated one of the same name.
 fn service_objects(objects: &[Arc<Object>], generated: &[Generated]) -> Vec<Arc<Object>> {
-    let mut services: Vec<Arc<Object>> =
-        objects.iter().filter(|object| object.id.kind == Kind::Service).cloned().collect();
+    let mut services: Vec<Arc<Object>> = objects.iter().filter(|object| object.id.kind == Kind::Service).cloned().collect();
     for gateway in generated {
         match parse::from_json(Path::new("gateway"), &gateway.service()) {
             Ok(object) if !services.iter().any(|other| other.id == object.id) => services.push(object),

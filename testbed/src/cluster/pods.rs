@@ -17,10 +17,10 @@ use super::services::PodView;
 use super::workload::PodKey;
 use crate::ca::Identity;
 use crate::network::PodAddress;
+use crate::pod::PodPlan;
 use crate::pod::life::{Life, News};
 use crate::pod::plan::Role;
 use crate::pod::supervise::{State as ContainerState, Status};
-use crate::pod::PodPlan;
 use crate::run::state::{ContainerInfo, PodInfo};
 
 /// A pod that exists.
@@ -36,6 +36,8 @@ pub struct PodRecord {
     pub object: Arc<Object>,
     /// The same, typed.
     pub pod: Arc<Pod>,
+    /// The same as proxies read it, without the state (see [`public_part`]).
+    pub public: Value,
     /// Whether it has a proxy.
     pub injected: bool,
     /// Its addresses.
@@ -101,13 +103,7 @@ impl PodRecord {
 
     /// For the decision about the next steps.
     pub fn member(&self, hash: &str) -> Member {
-        Member {
-            name: self.key.name.clone(),
-            current: self.hash == hash,
-            ready: self.ready(),
-            deleting: self.deleting,
-            ended: self.ended,
-        }
+        Member { name: self.key.name.clone(), current: self.hash == hash, ready: self.ready(), deleting: self.deleting, ended: self.ended }
     }
 
     /// For endpoints.
@@ -139,34 +135,19 @@ impl PodRecord {
         }
     }
 
-    /// The object as proxies read it: identity, labels, addresses, state; of the containers only names and ports,
-    /// because the rest may be secret and is nobody's business there.
+    /// The object as proxies read it.
     pub fn published(&self, host: IpAddr) -> Value {
-        let mut json = self.object.to_json();
-        let spec = &self.pod.spec;
-        let container = |written: &Value| json!({"name": written["name"], "image": written["image"], "ports": written["ports"]});
-        let containers = json["spec"]["containers"].as_array().into_iter().flatten().map(container).collect::<Vec<_>>();
+        let mut json = self.public.clone();
         let addresses: Vec<Value> = self.addresses().iter().map(|ip| json!({"ip": ip.to_string()})).collect();
         let ready = if self.ready() && !self.deleting { "True" } else { "False" };
-        json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": json["metadata"].take(),
-            "spec": {
-                "containers": containers,
-                "serviceAccountName": spec.account(),
-                "nodeName": spec.node_name,
-                "hostname": spec.hostname,
-                "subdomain": spec.subdomain,
-            },
-            "status": {
-                "phase": self.phase(),
-                "podIP": self.address.v4.to_string(),
-                "podIPs": addresses,
-                "hostIP": host.to_string(),
-                "conditions": [{"type": "Ready", "status": ready}],
-            },
-        })
+        json["status"] = json!({
+            "phase": self.phase(),
+            "podIP": self.address.v4.to_string(),
+            "podIPs": addresses,
+            "hostIP": host.to_string(),
+            "conditions": [{"type": "Ready", "status": ready}],
+        });
+        json
     }
 
     /// For people and programs.
@@ -227,6 +208,21 @@ fn describe(state: &ContainerState) -> String {
         ContainerState::Terminated { success: true, .. } => "completed".into(),
         ContainerState::Terminated { how, .. } => how.clone(),
     }
+}
+
+/// What proxies may read of a pod: identity and labels, and of the containers only names and ports, because the rest
+/// may be secret and is nobody's business there.
+pub fn public_part(json: &Value) -> Value {
+    let container = |written: &Value| json!({"name": written["name"], "image": written["image"], "ports": written["ports"]});
+    let spec = &json["spec"];
+    let containers = spec["containers"].as_array().into_iter().flatten().map(container).collect::<Vec<_>>();
+    let mut public = json!({"apiVersion": "v1", "kind": "Pod", "metadata": json["metadata"], "spec": {"containers": containers}});
+    for field in ["serviceAccountName", "serviceAccount", "nodeName", "hostname", "subdomain", "hostNetwork"] {
+        if let Some(value) = spec.get(field) {
+            public["spec"][field] = value.clone();
+        }
+    }
+    public
 }
 
 /// A Pod object, typed.

@@ -109,8 +109,7 @@ pub fn derive(services: &[ServiceView], pods: &[PodView], written: &[(String, St
             derived.zone.add_alias(namespace, name, &service.service.spec.external_name);
             continue;
         }
-        let members: Vec<&PodView> =
-            pods.iter().filter(|pod| service.selects(&pod.key.namespace, &pod.labels)).collect();
+        let members: Vec<&PodView> = pods.iter().filter(|pod| service.selects(&pod.key.namespace, &pod.labels)).collect();
         let own = || written.iter().filter(|(ns, svc, _)| (ns.as_str(), svc.as_str()) == (namespace, name));
         let slices: Vec<Arc<EndpointSlice>> = own().map(|(_, _, slice)| slice.clone()).collect();
         for port in &service.service.spec.ports {
@@ -128,12 +127,7 @@ fn serves(service: &ServiceView, pod: &PodView) -> bool {
     (pod.ready && !pod.terminating) || service.service.spec.publish_not_ready_addresses
 }
 
-fn frontends(
-    service: &ServiceView,
-    port: &ServicePort,
-    members: &[&PodView],
-    written: &[Arc<EndpointSlice>],
-) -> Vec<Frontend> {
+fn frontends(service: &ServiceView, port: &ServicePort, members: &[&PodView], written: &[Arc<EndpointSlice>]) -> Vec<Frontend> {
     let protocol = match port.protocol.as_str() {
         "" | "TCP" => Protocol::Tcp,
         "UDP" => Protocol::Udp,

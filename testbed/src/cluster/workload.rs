@@ -48,9 +48,7 @@ impl Workload {
         let (replicas, completions, ordered) = match &object.body {
             Body::Deployment(deployment) => (deployment.spec.replicas.unwrap_or(1), 0, false),
             Body::ReplicaSet(set) => (set.spec.replicas.unwrap_or(1), 0, false),
-            Body::StatefulSet(set) => {
-                (set.spec.replicas.unwrap_or(1), 0, set.spec.pod_management_policy != "Parallel")
-            }
+            Body::StatefulSet(set) => (set.spec.replicas.unwrap_or(1), 0, set.spec.pod_management_policy != "Parallel"),
             Body::Job(job) => (job.spec.parallelism.unwrap_or(1), job.spec.completions.unwrap_or(1), false),
             Body::DaemonSet(_) | Body::Pod(_) => (1, 0, false),
             _ => return None,
@@ -116,10 +114,7 @@ impl Workload {
                 ("controller-revision-hash", format!("{}-{}", self.id.name, self.hash)),
             ],
             Kind::DaemonSet => vec![("controller-revision-hash", self.hash.clone())],
-            Kind::Job => vec![
-                ("job-name", self.id.name.to_string()),
-                ("batch.kubernetes.io/job-name", self.id.name.to_string()),
-            ],
+            Kind::Job => vec![("job-name", self.id.name.to_string()), ("batch.kubernetes.io/job-name", self.id.name.to_string())],
             _ => Vec::new(),
         }
     }

@@ -49,8 +49,7 @@ impl Server {
             addresses.push(IpAddr::V6(subnet.node_v6()));
         }
         let (zone, receiver) = watch::channel(Arc::default());
-        let shared =
-            Shared { zone: receiver, resolvers: host_resolvers().into(), permits: Arc::new(Semaphore::new(FORWARDED)) };
+        let shared = Shared { zone: receiver, resolvers: host_resolvers().into(), permits: Arc::new(Semaphore::new(FORWARDED)) };
         let mut tasks = tokio::task::JoinSet::new();
         for address in addresses {
             let (udp, tcp) = node.run(|| bind(SocketAddr::new(address, PORT)))?.context("binding the DNS server")?;

@@ -80,10 +80,7 @@ impl Network {
         let network = Network { subnet, node };
         network.node.run(|| write_sysctls(NODE_SYSCTLS))?;
         command::ip_batch(&network.host_lines()).context("linking the node namespace to the host")?;
-        network
-            .node
-            .run(|| command::ip_batch(&network.node_lines()))?
-            .context("setting up the bridge of the node namespace")?;
+        network.node.run(|| command::ip_batch(&network.node_lines()))?.context("setting up the bridge of the node namespace")?;
         Ok(network)
     }
 

@@ -25,11 +25,7 @@ impl NetNs {
         share_folder().with_context(|| format!("preparing {FOLDER} (root is needed)"))?;
         let namespace = NetNs { name: name.to_owned() };
         let path = namespace.path();
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .with_context(|| format!("making the network namespace {name}"))?;
+        OpenOptions::new().write(true).create_new(true).open(&path).with_context(|| format!("making the network namespace {name}"))?;
         let made = in_thread(|| -> Result<()> {
             unshare(CloneFlags::CLONE_NEWNET)?;
             mount(Some("/proc/thread-self/ns/net"), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;

@@ -138,8 +138,7 @@ fn elements(entries: &[String]) -> String {
 /// connection takes the node's address as source, as kube-proxy does.
 fn hairpin(pods: &BTreeSet<IpAddr>) -> String {
     let family = |keyword: &str, v4: bool| {
-        let pairs: Vec<String> =
-            pods.iter().filter(|pod| pod.is_ipv4() == v4).map(|pod| format!("{pod} . {pod}")).collect();
+        let pairs: Vec<String> = pods.iter().filter(|pod| pod.is_ipv4() == v4).map(|pod| format!("{pod} . {pod}")).collect();
         if pairs.is_empty() {
             return String::new();
         }

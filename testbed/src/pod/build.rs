@@ -18,6 +18,7 @@ use super::{stand_in_ports, volume};
 use crate::ca::PROXY_UID;
 use crate::container::spec::{Mount, PROGRAM, Spec};
 use crate::network::NetNs;
+use crate::run::files;
 
 /// Name of the proxy's container.
 pub const PROXY: &str = "istio-proxy";
@@ -64,8 +65,8 @@ pub struct Blueprint<'a> {
 /// When the folder cannot be written. A container that cannot run is part of the plan, with the reason.
 pub fn build(blueprint: &Blueprint<'_>) -> Result<PodPlan> {
     let spec = blueprint.spec;
-    std::fs::create_dir_all(blueprint.folder.join("root"))?;
-    std::fs::create_dir_all(blueprint.certificates())?;
+    files::make_folder(&blueprint.folder.join("root"))?;
+    files::make_folder(&blueprint.certificates())?;
     let etc = blueprint.etc_files()?;
     let volumes = blueprint.volumes()?;
     let inits = spec.init_containers.iter().map(|container| {
@@ -129,7 +130,7 @@ impl Blueprint<'_> {
         let files = [("hosts", hosts), ("resolv.conf", resolv), ("hostname", format!("{}\n", self.hostname()))];
         let place = |(name, text): (&str, String)| -> Result<Mount> {
             let file = self.folder.join(name);
-            std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
+            files::write_atomic(&file, text.as_bytes())?;
             Ok(Mount::writable(file, Path::new("/etc").join(name)))
         };
         files.into_iter().map(place).collect()
@@ -138,7 +139,7 @@ impl Blueprint<'_> {
     fn volumes(&self) -> Result<Volumes> {
         let mut volumes = Volumes::new();
         for written in &self.spec.volumes {
-            let folder = self.folder.join("volumes").join(&written.name);
+            let folder = volume::folder(self.folder, &written.name);
             let source = match volume::backing(written, self.facts, self.sources, &self.spec.containers) {
                 Ok(backing) => Ok(volume::provide(&folder, &backing).with_context(|| format!("volume {}", written.name))?),
                 Err(reason) => Err(reason),
@@ -189,8 +190,7 @@ impl Blueprint<'_> {
     }
 
     fn spec_of(&self, container: &Container, role: Role, etc: &[Mount], volumes: &Volumes) -> Result<Spec, String> {
-        let mut env = environment(container, self.facts, self.sources)
-            .map_err(|reason| format!("CreateContainerConfigError: {reason}"))?;
+        let mut env = environment(container, self.facts, self.sources).map_err(|reason| format!("CreateContainerConfigError: {reason}"))?;
         let argv = self.argv(container, role, &env)?;
         env.entry("HOSTNAME".into()).or_insert_with(|| self.hostname().to_owned());
         let (uid, gid) = self.user(container);

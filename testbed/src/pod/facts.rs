@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use outrigger_config::api::kubernetes::{
-    ConfigMap, Container, ObjectFieldSelector, ObjectMeta, Quantity, ResourceFieldSelector, Secret,
-};
+use outrigger_config::api::kubernetes::{ConfigMap, Container, ObjectFieldSelector, ObjectMeta, Quantity, ResourceFieldSelector, Secret};
 use outrigger_config::object::{Body, Object};
 
 /// Name of the ConfigMap that istiod writes into every namespace.
@@ -84,9 +82,7 @@ impl Facts {
             "spec.nodeName" => self.node_name.clone(),
             "spec.serviceAccountName" => self.service_account.clone(),
             "status.podIP" => self.addresses.first().map(ToString::to_string).unwrap_or_default(),
-            "status.podIPs" => {
-                self.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-            }
+            "status.podIPs" => self.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             "status.hostIP" | "status.hostIPs" => self.host.to_string(),
             _ => return self.entry(path).ok_or_else(|| format!("fieldRef {path:?}: the downward API has no such field")),
         };
@@ -170,11 +166,8 @@ mod tests {
     fn a_cpu_limit_is_rounded_up_to_whole_cores() {
         let mut container = Container::default();
         container.resources.get_or_insert_default().limits.insert("cpu".into(), Quantity("1500m".into()));
-        let selector = ResourceFieldSelector {
-            resource: "limits.cpu".into(),
-            divisor: Quantity("1".into()),
-            ..ResourceFieldSelector::default()
-        };
+        let selector =
+            ResourceFieldSelector { resource: "limits.cpu".into(), divisor: Quantity("1".into()), ..ResourceFieldSelector::default() };
         assert_eq!(resource(&selector, &container).unwrap(), "2");
     }
 }

@@ -75,9 +75,7 @@ pub fn choose(container: &Container, rules: &[ImageRule]) -> Result<Program, Str
 
 /// Whether a program exists where an unprivileged user of the container would find it.
 fn exists(program: &str) -> bool {
-    let executable = |path: &Path| {
-        path.is_file() && path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0)
-    };
+    let executable = |path: &Path| path.is_file() && path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0);
     if program.contains('/') {
         return program == PROGRAM || program.starts_with('/') && executable(Path::new(program));
     }

@@ -181,9 +181,8 @@ mod tests {
     fn one_success_makes_ready_and_three_failures_in_a_row_make_unready() {
         let probe = Probe::new(Check::Running);
         let mut verdict = Verdict::new();
-        let changes: Vec<bool> = [false, true, false, false, true, false, false, false]
-            .map(|success| verdict.record(&probe, success))
-            .to_vec();
+        let changes: Vec<bool> =
+            [false, true, false, false, true, false, false, false].map(|success| verdict.record(&probe, success)).to_vec();
         assert_eq!(changes, [false, true, false, false, false, false, false, true]);
         assert!(!verdict.ready());
     }

@@ -62,11 +62,8 @@ mod tests {
     use super::*;
 
     fn container(ports: &[(&str, u16)]) -> Container {
-        let port = |(name, number): &(&str, u16)| ContainerPort {
-            name: name.to_string(),
-            container_port: *number,
-            ..ContainerPort::default()
-        };
+        let port =
+            |(name, number): &(&str, u16)| ContainerPort { name: name.to_string(), container_port: *number, ..ContainerPort::default() };
         Container { ports: ports.iter().map(port).collect(), ..Container::default() }
     }
 
@@ -78,10 +75,7 @@ mod tests {
     fn a_service_port_tells_what_its_target_speaks() {
         let container = container(&[("web", 8080), ("", 3306)]);
         let all = [container.clone()];
-        let services = [
-            service("grpc", 80, Some(IntOrString::String("web".into()))),
-            service("mysql", 3306, None),
-        ];
+        let services = [service("grpc", 80, Some(IntOrString::String("web".into()))), service("mysql", 3306, None)];
         assert_eq!(ports(&container, true, &all, &services), ["3306/tcp-server-first", "8080/grpc"]);
     }
 

@@ -1,5 +1,8 @@
 //! One container from its first start to its last end: restarts with back-off, readiness, termination.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -108,7 +111,7 @@ impl Supervisor {
         loop {
             let started = Instant::now();
             let (success, how) = match self.run_once().await {
-                Ok(End::Exited(status)) => (status.success(), describe(status)),
+                Ok(End::Exited(status)) => (status.success(), self.explain(status)),
                 Ok(End::Stopped) => return self.finish(true, "stopped"),
                 Err(error) => (false, format!("{error:#}")),
             };
@@ -126,9 +129,21 @@ impl Supervisor {
         }
     }
 
+    /// How the process ended; for a failure with the last line it printed, which usually says why.
+    fn explain(&self, status: ExitStatus) -> String {
+        let how = describe(status);
+        match last_line(&self.log()) {
+            Some(line) if status.code().is_some_and(|code| code != 0) => format!("{how}: {line}"),
+            _ => how,
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.place.folder.join(format!("{}.log", self.plan.name))
+    }
+
     async fn run_once(&mut self) -> Result<End> {
-        let log = self.place.folder.join(format!("{}.log", self.plan.name));
-        let mut process = self.launcher.start(&self.place.folder, &self.plan.name, &log)?;
+        let mut process = self.launcher.start(&self.place.folder, &self.plan.name, &self.log())?;
         let pid = process.pid();
         self.set(State::Running { pid, since: SystemTime::now() }, false);
         let mut stop = self.stop.clone();
@@ -192,4 +207,17 @@ impl Supervisor {
     fn set(&self, state: State, ready: bool) {
         self.status.send_modify(|status| (status.state, status.ready) = (state, ready));
     }
+}
+
+/// The last line of a log that is not empty, at most 200 letters of it.
+fn last_line(log: &Path) -> Option<String> {
+    const TAIL: u64 = 1024;
+    let mut file = File::open(log).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
+    let mut tail = Vec::new();
+    file.take(TAIL).read_to_end(&mut tail).ok()?;
+    let tail = String::from_utf8_lossy(&tail);
+    let line = tail.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
+    Some(line.chars().take(200).collect())
 }

@@ -8,9 +8,10 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
-use outrigger_config::api::kubernetes::{Container, DownwardApiVolumeSource, KeyToPath, Volume, VolumeProjection};
+use outrigger_config::api::kubernetes::{Container, DownwardApiVolumeSource, KeyToPath, PodSpec, Volume, VolumeProjection};
 
 use super::facts::{self, Facts, Sources};
+use crate::run::files;
 
 /// Files below a volume with their content.
 pub type Content = BTreeMap<PathBuf, Vec<u8>>;
@@ -137,11 +138,42 @@ pub fn provide(folder: &Path, backing: &Backing) -> std::io::Result<PathBuf> {
             Ok(folder.to_owned())
         }
         Backing::Files(content) => {
-            fs::create_dir_all(folder)?;
-            exchange(folder, content)?;
+            files::make_folder(folder)?;
+            if !holds(folder, content) {
+                exchange(folder, content)?;
+            }
             Ok(folder.to_owned())
         }
     }
+}
+
+/// Brings the volumes of a running pod up to date. What has disappeared meanwhile stays as it is.
+///
+/// # Errors
+/// When a folder cannot be written.
+pub fn refresh(pod: &Path, spec: &PodSpec, facts: &Facts, sources: &Sources) -> std::io::Result<()> {
+    for volume in &spec.volumes {
+        if let Ok(files @ Backing::Files(_)) = backing(volume, facts, sources, &spec.containers) {
+            provide(&folder(pod, &volume.name), &files)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where a pod's volume is.
+pub fn folder(pod: &Path, volume: &str) -> PathBuf {
+    pod.join("volumes").join(volume)
+}
+
+/// Whether the folder has this content already; a needless exchange would wake everybody who watches it.
+fn holds(folder: &Path, content: &Content) -> bool {
+    fn count(folder: &Path) -> usize {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| if entry.path().is_dir() { count(&entry.path()) } else { 1 }).sum()
+    }
+    let data = folder.join("..data");
+    let same = |(path, bytes): (&PathBuf, &Vec<u8>)| fs::read(data.join(path)).is_ok_and(|found| found == *bytes);
+    data.is_dir() && count(&data) == content.len() && content.iter().all(same)
 }
 
 fn exchange(folder: &Path, content: &Content) -> std::io::Result<()> {
@@ -149,14 +181,16 @@ fn exchange(folder: &Path, content: &Content) -> std::io::Result<()> {
     let old = fs::read_link(&data).ok();
     let generation = old.as_ref().and_then(|old| old.to_str()?.strip_prefix("..")?.parse::<u64>().ok()).unwrap_or(0) + 1;
     let name = format!("..{generation}");
+    files::make_folder(&folder.join(&name))?;
     for (path, bytes) in content {
         let file = folder.join(&name).join(path);
-        if let Some(parent) = file.parent() {
-            fs::create_dir_all(parent)?;
+        let inner = path.ancestors().skip(1).filter(|ancestor| !ancestor.as_os_str().is_empty());
+        for ancestor in inner.collect::<Vec<_>>().into_iter().rev() {
+            files::make_folder(&folder.join(&name).join(ancestor))?;
         }
-        fs::write(file, bytes)?;
+        fs::write(&file, bytes)?;
+        fs::set_permissions(file, fs::Permissions::from_mode(0o644))?;
     }
-    fs::create_dir_all(folder.join(&name))?;
     let fresh = folder.join("..data_new");
     let _ = fs::remove_file(&fresh);
     symlink(&name, &fresh)?;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -13,6 +13,15 @@ use anyhow::{Context, Result};
 /// When the folder cannot be written.
 pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
     replace(path, content, 0o644, None)
+}
+
+/// Makes a folder with its parents; anyone may enter it, whatever the caller's umask says.
+///
+/// # Errors
+/// When a parent cannot be written.
+pub fn make_folder(path: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
 /// Replaces `path` by rename; readable by root alone.
@@ -38,6 +47,8 @@ fn replace(path: &Path, content: &[u8], mode: u32, owner: Option<u32>) -> Result
     let write = || -> std::io::Result<()> {
         let _ = fs::remove_file(&temporary);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        // Whatever the caller's umask says.
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.write_all(content)?;
         if owner.is_some() {
             std::os::unix::fs::fchown(&file, owner, owner)?;

@@ -51,7 +51,10 @@ impl Watched {
         if self.news.recv().await.is_none() {
             std::future::pending::<()>().await;
         }
-        while let Ok(Some(())) = tokio::time::timeout(SETTLE, self.news.recv()).await {}
+        // Bounded: a folder in which something is written all the time must not be ignored for ever.
+        let _ =
+            tokio::time::timeout(SETTLE * 4, async { while let Ok(Some(())) = tokio::time::timeout(SETTLE, self.news.recv()).await {} })
+                .await;
     }
 
     /// Files that differ from the last call, read now.
@@ -59,8 +62,7 @@ impl Watched {
     /// # Errors
     /// When a path has disappeared; what was known stays known.
     pub fn changes(&mut self) -> std::io::Result<Vec<FileChange>> {
-        let files: BTreeMap<PathBuf, String> =
-            load::read(&self.paths)?.into_iter().map(|file| (file.path, file.text)).collect();
+        let files: BTreeMap<PathBuf, String> = load::read(&self.paths)?.into_iter().map(|file| (file.path, file.text)).collect();
         let gone = self.known.keys().filter(|path| !files.contains_key(*path));
         let mut changes: Vec<FileChange> = gone.map(|path| FileChange { path: path.clone(), text: None }).collect();
         let new = files.iter().filter(|(path, text)| self.known.get(*path) != Some(*text));

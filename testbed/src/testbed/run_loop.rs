@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::options::{Options, configuration};
 use super::Message;
+use super::options::{Options, configuration};
 use crate::ca::{Ca, Identity};
-use crate::cluster::controller::{self, Controller, Parts};
+use crate::cluster::controller::{Controller, Parts};
 use crate::cluster::workload::PodKey;
 use crate::container::process::Launcher;
 use crate::names;
@@ -93,7 +93,7 @@ impl RunLoop {
         paths.push(folder.path().join("applied"));
         let files = Watched::new(&paths)?;
         let network = allocate(&folder, options)?;
-        let ca = Ca::new(&controller::organization(folder.name()), OffsetDateTime::now_utc())?;
+        let ca = Ca::new(&Controller::organization(folder.name()), OffsetDateTime::now_utc())?;
         ca.save(&folder.path().join("ca"))?;
         let server = names::Server::start(&network.node, &network.subnet)?;
         let parts = Parts {
@@ -135,9 +135,7 @@ impl RunLoop {
     fn handle(&mut self, request: Request) {
         let (reply, outcome) = match request {
             Request::Reload(reply) => (reply, self.load()),
-            Request::Scale { namespace, name, replicas, reply } => {
-                (reply, self.controller.scale(&namespace, &name, replicas))
-            }
+            Request::Scale { namespace, name, replicas, reply } => (reply, self.controller.scale(&namespace, &name, replicas)),
             Request::DeletePod { key, reply } => (reply, self.controller.delete_pod(&key)),
             Request::Issue { key, identity, lifetime, reply } => (reply, self.controller.issue(&key, &identity, lifetime)),
             Request::Stop => return,
