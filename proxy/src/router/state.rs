@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use outrigger_config::model::{Fault, Route, RouteAction, Snapshot};
+use outrigger_config::model::{Fault, Route, RouteAction, Snapshot, TcpRoute};
 
 use super::split::{Share, Split};
 
@@ -19,7 +19,7 @@ struct RouteNames<'a> {
 /// Run-time state of one route: the split's cursor and schedule, those of the faults, and names shared with records.
 #[derive(Debug)]
 pub struct RouteState {
-    /// [`Route::key`].
+    /// [`Route::key`] or [`TcpRoute::key`].
     pub key: String,
     /// [`Route::name`], shared with every record about the route.
     pub name: Arc<str>,
@@ -47,6 +47,11 @@ impl RouteState {
                 *place = Some(Self::next(route, known.get(route.key.as_str()).copied()));
             }
         }
+        for route in model.tcp_routes() {
+            if let Some(place) = states.get_mut(route.id.0 as usize) {
+                *place = Some(Self::next_tcp(route, known.get(route.key.as_str()).copied()));
+            }
+        }
         let unused = Arc::new(Self::build(RouteNames { key: "", name: "", decorator: "" }, Vec::new(), None, None));
         states.into_iter().map(|state| state.unwrap_or_else(|| Arc::clone(&unused))).collect()
     }
@@ -57,9 +62,24 @@ impl RouteState {
             RouteAction::Redirect(_) | RouteAction::DirectResponse(_) => Vec::new(),
         };
         let names = RouteNames { key: &route.key, name: &route.name, decorator: &route.decorator };
+        Self::continued(names, weights, route.fault.clone(), previous)
+    }
+
+    /// Connections have a split as requests have, and nothing else.
+    fn next_tcp(route: &TcpRoute, previous: Option<&Arc<RouteState>>) -> Arc<RouteState> {
+        let weights = route.clusters.iter().map(|cluster| (cluster.name.clone(), u64::from(cluster.weight))).collect();
+        Self::continued(RouteNames { key: &route.key, name: "", decorator: "" }, weights, None, previous)
+    }
+
+    fn continued(
+        names: RouteNames<'_>,
+        weights: Vec<(String, u64)>,
+        fault: Option<Fault>,
+        previous: Option<&Arc<RouteState>>,
+    ) -> Arc<RouteState> {
         match previous {
-            Some(state) if state.weights == weights && state.fault == route.fault && state.has_names(names) => Arc::clone(state),
-            _ => Arc::new(Self::build(names, weights, route.fault.clone(), previous.map(Arc::as_ref))),
+            Some(state) if state.weights == weights && state.fault == fault && state.has_names(names) => Arc::clone(state),
+            _ => Arc::new(Self::build(names, weights, fault, previous.map(Arc::as_ref))),
         }
     }
 

@@ -17,9 +17,10 @@ pub enum Target {
 }
 
 impl Target {
-    /// Draws one of a route's weighted clusters.
+    /// Draws one of a route's weighted clusters, by the same exact schedule as requests.
     pub fn route(config: &Config, route: &TcpRoute) -> Target {
-        match draw(&route.clusters, rand::random()) {
+        let drawn = config.route(route.id).map_or(0, |state| state.split.draw().destination);
+        match weighted(&route.clusters, drawn) {
             Some(TcpDestination { cluster: Some(id), name, .. }) => Self::known(config, *id, name),
             Some(destination) => Target::Missing(destination.name.clone()),
             None => Target::Missing(route.key.clone()),
@@ -36,17 +37,26 @@ impl Target {
     }
 }
 
-/// The destination at a random point of the weights' sum. A lone destination needs no weight.
-fn draw(destinations: &[TcpDestination], random: u64) -> Option<&TcpDestination> {
-    let total: u64 = destinations.iter().map(|destination| u64::from(destination.weight)).sum();
-    if total == 0 {
-        return destinations.first();
+/// The destination that was drawn. Where a single one has a weight nothing is drawn and that one is meant; a lone
+/// destination needs no weight.
+fn weighted(destinations: &[TcpDestination], drawn: usize) -> Option<&TcpDestination> {
+    let chosen = destinations.get(drawn).filter(|destination| destination.weight > 0);
+    chosen.or_else(|| destinations.iter().find(|destination| destination.weight > 0)).or_else(|| destinations.first())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TcpDestination, weighted};
+
+    #[test]
+    fn weight_zero_gets_nothing_unless_it_stands_alone() {
+        let destinations = |weights: &[u32]| -> Vec<TcpDestination> {
+            weights.iter().map(|weight| TcpDestination { name: weight.to_string(), cluster: None, weight: *weight }).collect()
+        };
+        let chosen = |weights: &[u32], drawn| weighted(&destinations(weights), drawn).map(|destination| destination.weight);
+        assert_eq!(chosen(&[0, 100], 0), Some(100));
+        assert_eq!(chosen(&[30, 70], 1), Some(70));
+        assert_eq!(chosen(&[0], 0), Some(0));
+        assert_eq!(chosen(&[], 0), None);
     }
-    let mut point = random % total;
-    destinations.iter().find(|destination| {
-        let weight = u64::from(destination.weight);
-        let here = point < weight;
-        point = point.saturating_sub(weight);
-        here
-    })
 }

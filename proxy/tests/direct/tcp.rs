@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use outrigger_config::model::{Cluster, Discovery, Listener, ListenerProtocol, MtlsMode, Snapshot, SniRoute};
+use outrigger_config::model::{Cluster, ClusterId, Discovery, Listener, ListenerProtocol, MtlsMode, Snapshot, SniRoute, TcpDestination};
 use outrigger_proxy::listener::EntranceKind::{Inbound, Outbound};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -108,7 +108,7 @@ async fn unknown_destinations_are_passed_through_or_swallowed() {
     let mut client = proxy.capture(Outbound, origin.address()).await;
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("write");
     expect(&mut origin.accept().await.0, "GET / HTTP/1.1\r\n\r\n").await;
-    model.outbound.unknown = outrigger_config::model::ClusterId(3);
+    model.outbound.unknown = ClusterId(3);
     let proxy = Proxy::plain(model);
     let mut client = proxy.capture(Outbound, origin.address()).await;
     assert_eq!(rest(&mut client).await, b"");
@@ -231,4 +231,26 @@ async fn a_connection_that_got_nowhere_is_counted_with_the_reason() {
         assert_eq!(rest(&mut client).await, b"");
         proxy.metric("istio_tcp_connections_closed_total", &[&format!("response_flags=\"{flags}\"")]).await;
     }
+}
+
+#[tokio::test]
+async fn connections_are_split_exactly_by_weight() {
+    let (one, two) = (Origin::start().await, Origin::start().await);
+    let mut model = opaque(service(&[one.address()]));
+    model.clusters.push(cluster("outbound|5432|v2|db", Discovery::Endpoints, &[two.address()]).into());
+    let mut route = to(2);
+    let v2 = TcpDestination { name: "outbound|5432|v2|db".to_owned(), cluster: Some(ClusterId(4)), weight: 3 };
+    route.clusters.push(v2);
+    let listener = Listener { name: "split".to_owned(), protocol: ListenerProtocol::Tcp, http: None, tls: Vec::new(), tcp: Some(route) };
+    model.outbound.by_address.insert(vip(), listener.into());
+    let proxy = Proxy::plain(model);
+    let mut to_two = 0;
+    for _ in 0..20 {
+        let _client = proxy.capture(Outbound, vip()).await;
+        tokio::select! {
+            _ = one.accept() => {}
+            _ = two.accept() => to_two += 1,
+        }
+    }
+    assert_eq!(to_two, 15);
 }
