@@ -1,0 +1,87 @@
+//! Hot reload and the end.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::fixture::{Setup, gateway};
+
+#[test]
+fn a_gateway_port_opens_and_closes_with_its_manifest() {
+    let setup = Setup::new();
+    let port = setup.ports.gateway;
+    let proxy = setup.start();
+    assert!(proxy.try_get(port, "/").is_none());
+    proxy.write("gateway.yaml", &gateway(port, 207));
+    proxy.until("port open", |proxy| proxy.try_get(port, "/").is_some_and(|answer| answer.status == 207));
+    std::fs::remove_file(proxy.folder.path().join("gateway.yaml")).expect("removed");
+    proxy.until("port closed", |proxy| proxy.try_get(port, "/").is_none());
+}
+
+#[test]
+fn changed_routes_answer_within_the_promised_time() {
+    let setup = Setup::new();
+    let port = setup.ports.gateway;
+    let proxy = setup.file("gateway.yaml", &gateway(port, 207)).start();
+    let mut times = Vec::new();
+    for round in 0..20 {
+        let status = [208, 207][round % 2];
+        let start = Instant::now();
+        proxy.write("gateway.yaml", &gateway(port, status));
+        proxy.until("new answer", |proxy| proxy.get(port, "/").status == status);
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    assert!(times[18] < Duration::from_millis(100), "{times:?}");
+}
+
+#[test]
+fn a_signal_fails_readiness_at_once_and_ends_the_process_when_it_has_drained() {
+    let mut proxy = Setup::new().env("MINIMUM_DRAIN_DURATION", "400ms").start();
+    let start = Instant::now();
+    proxy.signal(Signal::SIGTERM);
+    proxy.until("not ready", |proxy| proxy.get(proxy.ports.health, "/healthz/ready").body.contains("draining"));
+    assert_eq!(proxy.wait().code(), Some(0));
+    assert!(start.elapsed() >= Duration::from_millis(400));
+}
+
+#[test]
+fn a_second_signal_ends_at_once_with_its_number() {
+    let mut proxy = Setup::new().env("MINIMUM_DRAIN_DURATION", "60s").start();
+    proxy.signal(Signal::SIGTERM);
+    proxy.until("draining", |proxy| proxy.get(proxy.ports.admin, "/ready").status == 503);
+    proxy.signal(Signal::SIGINT);
+    assert_eq!(proxy.wait().code(), Some(130));
+}
+
+#[test]
+fn quit_ends_without_draining() {
+    let mut proxy = Setup::new().env("MINIMUM_DRAIN_DURATION", "60s").start();
+    assert_eq!(proxy.post(proxy.ports.status, "/quitquitquit").status, 200);
+    assert_eq!(proxy.wait().code(), Some(0));
+}
+
+#[test]
+fn a_drain_by_request_goes_on_serving_and_the_signal_that_follows_ends_at_once() {
+    let setup = Setup::new().env("MINIMUM_DRAIN_DURATION", "60s");
+    let port = setup.ports.gateway;
+    let mut proxy = setup.file("gateway.yaml", &gateway(port, 207)).start();
+    proxy.post(proxy.ports.status, "/drain");
+    proxy.until("draining", |proxy| proxy.get(proxy.ports.health, "/healthz/ready").status == 503);
+    let answer = proxy.get(port, "/");
+    assert_eq!(answer.status, 207);
+    proxy.signal(Signal::SIGTERM);
+    assert_eq!(proxy.wait().code(), Some(0));
+}
+
+#[test]
+fn access_log_lines_of_a_json_format_reach_standard_output() {
+    let setup = Setup::new().arg("--access-log").arg("--access-log-encoding").arg("JSON");
+    let port = setup.ports.gateway;
+    let proxy = setup.file("gateway.yaml", &gateway(port, 207)).start();
+    proxy.get(port, "/some/path?q=1");
+    proxy.until("a line", |proxy| proxy.stdout().contains('\n'));
+    let line: serde_json::Value = serde_json::from_str(proxy.stdout().lines().next().expect("a line")).expect("JSON");
+    assert_eq!((line["path"].as_str(), line["response_code"].as_u64()), (Some("/some/path?q=1"), Some(207)));
+    assert_eq!(line["response_code_details"], "direct_response");
+}

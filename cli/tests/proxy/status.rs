@@ -1,0 +1,93 @@
+//! Health, merged metrics and forwarded probes.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::fixture::Setup;
+
+/// An application that answers every request with one text, and tells who asked.
+fn application(answer: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let port = listener.local_addr().expect("bound").port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let peer = stream.peer_addr().expect("peer").ip();
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nx-peer: {peer}\r\ncontent-length: {}\r\n\r\n{answer}{peer}",
+                answer.len() + peer.to_string().len()
+            );
+        }
+    });
+    port
+}
+
+#[test]
+fn a_failed_health_check_shows_on_every_readiness_page_until_it_is_taken_back() {
+    let proxy = Setup::new().start();
+    proxy.post(proxy.ports.admin, "/healthcheck/fail");
+    for port in [proxy.ports.health, proxy.ports.status] {
+        let answer = proxy.get(port, "/healthz/ready");
+        assert_eq!(answer.status, 503);
+        assert!(answer.body.contains("healthcheck/fail"), "{}", answer.body);
+    }
+    proxy.post(proxy.ports.admin, "/healthcheck/ok");
+    assert_eq!(proxy.get(proxy.ports.health, "/healthz/ready").status, 200);
+}
+
+#[test]
+fn metrics_are_served_on_both_ports() {
+    let proxy = Setup::new().start();
+    let own = proxy.get(proxy.ports.prometheus, "/stats/prometheus").body;
+    assert!(own.contains("istio_build{component=\"proxy\"") && !own.contains("istio_agent_"), "{own}");
+    for path in ["/stats/prometheus", "/metrics"] {
+        let merged = proxy.get(proxy.ports.status, path).body;
+        assert!(merged.contains("istio_agent_scrapes_total ") && merged.contains("istio_build{"), "{merged}");
+    }
+    assert_eq!(proxy.get(proxy.ports.prometheus, "/").status, 404);
+    assert_eq!(proxy.get(proxy.ports.health, "/metrics").status, 404);
+}
+
+#[test]
+fn probes_are_forwarded_from_the_address_that_capture_leaves_alone() {
+    let port = application("peer ");
+    let closed = TcpListener::bind("127.0.0.1:0").expect("bound").local_addr().expect("bound").port();
+    let probers = format!(
+        r#"{{"/app-health/web/readyz":{{"httpGet":{{"path":"/ready","port":{port}}},"timeoutSeconds":2}},
+            "/app-health/web/livez":{{"tcpSocket":{{"port":{port}}}}},
+            "/app-health/web/startupz":{{"tcpSocket":{{"port":{closed}}}}}}}"#
+    );
+    let proxy = Setup::new().env("ISTIO_KUBE_APP_PROBERS", &probers).start();
+    let ready = proxy.get(proxy.ports.status, "/app-health/web/readyz");
+    assert_eq!((ready.status, ready.body.as_str()), (200, "peer 127.0.0.6"));
+    assert_eq!(proxy.get(proxy.ports.status, "/app-health/web/livez").status, 200);
+    assert_eq!(proxy.get(proxy.ports.status, "/app-health/web/startupz").status, 500);
+    assert_eq!(proxy.get(proxy.ports.status, "/app-health/other/readyz").status, 400);
+}
+
+#[test]
+fn probes_of_another_shape_are_refused_at_start() {
+    let (status, log) = Setup::new().env("ISTIO_KUBE_APP_PROBERS", r#"{"/elsewhere":{"tcpSocket":{"port":1}}}"#).refuse();
+    assert_eq!(status.code(), Some(1));
+    assert!(log.contains("ISTIO_KUBE_APP_PROBERS") && log.contains("/elsewhere"), "{log}");
+}
+
+#[test]
+fn slow_clients_do_not_keep_others_out() {
+    let proxy = Setup::new().start();
+    let slow: Vec<TcpStream> = (0..200)
+        .map(|_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", proxy.ports.health)).expect("connected");
+            stream.write_all(b"GET /healthz/ready HTTP/1.1\r\nhost:").expect("written");
+            stream
+        })
+        .collect();
+    let start = Instant::now();
+    assert_eq!(proxy.get(proxy.ports.health, "/healthz/ready").status, 200);
+    assert!(start.elapsed() < Duration::from_secs(5));
+    drop(slow);
+}
