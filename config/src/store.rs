@@ -99,16 +99,17 @@ impl Store {
     fn rebuild(&mut self) {
         let before = std::mem::take(&mut self.objects);
         let mut diagnostics = Vec::new();
-        for state in self.files.values() {
-            for object in &state.objects {
-                if self.objects.get(&object.id).is_some_and(|earlier| is_published(earlier)) {
-                    continue;
+        for state in self.files.values_mut() {
+            for object in &mut state.objects {
+                reuse(before.get(&object.id), object);
+                if let Some(earlier) = self.objects.get(&object.id) {
+                    match (is_published(earlier), is_published(object)) {
+                        (true, _) => continue,
+                        (false, true) => {}
+                        (false, false) => diagnostics.push(duplicate(earlier, object)),
+                    }
                 }
-                let object = unchanged(before.get(&object.id), object);
-                match self.objects.insert(object.id.clone(), object.clone()) {
-                    Some(earlier) if !is_published(&object) => diagnostics.push(duplicate(&earlier, &object)),
-                    _ => {}
-                }
+                self.objects.insert(object.id.clone(), object.clone());
             }
         }
         let mut kept = HashMap::new();
@@ -141,11 +142,13 @@ fn is_published(object: &Object) -> bool {
     object.meta.annotations.contains_key(PUBLISHED_BY)
 }
 
-/// The former object when nothing about it changed, so that whoever holds it can tell by its address.
-fn unchanged(former: Option<&Arc<Object>>, object: &Arc<Object>) -> Arc<Object> {
-    match former {
-        Some(former) if former == object => former.clone(),
-        _ => object.clone(),
+/// Puts the former object in place of an equal new one, so that whoever holds it can tell by its address that nothing changed.
+fn reuse(former: Option<&Arc<Object>>, object: &mut Arc<Object>) {
+    if let Some(former) = former
+        && !Arc::ptr_eq(former, object)
+        && former == object
+    {
+        object.clone_from(former);
     }
 }
 
