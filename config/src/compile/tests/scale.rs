@@ -26,19 +26,3 @@ fn a_thousand_services_each_keep_their_routes() {
     assert_eq!(snapshot.cluster_names.len(), snapshot.clusters.len());
     assert_eq!(snapshot.route_count, 1002, "one for each service, the catch-all and the inbound default");
 }
-
-/// Prints the time for one compilation; `cargo test --release -p outrigger-config -- --ignored --nocapture compile_time`.
-#[test]
-#[ignore = "a measurement, not a check"]
-fn compile_time() {
-    for count in [250, 500, 1000, 2000] {
-        let registry = registry(&many(count));
-        let node = node(ProxyType::Sidecar, "shop/client", "");
-        let start = std::time::Instant::now();
-        let rounds = 10;
-        for _ in 0..rounds {
-            assert!(!compile(&registry, &node).snapshot.clusters.is_empty());
-        }
-        println!("{count} services: {:?}", start.elapsed() / rounds);
-    }
-}
