@@ -1,6 +1,7 @@
 //! `outrigger`: the one binary for every role. Each subcommand is a thin function in a file of its own; the work is in
 //! the crate that owns the role.
 
+mod demo;
 mod down;
 mod exec;
 mod iptables;
@@ -38,6 +39,8 @@ const EXAMPLES: &str = "Examples:
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the shopfront on this machine and count its answers
+    Demo(demo::Args),
     /// Run manifests on this machine, a network namespace per pod, until Ctrl-C
     Up(up::Args),
     /// List the pods of a running `up`
@@ -68,6 +71,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = |outcome: anyhow::Result<()>| outcome.map(|()| ExitCode::SUCCESS);
     let outcome = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
         Command::Up(args) => done(up::run(args)),
         Command::Ps(args) => done(ps::run(args)),
         Command::Logs(args) => done(logs::run(args)),

@@ -1,0 +1,76 @@
+//! Part 3: identities seen, plaintext accepted and refused, and a wrong identity refused by the client.
+
+use anyhow::Result;
+use outrigger_loadtests::{Plan, Report};
+
+use super::bed::Bed;
+use super::report::{Section, Table};
+
+const CALLS: u64 = 20;
+
+/// What the servers and the clients of the mesh make of each other's certificates.
+pub async fn section(bed: &Bed) -> Result<Section> {
+    let mut section = Section::new("mTLS between gateway, sidecars and the world outside");
+    identities(bed, &mut section).await?;
+    plaintext(bed, &mut section).await?;
+    wrong_identity(bed, &mut section).await?;
+    Ok(section)
+}
+
+/// The peer as v1's sidecar saw it.
+async fn identities(bed: &Bed, section: &mut Section) -> Result<()> {
+    let pod = bed.pod_of("shopfront-v1")?;
+    let mark = bed.mark_log(&pod)?;
+    bed.load_in_client(&Plan::new("http://shopfront/identity", CALLS)).await?;
+    outrigger_loadtests::run(bed.gateway_plan("/identity", CALLS)?).await?;
+    let lines = bed.log_since(&pod, mark).await?;
+    let mut seen: Vec<(&str, &str)> =
+        lines.iter().filter(|line| line.path == "/identity").map(|l| (l.peer.as_str(), l.tls.as_str())).collect();
+    seen.sort_unstable();
+    seen.dedup();
+    let mut table = Table::new(&["peer seen by v1's sidecar", "TLS"]);
+    seen.iter().for_each(|(peer, tls)| table.row(vec![(*peer).to_owned(), (*tls).to_owned()]));
+    section.tables.push(table);
+    let client = seen.iter().any(|(peer, tls)| *peer == "spiffe://cluster.local/ns/shop/sa/client" && *tls == "TLSv1.3");
+    section.check("the client's identity arrives over TLS 1.3", "yes", yes(client), client);
+    let all = seen.len() == 2 && seen.iter().all(|(_, tls)| *tls == "TLSv1.3");
+    section.check("the gateway's as well, and nobody came in plaintext", "2 peers", format!("{} peers", seen.len()), all);
+    Ok(())
+}
+
+/// A pod outside the mesh before and after STRICT.
+async fn plaintext(bed: &Bed, section: &mut Section) -> Result<()> {
+    let address = bed.pod_address("shopfront-v1")?;
+    let plan = Plan::new(format!("http://{address}:8080/"), CALLS);
+    let permissive = bed.load_in_outsider(&plan).await?;
+    section.check_eq("plaintext from outside under PERMISSIVE: answered", CALLS, permissive.status(200));
+    bed.write("strict.yaml", include_str!("strict.yaml")).await?;
+    let strict = bed.load_in_outsider(&plan).await?;
+    section.check_eq("plaintext from outside under STRICT: refused", CALLS, strict.error_count());
+    let inside = bed.load_in_client(&Plan::new("http://shopfront/", CALLS)).await?;
+    section.check_eq("calls inside the mesh under STRICT: answered", CALLS, inside.status(200));
+    bed.remove("strict.yaml").await
+}
+
+/// v3's only pod shows a valid certificate of another service account.
+async fn wrong_identity(bed: &Bed, section: &mut Section) -> Result<()> {
+    let plan = Plan::new("http://shopfront/wrong-identity", 200);
+    bed.show_other_identity("shopfront-v3", "impostor").await?;
+    let report = bed.load_in_client(&plan).await?;
+    let from_v3 = report.version("v3");
+    section.check_eq("answers from v3 with the certificate of another service account", 0, from_v3);
+    let refused = refused_for_identity(&report);
+    section.check("refused by the client's sidecar, share of v3", "30 of 200", format!("{refused} of 200"), refused.abs_diff(30) <= 2);
+    bed.restore_identity("shopfront-v3").await?;
+    let report = bed.load_in_client(&plan).await?;
+    section.check_eq("failed requests once the right certificate is back", 0, report.failed_count());
+    Ok(())
+}
+
+fn refused_for_identity(report: &Report) -> u64 {
+    report.status(503)
+}
+
+fn yes(ok: bool) -> &'static str {
+    if ok { "yes" } else { "no" }
+}

@@ -1,0 +1,63 @@
+//! Part 6: a pod goes and a pod comes while requests are in flight.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use outrigger_loadtests::{Amount, Plan, Report};
+
+use super::bed::Bed;
+use super::report::{Section, Table};
+
+const LOAD: Duration = Duration::from_secs(9);
+/// Before the change, so that requests are in flight at it.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Removes one pod of v1 as Kubernetes does, adds one, and counts failed requests of four kinds of traffic.
+pub async fn section(bed: &Bed) -> Result<Section> {
+    let names = ["gateway, keep-alive, 200 ms", "gateway, HTTP/2, 200 ms", "mesh, keep-alive, 200 ms", "mesh, streams of 2 s"];
+    let slow = |http2| for_a_while(bed.gateway_plan("/delay/200", 0)?, 16, http2);
+    let (keep_alive, http2) = (slow(false)?, slow(true)?);
+    let mesh = for_a_while(Plan::new("http://shopfront/delay/200", 0), 8, false)?;
+    let stream = for_a_while(Plan::new("http://shopfront/stream/20/100", 0), 4, false)?;
+    let (changed, keep_alive, http2, mesh, stream) = tokio::join!(
+        change_pods(bed),
+        outrigger_loadtests::run(keep_alive),
+        outrigger_loadtests::run(http2),
+        bed.load_in_client(&mesh),
+        bed.load_in_client(&stream),
+    );
+    let (gone, new) = changed?;
+
+    let reports = [keep_alive?, http2?, mesh?, stream?];
+    let mut section = Section::new("a pod of v1 removed as Kubernetes does it, and one added, under load");
+    let mut table = Table::new(&["traffic", "requests", "failed", "p99 ms"]);
+    for (name, report) in names.iter().zip(&reports) {
+        let p99 = report.latency.p99_us / 1000;
+        table.row(vec![(*name).to_owned(), report.requests.to_string(), report.failed_count().to_string(), p99.to_string()]);
+    }
+    section.tables.push(table);
+    let served = |pod: &str| reports.iter().filter_map(|report| report.pods.get(pod)).map(|count| count.requests).sum::<u64>();
+    section.check("the removed pod served before it went", "> 0", served(&gone), served(&gone) > 0);
+    section.check("the new pod serves", "> 0", served(&new), served(&new) > 0);
+    section.check_eq("failed requests", 0, reports.iter().map(Report::failed_count).sum::<u64>());
+    Ok(section)
+}
+
+fn for_a_while(mut plan: Plan, concurrency: usize, http2: bool) -> Result<Plan> {
+    plan.amount = Amount::For(LOAD);
+    plan.concurrency = concurrency;
+    plan.http2 = http2;
+    plan.keep_answers = false;
+    Ok(plan)
+}
+
+/// Names of the pod removed and of the one that its Deployment starts instead.
+async fn change_pods(bed: &Bed) -> Result<(String, String)> {
+    let before = bed.pods_of("shopfront-v1");
+    let Some(gone) = before.first().cloned() else { anyhow::bail!("no pod of shopfront-v1 is running") };
+    tokio::time::sleep(PAUSE).await;
+    bed.delete_pod(&gone).await?;
+    let after = bed.pods_of("shopfront-v1");
+    let Some(new) = after.into_iter().find(|pod| !before.contains(pod)) else { anyhow::bail!("no pod took the place of {gone}") };
+    Ok((gone, new))
+}

@@ -1,0 +1,123 @@
+//! Parts 1 and 2: the split, counted, at the gateway and inside the mesh.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use outrigger_loadtests::order::{on_stride, worst_window};
+use outrigger_loadtests::{Plan, Report};
+
+use super::bed::{Bed, SHARES};
+use super::report::{Section, Table};
+
+const REQUESTS: u64 = 1000;
+const WINDOW: usize = 100;
+/// Clients that act on every so manyth call must not fall into step with the schedule.
+const STRIDES: [usize; 4] = [2, 7, 20, 89];
+
+/// A thousand requests from the host through the gateway.
+pub async fn at_the_gateway(bed: &Bed) -> Result<Section> {
+    let log = bed.mark_gateway_log()?;
+    let mut plan = bed.gateway_plan("/", REQUESTS)?;
+    plan.concurrency = 8;
+    let report = outrigger_loadtests::run(plan).await?;
+    let title = format!("{REQUESTS} requests through the gateway, http://{}/ as {}", bed.gateway()?, super::bed::HOST);
+    let mut section = counted(title, &report);
+    let decisions = bed.gateway_decisions(log, REQUESTS as usize).await?;
+    in_decision_order(&mut section, &decisions);
+    Ok(section)
+}
+
+/// The same from a pod with a sidecar, where the gateway's VirtualService must not act.
+pub async fn inside_the_mesh(bed: &Bed) -> Result<Section> {
+    let plain = bed.load_in_client(&Plan::new("http://shopfront/", 100)).await?;
+    bed.write("mesh-split.yaml", include_str!("mesh-split.yaml")).await?;
+    let mut plan = Plan::new("http://shopfront/", REQUESTS);
+    plan.concurrency = 8;
+    let report = bed.load_in_client(&plan).await?;
+    let mut section = counted(format!("{REQUESTS} requests from a pod with a sidecar to http://shopfront/"), &report);
+    let unsplit = worst_window(&versions(&plain), &SHARES, WINDOW);
+    section.check("before its own VirtualService: not split by the gateway's", "> 2 off", format!("{unsplit:.0} off"), unsplit > 2.0);
+    Ok(section)
+}
+
+/// Want and got per version and pod, with the checks that need no order.
+fn counted(title: String, report: &Report) -> Section {
+    let mut section = Section::new(title);
+    section.tables.push(by_version(report));
+    section.tables.push(cost_of(report));
+    let total = report.requests as f64;
+    let off = SHARES.iter().map(|(version, share)| (report.version(version) as f64 - share * total / 100.0).abs());
+    let off = off.fold(0.0, f64::max);
+    section.check("every version within ±2 of its share", "≤ 2 off", format!("{off:.0} off"), off <= 2.0);
+    let spread = report.spread("v2");
+    section.check("round robin between v2's pods", "≤ 1 apart", format!("{spread} apart"), spread <= 1 && report.version("v2") > 1);
+    section.check_eq("failed requests", 0, report.failed_count());
+    section
+}
+
+fn by_version(report: &Report) -> Table {
+    let mut table = Table::new(&["version", "want", "got", "pods"]);
+    for (version, share) in SHARES {
+        let pods = report.pods.iter().filter(|(_, pod)| pod.version == version);
+        let pods: Vec<String> = pods.map(|(name, pod)| format!("{name} {}", pod.requests)).collect();
+        let want = share * report.requests as f64 / 100.0;
+        table.row(vec![version.to_owned(), format!("{want:.0}"), report.version(version).to_string(), pods.join(", ")]);
+    }
+    table
+}
+
+fn cost_of(report: &Report) -> Table {
+    let mut table = Table::new(&["p50 ms", "p99 ms", "requests/s", "errors"]);
+    let ms = |us: u64| format!("{:.2}", us as f64 / 1000.0);
+    let latency = &report.latency;
+    table.row(vec![ms(latency.p50_us), ms(latency.p99_us), format!("{:.0}", report.rate), report.error_count().to_string()]);
+    table
+}
+
+/// The checks on the order in which the proxy decided.
+fn in_decision_order(section: &mut Section, decisions: &[String]) {
+    let sequence: Vec<&str> = decisions.iter().map(String::as_str).collect();
+    section.check_eq("decisions found in the gateway's log", REQUESTS as usize, sequence.len());
+    let worst = worst_window(&sequence, &SHARES, WINDOW);
+    section.check(
+        format!("every window of {WINDOW} decisions within ±2"),
+        "≤ 2 off",
+        format!("{worst:.1} off"),
+        worst <= 2.0 && sequence.len() >= WINDOW,
+    );
+    for stride in STRIDES {
+        let worst = SHARES.iter().map(|(version, share)| sigmas(&sequence, version, *share, stride)).fold(0.0, f64::max);
+        let name = format!("a client acting on every {} call sees shares within chance", ordinal(stride));
+        section.check(name, "≤ 4 σ", format!("{worst:.1} σ"), worst <= 4.0 && !sequence.is_empty());
+    }
+}
+
+/// How far a version's share among every `stride`th decision lies from its weight, in standard deviations of chance.
+fn sigmas(sequence: &[&str], version: &str, share: f64, stride: usize) -> f64 {
+    let (seen, of) = on_stride(sequence, version, stride);
+    let (p, n) = (share / 100.0, of as f64);
+    let sigma = (n * p * (1.0 - p)).sqrt().max(0.5);
+    (seen as f64 - n * p).abs() / sigma
+}
+
+fn ordinal(number: usize) -> String {
+    let suffix = match number % 10 {
+        1 => "st",
+        2 => "nd",
+        3 => "rd",
+        _ => "th",
+    };
+    format!("{number}{suffix}")
+}
+
+fn versions(report: &Report) -> Vec<&str> {
+    report.answers.iter().filter_map(|answer| answer.version.as_deref()).collect()
+}
+
+/// Answers per version, for other parts.
+pub fn per_version<'a>(labels: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, u64> {
+    labels.fold(BTreeMap::new(), |mut counts, label| {
+        *counts.entry(label).or_default() += 1;
+        counts
+    })
+}
