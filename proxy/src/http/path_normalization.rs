@@ -30,7 +30,8 @@ pub fn normalize(path: &str, mode: PathNormalization) -> Result<Cow<'_, str>, No
 fn is_normal(path: &str, mode: PathNormalization) -> bool {
     let bytes = path.as_bytes();
     let merges = matches!(mode, PathNormalization::MergeSlashes | PathNormalization::DecodeAndMergeSlashes);
-    !bytes.iter().any(|byte| matches!(byte, b'%' | b'\\')) && !path.contains("/.") && !(merges && path.contains("//"))
+    let may_change = bytes.iter().any(|byte| matches!(byte, b'%' | b'\\')) || path.contains("/.") || (merges && path.contains("//"));
+    !may_change
 }
 
 /// Decodes escapes of unreserved characters (RFC 3986 section 2.3), of slashes when asked, and turns backslashes round.
