@@ -7,6 +7,7 @@ mod captured;
 mod gateway_tls;
 mod http;
 mod listeners;
+mod mesh_http;
 mod mutual_tls;
 mod server_first;
 mod tcp;
