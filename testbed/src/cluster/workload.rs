@@ -95,6 +95,8 @@ impl Workload {
         metadata.insert("uid".into(), json!(naming::uid(&format!("{}/{name}/{created}", self.id.namespace))));
         metadata.insert("creationTimestamp".into(), json!(created));
         if let Some(owner) = self.owner() {
+            // The injector takes a pod with a generated name for its controller's, and any other for its own.
+            metadata.insert("generateName".into(), json!(format!("{}-", owner["name"].as_str().unwrap_or_default())));
             metadata.insert("ownerReferences".into(), json!([owner]));
         }
         let mut spec = object_at(&self.template, "spec");
