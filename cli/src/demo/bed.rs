@@ -137,7 +137,8 @@ impl Bed {
         self.load_in("outside/outsider", plan).await
     }
 
-    async fn load_in(&self, pod: &str, plan: &Plan) -> Result<Report> {
+    /// Carries a plan out in a pod, behind its sidecar when it has one.
+    pub async fn load_in(&self, pod: &str, plan: &Plan) -> Result<Report> {
         let program = std::env::current_exe()?;
         let program = program.to_str().context("the path of this program is not UTF-8")?;
         let arguments = plan.to_arguments();
