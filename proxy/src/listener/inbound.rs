@@ -52,14 +52,14 @@ fn chain_of(captured: &Captured) -> Option<(Arc<InboundChain>, Duration)> {
 }
 
 /// How long a client may be silent, and whether the application is dialled after that. Under STRICT nothing is dialled
-/// before the handshake. A port declared TCP goes to the application whatever the client says, so nothing is waited for.
+/// before the handshake. Elsewhere a mesh client's ClientHello, still on its way, must not lose the race against the
+/// greeting of an application that speaks first, so a port declared TCP waits for it as long as an undeclared one.
 fn patience(chain: &InboundChain, timeout: Duration) -> (Duration, bool) {
     match (chain.mtls, chain.protocol) {
         (MtlsMode::Strict, _) => (CLIENT_HELLO_LIMIT, false),
         (_, ListenerProtocol::Http) => (IDLE, false),
-        (_, ListenerProtocol::Auto) if timeout.is_zero() => (IDLE, false),
-        (_, ListenerProtocol::Auto) => (timeout, true),
-        (_, ListenerProtocol::Tcp | ListenerProtocol::Tls) => (Duration::ZERO, true),
+        _ if timeout.is_zero() => (IDLE, false),
+        _ => (timeout, true),
     }
 }
 
