@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use crate::api::kubernetes::{ObjectMeta, OwnerReference, Timestamp};
 use crate::api::{destination_rule, gateway, kubernetes, peer_authentication, service_entry, virtual_service};
@@ -171,6 +171,44 @@ pub struct Object {
     pub file: Arc<Path>,
     /// Text.
     pub source: Source,
+    /// Positions asked for before.
+    pub(crate) positions: PositionCache,
+}
+
+/// Positions of field paths, remembered: finding one means reading the text again, and the same diagnostics come up with every
+/// change of any file. Takes no part in equality.
+#[derive(Default)]
+pub(crate) struct PositionCache(Mutex<Vec<(Box<str>, Position)>>);
+
+impl PositionCache {
+    fn get_or_find(&self, path: &str, find: impl FnOnce() -> Position) -> Position {
+        // A poisoned lock holds complete entries all the same.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, position)) = known.iter().find(|(known, _)| **known == *path) {
+            return *position;
+        }
+        let position = find();
+        known.push((path.into(), position));
+        position
+    }
+}
+
+impl Clone for PositionCache {
+    fn clone(&self) -> Self {
+        PositionCache::default()
+    }
+}
+
+impl PartialEq for PositionCache {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for PositionCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PositionCache")
+    }
 }
 
 impl Object {
@@ -188,7 +226,8 @@ impl Object {
     /// Where in the file a field path such as `spec.http[0].route[1].destination.subset` is written; for a field that is not
     /// written, where the nearest part of the path is.
     pub fn position(&self, field_path: &str) -> Position {
-        self.tree().map_or_else(Position::default, |tree| yaml::locate(&tree, field_path))
+        let find = || self.tree().map_or_else(Position::default, |tree| yaml::locate(&tree, field_path));
+        self.positions.get_or_find(field_path, find)
     }
 
     /// A diagnostic about a field of this object. It does not block `--strict`.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::decode::{Decode, Decoder, Dialect, Path, Problem, closest};
 use crate::diagnostic::{Consequence, Diagnostic, Severity};
-use crate::object::{Body, Kind, Object, ObjectId, ObjectMeta, Source};
+use crate::object::{Body, Kind, Object, ObjectId, ObjectMeta, PositionCache, Source};
 use crate::validate;
 use crate::yaml::{self, Document, Node};
 
@@ -123,7 +123,8 @@ impl FileParser {
         self.not_enforced(&id, node);
         if valid {
             let api_version = node.get("apiVersion").and_then(Node::as_str).unwrap_or_default().into();
-            let object = Object { id: id.clone(), api_version, meta, body, file: self.file.clone(), source };
+            let object =
+                Object { id: id.clone(), api_version, meta, body, file: self.file.clone(), source, positions: PositionCache::default() };
             self.parsed.objects.push(Arc::new(object));
         } else {
             self.parsed.invalid.push(id.clone());

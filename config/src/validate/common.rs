@@ -209,13 +209,12 @@ pub(super) fn is_ip(host: &str) -> bool {
 
 /// Whether a pattern (a name or a wildcard) covers every name that `host` covers. `*.foo.com` does not cover `foo.com`.
 pub(super) fn covers(pattern: &str, host: &str) -> bool {
-    match pattern.strip_prefix('*') {
-        Some(suffix) => {
-            let host = host.strip_prefix('*').unwrap_or(host);
-            host.len() >= suffix.len() && host.to_ascii_lowercase().ends_with(&suffix.to_ascii_lowercase())
-        }
-        None => pattern.eq_ignore_ascii_case(host),
-    }
+    let Some(suffix) = pattern.strip_prefix('*') else {
+        return pattern.eq_ignore_ascii_case(host);
+    };
+    let (host, suffix) = (host.strip_prefix('*').unwrap_or(host).as_bytes(), suffix.as_bytes());
+    let tail = host.len().checked_sub(suffix.len()).and_then(|start| host.get(start..));
+    tail.is_some_and(|tail| tail.eq_ignore_ascii_case(suffix))
 }
 
 /// Whether some name is covered by both hosts.

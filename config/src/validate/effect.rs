@@ -43,6 +43,35 @@ const VALUES_WITHOUT_EFFECT: &[(Kind, &str, &str)] = &[
     (Kind::ServiceEntry, "spec.resolution", "DYNAMIC_DNS"),
 ];
 
+/// Fields of the mesh configuration without effect.
+const MESH_WITHOUT_EFFECT: &[&str] = &[
+    "ca",
+    "caCertificates",
+    "certificates",
+    "configSources",
+    "defaultConfig.extraStatTags",
+    "defaultConfig.gatewayTopology",
+    "defaultConfig.proxyHeaders",
+    "defaultConfig.proxyStatsMatcher",
+    "defaultConfig.tracing",
+    "defaultProviders",
+    "discoverySelectors",
+    "dnsRefreshRate",
+    "enableEnvoyAccessLogService",
+    "extensionProviders",
+    "inboundTrafficPolicy",
+    "ingressClass",
+    "ingressControllerMode",
+    "ingressSelector",
+    "ingressService",
+    "localityLbSetting",
+    "meshMTLS",
+    "proxyHttpPort",
+    "serviceScopeConfigs",
+    "serviceSettings",
+    "tlsDefaults",
+];
+
 /// Kinds without effect at all.
 #[rustfmt::skip]
 const KINDS_WITHOUT_EFFECT: &[Kind] = &[
@@ -70,21 +99,31 @@ pub(super) fn check(cx: &mut Checker<'_>, kind: Kind) {
     }
 }
 
+/// The paths in a mesh configuration that have no effect yet.
+pub(super) fn in_mesh(node: &Node) -> Vec<String> {
+    MESH_WITHOUT_EFFECT.iter().flat_map(|pattern| find(node, pattern, None)).collect()
+}
+
+/// What a field without effect gets said about it.
+pub(super) const NO_EFFECT: &str = "this field has no effect yet";
+
 fn report(cx: &mut Checker<'_>, pattern: &str, value: Option<&str>) {
+    for field in find(cx.node, pattern, value) {
+        let message = value.map_or_else(|| NO_EFFECT.to_owned(), |value| format!("{value} has no effect yet"));
+        cx.warning(&Path::Root.field(&field), message);
+    }
+}
+
+/// The paths of a pattern that are written, with this value if one is given.
+fn find(node: &Node, pattern: &str, value: Option<&str>) -> Vec<String> {
     let mut found = Vec::new();
     let steps: Vec<Step<'_>> = steps(pattern).collect();
-    walk(cx.node, &steps, &Path::Root, &mut |path, node| {
+    walk(node, &steps, &Path::Root, &mut |path, node| {
         if !node.is_null() && value.is_none_or(|value| node.as_str() == Some(value)) {
             found.push(path.to_string());
         }
     });
-    for field in found {
-        let message = match value {
-            Some(value) => format!("{value} has no effect yet"),
-            None => "this field has no effect yet".to_owned(),
-        };
-        cx.warning(&Path::Root.field(&field), message);
-    }
+    found
 }
 
 /// Calls `visit` for every node that a pattern leads to.

@@ -48,7 +48,8 @@ pub fn object(id: &ObjectId, meta: &ObjectMeta, body: &Body, node: &Node) -> Vec
         Body::Service(body) => kubernetes::service(&mut cx, spec, &body.spec),
         Body::EndpointSlice(body) => kubernetes::endpoint_slice(&mut cx, body),
         Body::ConfigMap(body) => mesh::check(&mut cx, id, body),
-        Body::WorkloadEntry(_) | Body::ProxyConfig(_) | Body::Namespace(_) | Body::ServiceAccount(_) | Body::Secret(_) | Body::Unread => {}
+        Body::WorkloadEntry(body) => service_entry::workload_entry(&mut cx, spec, body),
+        Body::ProxyConfig(_) | Body::Namespace(_) | Body::ServiceAccount(_) | Body::Secret(_) | Body::Unread => {}
     }
     cx.problems
 }

@@ -31,8 +31,10 @@ pub fn check(registry: &Registry) -> Vec<Diagnostic> {
 
 struct References<'r> {
     registry: &'r Registry,
-    /// Labels of pods, and of the templates that make pods, by namespace.
-    pods: HashMap<&'r str, Vec<&'r Labels>>,
+    /// Labels of pods, and of the templates that make pods, by namespace and by each label they carry.
+    pods: HashMap<(&'r str, &'r str, &'r str), Vec<&'r Labels>>,
+    /// Services with wildcard hosts.
+    wildcards: Vec<&'r Service>,
     /// Subsets by full host, also of wildcard hosts.
     subsets: HashMap<String, HashSet<&'r str>>,
     found: Vec<Diagnostic>,
@@ -45,7 +47,9 @@ impl<'r> References<'r> {
             let host = registry.resolve_host(&rule.spec.host, rule.namespace());
             subsets.entry(host).or_default().extend(rule.spec.subsets.iter().map(|subset| subset.name.as_str()));
         }
-        References { registry, pods: pod_labels(registry), subsets, found: Vec::new() }
+        let services = registry.services().iter().map(|service| &**service);
+        let wildcards = services.filter(|service| service.hostname.starts_with('*')).collect();
+        References { registry, pods: pod_labels(registry), wildcards, subsets, found: Vec::new() }
     }
 
     fn report<T>(&mut self, on: &Resource<T>, severity: Severity, code: &'static str, path: &Path<'_>, message: String) {
@@ -55,14 +59,16 @@ impl<'r> References<'r> {
     /// The services a host of a rule stands for: by name, or covered by the wildcard of a ServiceEntry.
     fn service(&self, host: &str) -> Option<&'r Service> {
         let exact = self.registry.service(host);
-        let covering =
-            || self.registry.services().iter().find(|service| service.hostname.starts_with('*') && covers(&service.hostname, host));
-        exact.or_else(covering).map(|service| &**service)
+        let covering = || self.wildcards.iter().find(|service| covers(&service.hostname, host)).copied();
+        exact.map(|service| &**service).or_else(covering)
     }
 
-    fn selects_pods(&self, namespace: &str, selector: &Labels) -> bool {
-        let pods = self.pods.get(namespace).map(Vec::as_slice).unwrap_or_default();
-        pods.iter().any(|labels| has_all(labels, selector))
+    /// Whether a pod of the namespace carries all labels. Only the pods with the rarest of them are looked at.
+    fn selects_pods<'s>(&'s self, namespace: &'s str, selector: &'s Labels) -> bool {
+        let with = |(key, value): (&'s String, &'s String)| self.pods.get(&(namespace, key.as_str(), value.as_str()));
+        let lists: Option<Vec<_>> = selector.iter().map(with).collect();
+        let rarest = lists.and_then(|lists| lists.into_iter().min_by_key(|pods| pods.len()));
+        rarest.is_some_and(|pods| pods.iter().any(|labels| has_all(labels, selector)))
     }
 
     fn virtual_service(&mut self, on: &Resource<VirtualService>) {
@@ -172,7 +178,8 @@ impl<'r> References<'r> {
         for on in &self.registry.destination_rules {
             let spec = &Path::Root.field("spec");
             let host = self.registry.resolve_host(&on.spec.host, on.namespace());
-            let known = self.registry.services().iter().any(|service| covers(&host, &service.hostname)) || self.service(&host).is_some();
+            let covered = || host.starts_with('*') && self.registry.services().iter().any(|service| covers(&host, &service.hostname));
+            let known = self.service(&host).is_some() || covered();
             if !known {
                 let message = format!("there is no service {host:?}; this rule has no effect");
                 self.report(on, Severity::Warning, "IST0174", &spec.field("host"), message);
@@ -197,7 +204,7 @@ impl<'r> References<'r> {
         let mut claimed: Vec<(&Labels, u32, &str, &Resource<_>)> = Vec::new();
         for on in &self.registry.gateways {
             let spec = &Path::Root.field("spec");
-            let selected = self.pods.values().flatten().any(|labels| has_all(labels, &on.spec.selector));
+            let selected = all_labels(self.registry).any(|(_, labels)| has_all(labels, &on.spec.selector));
             if !on.spec.selector.is_empty() && !selected {
                 let message = "no pod carries these labels, so nothing listens for this Gateway";
                 self.report(on, Severity::Error, "IST0101", &spec.field("selector"), message.into());
@@ -305,18 +312,27 @@ fn show(labels: &Labels) -> String {
     labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
-fn pod_labels(registry: &Registry) -> HashMap<&str, Vec<&Labels>> {
-    let mut pods: HashMap<&str, Vec<&Labels>> = HashMap::new();
-    for pod in &registry.pods {
-        pods.entry(pod.namespace()).or_default().push(&pod.object.meta.labels);
+fn pod_labels(registry: &Registry) -> HashMap<(&str, &str, &str), Vec<&Labels>> {
+    let mut pods: HashMap<(&str, &str, &str), Vec<&Labels>> = HashMap::new();
+    for (namespace, labels) in all_labels(registry) {
+        for (key, value) in labels {
+            pods.entry((namespace, key, value)).or_default().push(labels);
+        }
     }
-    macro_rules! templates {
-        ($($table:ident)*) => {$(
-            for resource in &registry.$table {
-                pods.entry(resource.namespace()).or_default().push(&resource.spec.spec.template.metadata.labels);
-            }
-        )*};
-    }
-    templates!(deployments stateful_sets daemon_sets replica_sets jobs);
     pods
+}
+
+/// Namespace and labels of every pod and of every template that makes pods.
+fn all_labels(registry: &Registry) -> impl Iterator<Item = (&str, &Labels)> {
+    macro_rules! templates {
+        ($table:ident) => {
+            registry.$table.iter().map(|made| (&**made.namespace(), &made.spec.spec.template.metadata.labels))
+        };
+    }
+    let pods = registry.pods.iter().map(|pod| (&**pod.namespace(), &pod.object.meta.labels));
+    pods.chain(templates!(deployments))
+        .chain(templates!(stateful_sets))
+        .chain(templates!(daemon_sets))
+        .chain(templates!(replica_sets))
+        .chain(templates!(jobs))
 }

@@ -71,34 +71,45 @@ fn ports(cx: &mut Checker<'_>, path: &Path<'_>, body: &ServiceEntry) {
     }
 }
 
-fn check_endpoint(cx: &mut Checker<'_>, path: &Path<'_>, endpoint: &WorkloadEntry, body: &ServiceEntry) {
-    let at = &path.field("address");
-    let unix = endpoint.address.strip_prefix("unix://");
-    match (endpoint.address.as_str(), unix) {
+/// The kind WorkloadEntry. Which ports it may name depends on who selects it.
+pub(super) fn workload_entry(cx: &mut Checker<'_>, spec: &Path<'_>, body: &WorkloadEntry) {
+    address(cx, &spec.field("address"), body);
+    for (name, number) in &body.ports {
+        cx.port(&spec.field("ports").key(name), *number);
+    }
+    cx.labels(&spec.field("labels"), &body.labels);
+}
+
+/// An address of its own: IP, name or Unix socket.
+fn address(cx: &mut Checker<'_>, at: &Path<'_>, endpoint: &WorkloadEntry) {
+    match (endpoint.address.as_str(), endpoint.address.strip_prefix("unix://")) {
         ("", _) if endpoint.network.is_empty() => cx.error(at, "expected an address"),
         ("", _) => cx.warning(at, "without an address this endpoint is reached through its network's gateway only"),
-        (_, Some(socket)) => {
-            cx.require(socket.starts_with('/'), at, "expected unix:// and an absolute path");
-            cx.require(body.resolution == Resolution::Static, at, "a Unix socket needs resolution STATIC");
-            let one = body.ports.len() == 1 && endpoint.ports.is_empty();
-            cx.require(one, at, "a Unix socket needs exactly one service port and no ports of its own");
-        }
-        (address, None) if is_ip(address) => {}
-        (address, None) => {
-            if let Err(reason) = domain(address) {
-                cx.error(at, format!("{address:?} is neither an IP address nor a host name: {reason}"));
-            } else if body.resolution == Resolution::Static {
-                cx.error(at, "resolution STATIC needs IP addresses; use DNS for names");
+        (_, Some(socket)) => cx.require(socket.starts_with('/'), at, "expected unix:// and an absolute path"),
+        (text, None) if is_ip(text) => {}
+        (text, None) => {
+            if let Err(reason) = domain(text) {
+                cx.error(at, format!("{text:?} is neither an IP address nor a host name: {reason}"));
             }
         }
     }
-    for (name, number) in &endpoint.ports {
-        let ports = path.field("ports");
-        cx.port(&ports.key(name), *number);
-        let known = body.ports.iter().any(|port| port.name == *name);
-        cx.require(known, &ports.key(name), "expected the name of a port of this ServiceEntry");
+}
+
+fn check_endpoint(cx: &mut Checker<'_>, path: &Path<'_>, endpoint: &WorkloadEntry, body: &ServiceEntry) {
+    let at = &path.field("address");
+    workload_entry(cx, path, endpoint);
+    let fixed = body.resolution == Resolution::Static;
+    if endpoint.address.starts_with("unix://") {
+        cx.require(fixed, at, "a Unix socket needs resolution STATIC");
+        let one = body.ports.len() == 1 && endpoint.ports.is_empty();
+        cx.require(one, at, "a Unix socket needs exactly one service port and no ports of its own");
+    } else if fixed && !is_ip(&endpoint.address) && domain(&endpoint.address).is_ok() {
+        cx.error(at, "resolution STATIC needs IP addresses; use DNS for names");
     }
-    cx.labels(&path.field("labels"), &endpoint.labels);
+    for name in endpoint.ports.keys() {
+        let known = body.ports.iter().any(|port| port.name == *name);
+        cx.require(known, &path.field("ports").key(name), "expected the name of a port of this ServiceEntry");
+    }
 }
 
 fn resolution(cx: &mut Checker<'_>, spec: &Path<'_>, body: &ServiceEntry) {
