@@ -208,7 +208,7 @@ impl Bed {
         self.testbed.wait_ready(READY).await
     }
 
-    /// Puts a valid certificate of another service account into a Deployment's pods.
+    /// Puts a valid certificate of another service account into a Deployment's pods and waits until they show it.
     pub async fn show_other_identity(&self, deployment: &str, service_account: &str) -> Result<()> {
         for pod in self.pods_of(deployment) {
             let identity = Identity {
@@ -216,10 +216,25 @@ impl Bed {
                 namespace: NAMESPACE.to_owned(),
                 service_account: service_account.to_owned(),
             };
+            let uri = identity.uri();
             self.testbed.issue(&pod, identity, time::Duration::hours(1)).await?;
+            self.wait_for_certificate(&pod, &uri).await?;
         }
-        tokio::time::sleep(SETTLE).await;
         Ok(())
+    }
+
+    async fn wait_for_certificate(&self, pod: &str, uri: &str) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let certificates = self.testbed.proxy_admin(pod, "/certs").await?;
+            if String::from_utf8_lossy(&certificates.body).contains(uri) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("the proxy of {pod} does not show {uri}");
+            }
+            tokio::time::sleep(SETTLE).await;
+        }
     }
 
     /// Gives the pods of a Deployment, whose service account has its name, their own certificate back.
