@@ -20,8 +20,9 @@ use crate::protocol::Protocol;
 pub(super) fn listeners(cx: &Context<'_>) -> Vec<GatewayListener> {
     let listener = |((port, bind), servers): ((u16, Option<std::net::IpAddr>), Vec<BoundServer<'_>>)| {
         let address = bind.map_or_else(|| "0.0.0.0".to_owned(), host::address_domain);
+        let table = || bind.map_or_else(|| format!("http.{port}"), |_| format!("http.{port}.{address}"));
         let kind = match servers.first()?.family() {
-            Family::Http => GatewayListenerKind::Http(Arc::new(http_table(cx, format!("http.{port}"), &servers))),
+            Family::Http => GatewayListenerKind::Http(Arc::new(http_table(cx, table(), &servers))),
             Family::Tls => GatewayListenerKind::Tls(servers.iter().map(|server| tls_chain(cx, server)).collect()),
             Family::Tcp => GatewayListenerKind::Tcp(servers.first().and_then(|server| tcp(cx, server))),
         };

@@ -4,6 +4,7 @@ mod destination_rule;
 mod gateway;
 mod inbound;
 mod listener;
+mod mesh;
 mod scale;
 mod service;
 mod tls;
