@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use outrigger_config::model::RouteConfiguration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::raw_head::{Findings, RawHeads};
-use crate::drain::Phase;
+use crate::drain::{Drain, Phase};
 use crate::listener::Downstream;
 use crate::router::exchange;
 use crate::router::stream::Stream;
@@ -171,18 +171,7 @@ where
     let mut builder = http1::Builder::new();
     builder.max_headers(MAX_HEADERS).max_header_size(MAX_HEAD).max_buf_size(MAX_BUFFER).header_read_timeout(None);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service).with_upgrades());
-    let mut drain = connection.worker.drain.clone();
-    let result = tokio::select! {
-        result = serving.as_mut() => result,
-        () = leave(&connection, &mut drain) => {
-            serving.as_mut().graceful_shutdown();
-            tokio::select! {
-                result = serving.as_mut() => result,
-                () = drain.reached(Phase::Forced) => return,
-            }
-        }
-    };
-    report(&connection, result);
+    run(serving.as_mut(), |serving| serving.graceful_shutdown(), &connection).await;
 }
 
 async fn serve_http2<I>(io: RawHeads<I>, connection: Arc<ServedConnection>)
@@ -203,30 +192,35 @@ where
         .max_concurrent_streams(MAX_STREAMS)
         .max_send_buf_size(64 * 1024);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service));
-    let mut drain = connection.worker.drain.clone();
-    let result = tokio::select! {
-        result = serving.as_mut() => result,
-        () = leave(&connection, &mut drain) => {
-            serving.as_mut().graceful_shutdown();
-            tokio::select! {
-                result = serving.as_mut() => result,
-                () = drain.reached(Phase::Forced) => return,
-            }
-        }
-    };
-    report(&connection, result);
+    run(serving.as_mut(), |serving| serving.graceful_shutdown(), &connection).await;
 }
 
-/// Waits for a reason to end the connection in good order: draining, or an hour without a request.
-async fn leave(connection: &ServedConnection, drain: &mut crate::drain::Drain) {
-    let mut seen = u64::MAX;
+/// Runs a connection to its end; asks it to leave in good order when it is time, and cuts it off when that takes too long.
+async fn run<C>(mut serving: Pin<&mut C>, leave: impl FnOnce(Pin<&mut C>), connection: &ServedConnection)
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut drain = connection.worker.drain.clone();
+    tokio::select! {
+        result = serving.as_mut() => return report(connection, result),
+        () = time_to_leave(connection, &mut drain) => leave(serving.as_mut()),
+    }
+    tokio::select! {
+        result = serving => report(connection, result),
+        () = drain.reached(Phase::Forced) => {}
+    }
+}
+
+/// Waits for a reason to end the connection: draining, or an hour without a request. Whatever is in flight is finished.
+async fn time_to_leave(connection: &ServedConnection, drain: &mut Drain) {
+    let mut seen = connection.findings.requests();
     loop {
         tokio::select! {
             () = drain.reached(Phase::Draining) => return,
             () = tokio::time::sleep(IDLE) => {}
         }
         let requests = connection.findings.requests();
-        if requests == seen && Arc::strong_count(&connection.findings) <= 2 {
+        if requests == seen {
             return;
         }
         seen = requests;

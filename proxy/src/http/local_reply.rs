@@ -113,6 +113,10 @@ pub fn respond(
         record.details = details;
     });
     stream.answers(status, &map);
+    if flags.contains(ResponseFlags::DC) {
+        // Nobody will see this answer; a client that went away is logged with code 0.
+        stream.note(|record| record.status = 0);
+    }
     let mut response = Response::new(ResponseBody::local(body, stream));
     *response.status_mut() = status;
     *response.headers_mut() = map;

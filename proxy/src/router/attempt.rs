@@ -48,8 +48,8 @@ pub struct Tries {
     pub refreshed: bool,
     /// The next attempt wants a connection of its own.
     pub fresh: bool,
-    /// Time limit of the whole exchange.
-    pub limit: Option<Duration>,
+    /// Time limit of the whole exchange, and when it began.
+    limit: Option<(Duration, Instant)>,
     /// Hosts that were tried.
     hosts: Vec<SocketAddr>,
     last_host: Option<SocketAddr>,
@@ -59,7 +59,12 @@ pub struct Tries {
 impl Tries {
     /// No attempt yet, with a time limit for all of them.
     pub fn within(limit: Option<Duration>) -> Self {
-        Tries { limit, ..Tries::default() }
+        Tries { limit: limit.map(|limit| (limit, Instant::now())), ..Tries::default() }
+    }
+
+    /// What is left of the time limit.
+    fn remaining(&self) -> Option<Duration> {
+        self.limit.map(|(limit, begun)| limit.saturating_sub(begun.elapsed()))
     }
 
     /// Remembers what the next attempt must respect.
@@ -181,7 +186,7 @@ impl Exchange<'_> {
         *request.method_mut() = self.head.method.clone();
         *request.headers_mut() = headers;
         request.headers_mut().insert(headers::ATTEMPT_COUNT, headers::number(u64::from(tries.number)));
-        if let Some(limit) = self.route.retry.as_ref().and_then(|policy| policy.per_try_timeout).or(tries.limit) {
+        if let Some(limit) = self.route.retry.as_ref().and_then(|policy| policy.per_try_timeout).or_else(|| tries.remaining()) {
             let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
             request.headers_mut().insert(headers::EXPECTED_TIMEOUT, headers::number(millis));
         }

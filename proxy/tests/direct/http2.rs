@@ -1,0 +1,231 @@
+//! HTTP/2 on both sides: prior knowledge, gRPC with trailers, streams that share connections, GOAWAY.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::body::{Frame, Incoming};
+use hyper::client::conn::http2::SendRequest;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use outrigger_config::model::*;
+use outrigger_proxy::drain::Phase;
+use outrigger_proxy::listener::EntranceKind;
+use tokio::net::TcpListener;
+
+use crate::fixture::*;
+use crate::http_fixture::*;
+
+type Body = BoxBody<Bytes, Infallible>;
+
+fn full(text: impl Into<Bytes>) -> Body {
+    Full::new(text.into()).boxed()
+}
+
+/// Data and then trailers.
+fn with_trailers(text: &'static str, grpc_status: &'static str) -> Body {
+    let trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static(grpc_status))]);
+    let frames = [Ok::<_, Infallible>(Frame::data(Bytes::from_static(text.as_bytes()))), Ok(Frame::trailers(trailers))];
+    BodyExt::boxed(StreamBody::new(futures_util::stream::iter(frames)))
+}
+
+struct Http2Origin {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+}
+
+/// An HTTP/2 origin by prior knowledge.
+async fn origin<F, R>(answer: F) -> Http2Origin
+where
+    F: Fn(Request<Incoming>) -> R + Clone + Send + 'static,
+    R: Future<Output = Response<Body>> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let origin = Http2Origin { address: listener.local_addr().expect("address"), connections: Arc::default() };
+    let connections = Arc::clone(&origin.connections);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            connections.fetch_add(1, Ordering::SeqCst);
+            let answer = answer.clone();
+            let service = service_fn(move |request| {
+                let answer = answer(request);
+                async move { Ok::<_, Infallible>(answer.await) }
+            });
+            let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
+            tokio::spawn(serving);
+        }
+    });
+    origin
+}
+
+fn grpc_cluster(origin: SocketAddr) -> Cluster {
+    Cluster { protocol: UpstreamProtocol::Http2, ..web("outbound|80||grpc", &[origin]) }
+}
+
+async fn client(proxy: &Proxy) -> SendRequest<Body> {
+    let stream = proxy.capture(EntranceKind::Outbound, vip()).await;
+    let (sender, driver) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("handshake");
+    tokio::spawn(driver);
+    sender
+}
+
+fn call(body: Body) -> Request<Body> {
+    let request = Request::builder().method("POST").uri("http://grpc.shop/echo.Echo/Say");
+    request.header("content-type", "application/grpc").header("te", "trailers").body(body).expect("request")
+}
+
+#[tokio::test]
+async fn grpc_keeps_its_trailers_in_both_directions() {
+    let origin = origin(|request| async move {
+        assert_eq!((request.uri().path(), request.uri().authority().map(|a| a.as_str())), ("/echo.Echo/Say", Some("grpc.shop")));
+        assert_eq!(request.headers()["te"], "trailers");
+        let collected = request.into_body().collect().await.expect("body");
+        assert!(collected.trailers().is_some_and(|trailers| trailers.contains_key("grpc-status")), "the client's trailers");
+        Response::new(with_trailers("pong", "0"))
+    })
+    .await;
+    let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![grpc_cluster(origin.address)]));
+    let mut sender = client(&proxy).await;
+    let response = soon(sender.send_request(call(with_trailers("ping", "7")))).await.expect("response");
+    let collected = soon(response.into_body().collect()).await.expect("body");
+    assert_eq!(collected.trailers().and_then(|trailers| trailers.get("grpc-status")), Some(&HeaderValue::from_static("0")));
+    assert_eq!(collected.to_bytes(), "pong");
+}
+
+#[tokio::test]
+async fn a_local_answer_is_one_that_grpc_understands() {
+    let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![Cluster { endpoints: Vec::new(), ..grpc_cluster(vip()) }]));
+    let mut sender = client(&proxy).await;
+    let response = soon(sender.send_request(call(full("")))).await.expect("response");
+    let headers = response.headers();
+    assert_eq!((response.status().as_u16(), &headers["grpc-status"]), (200, &HeaderValue::from_static("14")));
+    assert_eq!(headers["grpc-message"], "no healthy upstream");
+}
+
+#[tokio::test]
+async fn an_http2_client_reaches_an_http1_server_and_its_cookies_are_joined() {
+    let origin =
+        Answering::start(|_, seen| ok(&format!("{} {}", seen.header("host").unwrap_or("-"), seen.header("cookie").unwrap_or("-")))).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut sender = client(&proxy).await;
+    let request = Request::builder().uri("http://web.shop/").header("cookie", "a=1").header("cookie", "b=2");
+    let response = soon(sender.send_request(request.body(full("")).expect("request"))).await.expect("response");
+    assert_eq!(response.into_body().collect().await.expect("body").to_bytes(), "web.shop a=1; b=2");
+}
+
+#[tokio::test]
+async fn many_streams_share_few_connections() {
+    let origin = origin(|_| async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Response::new(full("ok"))
+    })
+    .await;
+    let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![grpc_cluster(origin.address)]));
+    let sender = client(&proxy).await;
+    let calls: Vec<_> = (0..90)
+        .map(|_| {
+            let mut sender = sender.clone();
+            tokio::spawn(async move { soon(sender.send_request(call(full("")))).await.expect("response").status() })
+        })
+        .collect();
+    for answer in calls {
+        assert_eq!(answer.await.expect("task"), 200);
+    }
+    assert_eq!(origin.connections.load(Ordering::SeqCst), 1, "a burst on an empty pool dials once");
+}
+
+#[tokio::test]
+async fn streams_beyond_the_limit_get_another_connection() {
+    let origin = origin(|_| async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Response::new(full("ok"))
+    })
+    .await;
+    let mut service = grpc_cluster(origin.address);
+    service.connection_pool.max_concurrent_streams = 10;
+    let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![service]));
+    let sender = client(&proxy).await;
+    let calls: Vec<_> = (0..30)
+        .map(|_| {
+            let mut sender = sender.clone();
+            tokio::spawn(async move { soon(sender.send_request(call(full("")))).await.expect("response").status() })
+        })
+        .collect();
+    for answer in calls {
+        assert_eq!(answer.await.expect("task"), 200);
+    }
+    assert_eq!(origin.connections.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_draining_proxy_finishes_its_streams() {
+    let origin = origin(|_| async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        Response::new(full("late"))
+    })
+    .await;
+    let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![grpc_cluster(origin.address)]));
+    let mut sender = client(&proxy).await;
+    let answer = tokio::spawn(sender.send_request(call(full(""))));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    proxy.phase.send(Phase::Draining).expect("send");
+    let response = soon(answer).await.expect("task").expect("response");
+    assert_eq!(response.into_body().collect().await.expect("body").to_bytes(), "late");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(sender.is_closed() || sender.send_request(call(full(""))).await.is_err());
+}
+
+#[tokio::test]
+async fn unavailable_in_the_headers_is_retried_by_default() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let origin = origin(move |_| {
+        let number = counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let status = if number == 0 { "14" } else { "0" };
+            Response::builder().header("content-type", "application/grpc").header("grpc-status", status).body(full("")).expect("response")
+        }
+    })
+    .await;
+    let mut route = route(&[(2, 1)]);
+    route.retry = Some(default_retries());
+    let proxy = Proxy::plain(model(route, vec![grpc_cluster(origin.address)]));
+    let response = soon(client(&proxy).await.send_request(call(full("ping")))).await.expect("response");
+    assert_eq!((&response.headers()["grpc-status"], calls.load(Ordering::SeqCst)), (&HeaderValue::from_static("0"), 2));
+}
+
+#[tokio::test]
+async fn a_client_that_resets_its_stream_ends_the_upstream_request() {
+    let alive = Arc::new(());
+    let held = Arc::clone(&alive);
+    let origin = origin(move |_| {
+        let held = Arc::clone(&held);
+        async move {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            drop(held);
+            Response::new(full(""))
+        }
+    })
+    .await;
+    let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![grpc_cluster(origin.address)]));
+    let mut sender = client(&proxy).await;
+    let before = Arc::strong_count(&alive);
+    let pending = tokio::spawn(sender.send_request(call(full(""))));
+    while Arc::strong_count(&alive) <= before {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    pending.abort();
+    let ended = async {
+        while Arc::strong_count(&alive) > before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon(ended).await;
+    let cluster = &proxy.worker.config.load().clusters()[2].clone();
+    assert_eq!(cluster.hosts()[0].state.active.load(Ordering::Relaxed), 0, "nothing is leaked");
+}

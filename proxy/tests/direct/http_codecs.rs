@@ -1,0 +1,293 @@
+//! What the codecs let through, repair and refuse.
+
+use std::time::Duration;
+
+use outrigger_config::model::{RouteAction, Snapshot};
+use outrigger_proxy::drain::Phase;
+use tokio::io::AsyncWriteExt;
+
+use crate::fixture::*;
+use crate::http_fixture::*;
+
+#[tokio::test]
+async fn http_10_is_accepted_and_spoken_upstream_as_11() {
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let origin = Answering::start(move |_, seen| {
+        assert!(seen.head.starts_with("GET / HTTP/1.1\r\n"), "{}", seen.head);
+        chunked.to_owned()
+    })
+    .await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("GET / HTTP/1.0\r\nhost: web\r\n\r\n").await;
+    let got = client.receive().await;
+    assert_eq!((got.status(), got.text().as_str()), (200, "hello"));
+    assert!(got.head.starts_with("HTTP/1.0 200"), "{}", got.head);
+    assert!(got.header("transfer-encoding").is_none(), "not chunked, ended by the end of the connection");
+}
+
+#[tokio::test]
+async fn http_10_without_host_goes_to_the_address_that_was_dialled() {
+    let origin = Answering::start(|_, seen| ok(seen.header("host").unwrap_or("none"))).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("GET / HTTP/1.0\r\n\r\n").await;
+    assert_eq!(client.receive().await.text(), vip().to_string());
+}
+
+#[tokio::test]
+async fn an_http_10_server_is_understood() {
+    let origin = Origin::start().await;
+    let proxy = in_front_of(origin.address(), |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (mut server, _) = origin.accept().await;
+    read_request(&mut server).await.expect("request");
+    server.write_all(b"HTTP/1.0 200 OK\r\n\r\nuntil the end").await.expect("write");
+    drop(server);
+    let got = client.receive().await;
+    assert_eq!(got.text(), "until the end");
+    assert!(got.head.starts_with("HTTP/1.1 200"), "{}", got.head);
+}
+
+#[tokio::test]
+async fn a_request_with_length_and_encoding_is_refused_and_not_smuggled() {
+    let origin = Answering::start(|_, _| ok("")).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    assert_eq!(client.get("/").await.status(), 200);
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let got = client.receive().await;
+    assert_eq!((got.status(), got.header("connection")), (400, Some("close")));
+    assert!(rest(&mut client.0).await.is_empty(), "the connection closes");
+    assert_eq!(origin.requests(), 1);
+}
+
+#[tokio::test]
+async fn heads_that_mean_two_things_are_refused() {
+    let origin = Answering::start(|_, _| ok("")).await;
+    for (head, status) in [
+        ("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nhost: a\r\nconnection: host\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nhost : a\r\n\r\n", 400),
+        ("GET /%00 HTTP/1.1\r\nhost: a\r\n\r\n", 400),
+        ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),
+        ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nhost: a\r\nx: a\r\n b\r\n\r\n", 400),
+        ("CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n", 403),
+        ("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: tls/1.0\r\n\r\n", 403),
+        ("OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n", 404),
+    ] {
+        let proxy = in_front_of(origin.address, |_| ());
+        let mut client = Client::of(&proxy).await;
+        client.send(head).await;
+        assert_eq!(client.receive().await.status(), status, "{head:?}");
+    }
+    assert_eq!(origin.requests(), 0);
+}
+
+#[tokio::test]
+async fn heads_beyond_the_limits_get_431() {
+    let origin = Answering::start(|_, _| ok("")).await;
+    let many: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let large = format!("x-large: {}\r\n", "a".repeat(61 * 1024));
+    for extra in [many, large] {
+        let proxy = in_front_of(origin.address, |_| ());
+        let mut client = Client::of(&proxy).await;
+        client.send(format!("GET / HTTP/1.1\r\nhost: a\r\n{extra}\r\n")).await;
+        assert_eq!(client.receive().await.status(), 431);
+    }
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send(format!("GET / HTTP/1.1\r\nhost: a\r\nx-large: {}\r\n\r\n", "a".repeat(50 * 1024))).await;
+    assert_eq!(client.receive().await.status(), 200);
+}
+
+#[tokio::test]
+async fn an_absolute_uri_replaces_host_and_paths_are_normalised() {
+    let origin =
+        Answering::start(|_, seen| ok(&format!("{} {}", seen.head.split(' ').nth(1).unwrap_or(""), seen.header("host").unwrap_or(""))))
+            .await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("GET http://other.shop/a/../b?x=/../ HTTP/1.1\r\nhost: web\r\n\r\n").await;
+    assert_eq!(client.receive().await.text(), "/b?x=/../ other.shop");
+}
+
+#[tokio::test]
+async fn a_websocket_becomes_a_tunnel() {
+    let origin = Origin::start().await;
+    let proxy = in_front_of(origin.address(), |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-key: x\r\n\r\n").await;
+    let (mut server, _) = origin.accept().await;
+    let seen = read_request(&mut server).await.expect("request");
+    assert_eq!((seen.header("connection"), seen.header("upgrade")), (Some("upgrade"), Some("websocket")));
+    server
+        .write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: y\r\n\r\nfirst")
+        .await
+        .expect("write");
+    let got = client.receive().await;
+    assert_eq!((got.status(), got.header("upgrade"), got.header("sec-websocket-accept")), (101, Some("websocket"), Some("y")));
+    expect(&mut client.0, "first").await;
+    client.send("POST / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    expect(&mut server, "POST / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    server.write_all(b"back").await.expect("write");
+    expect(&mut client.0, "back").await;
+    drop(server);
+    assert!(rest(&mut client.0).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_refused_websocket_is_an_ordinary_answer() {
+    let origin = Answering::start(|_, _| status(426)).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
+    assert_eq!(client.receive().await.status(), 426);
+    assert_eq!(client.get("/").await.status(), 426, "the connection goes on");
+}
+
+#[tokio::test]
+async fn continue_comes_from_the_upstream_and_not_from_us() {
+    let origin = Origin::start().await;
+    let proxy = in_front_of(origin.address(), |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\nexpect: 100-continue\r\n\r\n").await;
+    let (mut server, _) = origin.accept().await;
+    let head = read_head(&mut server).await;
+    assert_eq!(header(&head, "expect"), Some("100-continue"));
+    let early = tokio::time::timeout(Duration::from_millis(200), client.0.readable()).await;
+    assert!(early.is_err(), "no 100 before the upstream says so");
+    server.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.expect("write");
+    assert!(read_head(&mut client.0).await.starts_with("HTTP/1.1 100"));
+    client.send("body").await;
+    expect(&mut server, "body").await;
+    server.write_all(ok("done").as_bytes()).await.expect("write");
+    assert_eq!(client.receive().await.text(), "done");
+}
+
+#[tokio::test]
+async fn an_upstream_that_refuses_at_once_spares_the_body() {
+    let origin = Answering::start(|_, _| status(417)).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").await;
+    assert_eq!(client.receive().await.status(), 417);
+}
+
+#[tokio::test]
+async fn bodies_stream_both_ways_whatever_their_framing() {
+    let origin = Answering::start(|_, seen| {
+        let body = String::from_utf8_lossy(&seen.body);
+        format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
+    })
+    .await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").await;
+    assert_eq!(client.receive().await.text(), "abcde");
+    let large = "x".repeat(300_000);
+    assert_eq!(client.post("/", &large).await.text(), large);
+}
+
+#[tokio::test]
+async fn a_slow_reader_holds_the_upstream_back() {
+    let origin = Origin::start().await;
+    let proxy = in_front_of(origin.address(), |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (mut server, _) = origin.accept().await;
+    read_request(&mut server).await.expect("request");
+    const SIZE: usize = 64 << 20;
+    server.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {SIZE}\r\n\r\n").as_bytes()).await.expect("write");
+    let chunk = vec![0; 1 << 16];
+    let mut written = 0;
+    while let Ok(result) = tokio::time::timeout(Duration::from_millis(300), server.write(&chunk)).await {
+        written += result.expect("write");
+        assert!(written < SIZE / 2, "the proxy must not take in what nobody reads");
+    }
+    drop(client);
+}
+
+#[tokio::test]
+async fn an_early_answer_reaches_a_client_that_is_still_sending() {
+    let origin = Origin::start().await;
+    let proxy = in_front_of(origin.address(), |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\nbeginning").await;
+    let (mut server, _) = origin.accept().await;
+    read_head(&mut server).await;
+    server.write_all(b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 0\r\n\r\n").await.expect("write");
+    assert_eq!(client.receive().await.status(), 413);
+}
+
+#[tokio::test]
+async fn connection_close_ends_each_side_on_its_own() {
+    let origin = Answering::start(|number, _| match number {
+        0 => "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned(),
+        _ => ok(""),
+    })
+    .await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    assert_eq!(client.get("/").await.header("connection"), None, "the client's connection is not the upstream's");
+    assert_eq!(client.get("/").await.status(), 200);
+    assert_eq!(origin.connections(), 2, "what the upstream said it would close is not used again");
+    client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    assert_eq!(client.receive().await.header("connection"), Some("close"));
+    assert!(rest(&mut client.0).await.is_empty());
+    let mut other = Client::of(&proxy).await;
+    assert_eq!(other.get("/").await.status(), 200);
+    assert_eq!(origin.connections(), 2, "the upstream connection lives on");
+}
+
+#[tokio::test]
+async fn head_and_204_and_304_have_no_body() {
+    let origin = Answering::start(|_, seen| match seen.head.split(' ').nth(1) {
+        Some("/204") => "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
+        Some("/304") => "HTTP/1.1 304 Not Modified\r\ncontent-length: 10\r\n\r\n".to_owned(),
+        _ => "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n".to_owned(),
+    })
+    .await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("HEAD / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let head = read_head(&mut client.0).await;
+    assert_eq!(header(&head, "content-length"), Some("10"));
+    assert_eq!(client.get("/204").await.status(), 204);
+    assert_eq!(client.get("/304").await.status(), 304);
+    assert_eq!(origin.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_draining_proxy_answers_what_it_has_and_closes() {
+    let origin = Answering::start(|_, _| ok("late")).await;
+    let proxy = in_front_of(origin.address, |route| {
+        let delay = outrigger_config::model::FaultDelay { per_million: 1_000_000, duration: Duration::from_millis(150) };
+        route.fault = Some(outrigger_config::model::Fault { delay: Some(delay), abort: None });
+    });
+    let mut client = Client::of(&proxy).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    proxy.phase.send(Phase::Draining).expect("send");
+    let got = client.receive().await;
+    assert_eq!((got.text().as_str(), got.header("connection")), ("late", Some("close")));
+    assert!(rest(&mut client.0).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_request_without_a_route_or_cluster_is_answered_here() {
+    let origin = Origin::start().await;
+    let proxy = in_front_of(origin.address(), |route| {
+        if let RouteAction::Forward(clusters) = &mut route.action {
+            clusters[0].cluster = None;
+        }
+    });
+    let got = Client::of(&proxy).await.get("/").await;
+    assert_eq!((got.status(), got.text().as_str(), got.header("content-length")), (503, "", Some("0")));
+    let nowhere: Snapshot = model(route(&[(2, 1)]), vec![web("outbound|80||web", &[])]);
+    let got = Client::of(&Proxy::plain(nowhere)).await.get("/").await;
+    assert_eq!((got.status(), got.text().as_str(), got.header("server")), (503, "no healthy upstream", Some("envoy")));
+}
