@@ -265,7 +265,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for UploadBody<B> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.position == 0 { self.upload.hint.clone() } else { SizeHint::default() }
+        if self.position == 0 { self.upload.hint } else { SizeHint::default() }
     }
 }
 

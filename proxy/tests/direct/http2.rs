@@ -201,31 +201,45 @@ async fn unavailable_in_the_headers_is_retried_by_default() {
 
 #[tokio::test]
 async fn a_client_that_resets_its_stream_ends_the_upstream_request() {
-    let alive = Arc::new(());
-    let held = Arc::clone(&alive);
+    let running = Arc::new(AtomicUsize::new(0));
+    let shared = Arc::clone(&running);
     let origin = origin(move |_| {
-        let held = Arc::clone(&held);
+        let guard = Running::start(&shared);
         async move {
             tokio::time::sleep(Duration::from_secs(60)).await;
-            drop(held);
+            drop(guard);
             Response::new(full(""))
         }
     })
     .await;
     let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![grpc_cluster(origin.address)]));
     let mut sender = client(&proxy).await;
-    let before = Arc::strong_count(&alive);
     let pending = tokio::spawn(sender.send_request(call(full(""))));
-    while Arc::strong_count(&alive) <= before {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    soon(until(|| running.load(Ordering::SeqCst) == 1)).await;
     pending.abort();
-    let ended = async {
-        while Arc::strong_count(&alive) > before {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    soon(ended).await;
+    soon(until(|| running.load(Ordering::SeqCst) == 0)).await;
     let cluster = &proxy.worker.config.load().clusters()[2].clone();
     assert_eq!(cluster.hosts()[0].state.active.load(Ordering::Relaxed), 0, "nothing is leaked");
+}
+
+/// Counts a handler for as long as it lives.
+struct Running(Arc<AtomicUsize>);
+
+impl Running {
+    fn start(count: &Arc<AtomicUsize>) -> Running {
+        count.fetch_add(1, Ordering::SeqCst);
+        Running(Arc::clone(count))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
