@@ -9,7 +9,7 @@ use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, uri};
 use hyper::body::Incoming;
-use outrigger_config::model::{Discovery, UpstreamProtocol};
+use outrigger_config::model::UpstreamProtocol;
 use tokio::time::Instant;
 
 use super::arrival::with_path;
@@ -112,7 +112,8 @@ impl Exchange<'_> {
 
     /// What a proxy tells the proxy at the other end.
     fn introduce(&self, cluster: &ClusterState, map: &mut HeaderMap) {
-        let inside = !cluster.model.external && !matches!(cluster.model.discovery, Discovery::OriginalDst { .. });
+        // Pods of a headless service are in the mesh although the client chose the address; unknown destinations have no service.
+        let inside = !cluster.model.external && cluster.model.service.is_some();
         if let (true, Some(own)) = (inside, self.routing.config.peer_metadata()) {
             peers::introduce(own, map);
         }
