@@ -25,7 +25,6 @@ pub fn lines(task: &Task) -> String {
     store.apply(changes.collect());
     let registry = Registry::new(store.objects());
     let mut all = store.diagnostics().to_vec();
-    all.extend_from_slice(registry.diagnostics());
     for node in nodes(&store) {
         all.extend(compile(&registry, &node).diagnostics);
     }

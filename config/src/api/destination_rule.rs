@@ -12,7 +12,7 @@ api_struct! {
         /// Service name or wildcard; short names are completed with the rule's namespace.
         pub host: String,
         /// Policy for the service; port and subset policies override it.
-        pub traffic_policy: Option<TrafficPolicy>,
+        pub traffic_policy: Option<Box<TrafficPolicy>>,
         /// Named groups of the endpoints.
         pub subsets: Vec<Subset>,
         /// Namespaces that see this object; absent means the mesh default.
@@ -38,7 +38,7 @@ api_struct! {
         /// Labels of its endpoints; empty means all.
         pub labels: BTreeMap<String, String>,
         /// Policy blocks that replace those of the rule.
-        pub traffic_policy: Option<TrafficPolicy>,
+        pub traffic_policy: Option<Box<TrafficPolicy>>,
     }
 }
 
@@ -86,9 +86,9 @@ api_struct! {
         /// A standard algorithm.
         pub simple: Option<SimpleLb>,
         /// Affinity by hash.
-        pub consistent_hash: Option<ConsistentHashLb>,
+        pub consistent_hash: Option<Box<ConsistentHashLb>>,
         /// Locality preferences.
-        pub locality_lb_setting: Option<LocalityLbSetting>,
+        pub locality_lb_setting: Option<Box<LocalityLbSetting>>,
         /// Deprecated form of `warmup.duration`.
         pub warmup_duration_secs: Option<Duration>,
         /// Slow start.

@@ -1,7 +1,7 @@
 //! VirtualService (`networking.istio.io`): how requests for a host are routed.
 //!
 //! Field for field the API of Istio; what each does is told in the compiler. Absent wrapper values are `None`; plain
-//! numbers and strings have protobuf's zero when absent.
+//! numbers and strings have protobuf's zero when absent. What is large and rare is boxed: proxies hold many of these.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

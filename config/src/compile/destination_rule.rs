@@ -139,7 +139,7 @@ impl<'r> MergedRule<'r> {
             export_to,
             visibility,
             selector,
-            policy: spec.traffic_policy.as_ref(),
+            policy: spec.traffic_policy.as_deref(),
             subsets: Vec::new(),
             selects_workloads: selector.is_some(),
         };

@@ -28,7 +28,7 @@ impl<'r> EffectivePolicy<'r> {
     /// mesh's default fills in a connection pool that nobody set.
     pub(super) fn new(rule: Option<&MergedRule<'r>>, port: u16, subset: &str, mesh: Option<&'r TrafficPolicy>) -> Self {
         let top = EffectivePolicy::default().overlay(rule.and_then(|rule| rule.policy), port);
-        let subset = rule.and_then(|rule| rule.subset(subset)).and_then(|subset| subset.traffic_policy.as_ref());
+        let subset = rule.and_then(|rule| rule.subset(subset)).and_then(|subset| subset.traffic_policy.as_deref());
         let mut policy = top.overlay(subset, port);
         policy.connection_pool = policy.connection_pool.or(mesh.and_then(|mesh| mesh.connection_pool.as_ref()));
         policy

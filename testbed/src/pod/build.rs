@@ -157,8 +157,8 @@ impl Blueprint<'_> {
         let written = self.written.containers.iter().find(|original| original.name == container.name);
         let stood_in = self.stand_in_ports(container);
         let probe = match self.is_ours(container) {
-            true => container.readiness_probe.as_ref(),
-            false => written.unwrap_or(container).readiness_probe.as_ref(),
+            true => container.readiness_probe.as_deref(),
+            false => written.unwrap_or(container).readiness_probe.as_deref(),
         };
         let readiness = match (probe, stood_in.as_deref()) {
             (Some(probe), _) => read_probe(probe, container),
@@ -177,7 +177,7 @@ impl Blueprint<'_> {
             readiness,
             role,
             restart,
-            pre_stop: container.lifecycle.as_ref().and_then(pre_stop),
+            pre_stop: container.lifecycle.as_deref().and_then(pre_stop),
         }
     }
 

@@ -30,13 +30,13 @@ api_struct! {
         /// Mounts.
         pub volume_mounts: Vec<VolumeMount>,
         /// Restarts the container when it fails.
-        pub liveness_probe: Option<Probe>,
+        pub liveness_probe: Option<Box<Probe>>,
         /// Decides whether the pod gets traffic.
-        pub readiness_probe: Option<Probe>,
+        pub readiness_probe: Option<Box<Probe>>,
         /// Holds back the other probes.
-        pub startup_probe: Option<Probe>,
+        pub startup_probe: Option<Box<Probe>>,
         /// Hooks.
-        pub lifecycle: Option<Lifecycle>,
+        pub lifecycle: Option<Box<Lifecycle>>,
         /// Security settings.
         pub security_context: Option<SecurityContext>,
         /// For init containers: `Always` makes a native sidecar.
