@@ -186,7 +186,10 @@ impl Exchange<'_> {
         let mut request = Request::new(body);
         *request.method_mut() = self.head.method.clone();
         *request.headers_mut() = headers;
-        request.headers_mut().insert(headers::ATTEMPT_COUNT, headers::number(u64::from(tries.number)));
+        // The application is to see which attempt of the client's proxy it serves: Istio's inbound routes leave the header.
+        if self.connection.downstream.direction != Direction::Inbound {
+            request.headers_mut().insert(headers::ATTEMPT_COUNT, headers::number(u64::from(tries.number)));
+        }
         if let Some(limit) = self.route.retry.as_ref().and_then(|policy| policy.per_try_timeout).or_else(|| tries.remaining()) {
             let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
             request.headers_mut().insert(headers::EXPECTED_TIMEOUT, headers::number(millis));
