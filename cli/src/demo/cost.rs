@@ -28,7 +28,7 @@ pub async fn section(bed: &Bed) -> Result<Section> {
         table.row(vec![name, requests.to_string(), format!("{cpu:.0}"), format!("{:.1}", after[index].resident as f64 / 1e6)]);
     }
     section.tables.push(table);
-    section.check_eq("failed requests", 0, report.failed_count());
+    section.check_no_failures([&report].into_iter());
     Ok(section)
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use outrigger_loadtests::Report;
 use serde::Serialize;
 
 /// One numbered part of the demo.
@@ -52,6 +53,15 @@ impl Section {
     pub fn check_eq<T: PartialEq + ToString>(&mut self, name: impl Into<String>, want: T, got: T) {
         let ok = want == got;
         self.check(name, want, got, ok);
+    }
+
+    /// Adds the statement that no request of these runs failed; those that did are named by cause.
+    pub fn check_no_failures<'a>(&mut self, reports: impl Iterator<Item = &'a Report> + Clone) {
+        let failed: u64 = reports.clone().map(Report::failed_count).sum();
+        let statuses = reports.clone().flat_map(|report| report.statuses.range(400..));
+        let causes = statuses.map(|(status, count)| format!("{count} × {status}")).chain(reports.flat_map(|r| r.error_examples.clone()));
+        let got = std::iter::once(failed.to_string()).chain(causes).collect::<Vec<_>>().join("; ");
+        self.check("failed requests", 0, got, failed == 0);
     }
 
     /// Whether every statement holds.

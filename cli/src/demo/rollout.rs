@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use outrigger_loadtests::{Amount, Plan, Report};
+use outrigger_loadtests::{Amount, Plan};
 
 use super::bed::Bed;
 use super::report::{Section, Table};
@@ -39,7 +39,7 @@ pub async fn section(bed: &Bed) -> Result<Section> {
     let served = |pod: &str| reports.iter().filter_map(|report| report.pods.get(pod)).map(|count| count.requests).sum::<u64>();
     section.check("the removed pod served before it went", "> 0", served(&gone), served(&gone) > 0);
     section.check("the new pod serves", "> 0", served(&new), served(&new) > 0);
-    section.check_eq("failed requests", 0, reports.iter().map(Report::failed_count).sum::<u64>());
+    section.check_no_failures(reports.iter());
     Ok(section)
 }
 

@@ -51,7 +51,7 @@ fn counted(title: String, report: &Report) -> Section {
     section.check("every version within ±2 of its share", "≤ 2 off", format!("{off:.0} off"), off <= 2.0);
     let spread = report.spread("v2");
     section.check("round robin between v2's pods", "≤ 1 apart", format!("{spread} apart"), spread <= 1 && report.version("v2") > 1);
-    section.check_eq("failed requests", 0, report.failed_count());
+    section.check_no_failures([report].into_iter());
     section
 }
 
