@@ -111,12 +111,10 @@ impl<'r> References<'r> {
             return self.report(on, Severity::Error, "IST0101", path, message);
         };
         let served: Vec<&str> = gateway.spec.servers.iter().flat_map(|server| &server.hosts).map(|host| bare(host)).collect();
-        for (index, host) in on.spec.hosts.iter().enumerate() {
-            let full = self.registry.resolve_host(host, on.namespace());
-            if !served.iter().any(|served| overlap(served, &full)) {
-                let message = format!("no server of Gateway {namespace}/{name} has this host, so it is not routed there");
-                self.report(on, Severity::Warning, "IST0132", &Path::Root.field("spec").field("hosts").index(index), message);
-            }
+        let full = |host| self.registry.resolve_host(host, on.namespace());
+        if !on.spec.hosts.iter().any(|host| served.iter().any(|served| overlap(served, &full(host)))) {
+            let message = format!("no server of Gateway {namespace}/{name} has a host of this object, so it is not routed there");
+            self.report(on, Severity::Warning, "IST0132", path, message);
         }
     }
 
@@ -151,27 +149,35 @@ impl<'r> References<'r> {
         self.subsets.get(host).is_some_and(defines) || wildcard()
     }
 
-    /// In sidecars one VirtualService has a host; others for it are without effect.
+    /// Where two VirtualServices for one host are visible in the mesh, one of them has no effect.
     fn conflicting_hosts(&mut self) {
-        let mut owners: HashMap<String, &Resource<VirtualService>> = HashMap::new();
-        for on in &self.registry.virtual_services {
-            if !super::virtual_service::is_for_mesh(&on.spec) {
-                continue;
-            }
+        let mut owners: HashMap<String, Vec<&Resource<VirtualService>>> = HashMap::new();
+        for on in self.registry.virtual_services.iter().filter(|on| super::virtual_service::is_for_mesh(&on.spec)) {
             for (index, host) in on.spec.hosts.iter().enumerate() {
-                let full = self.registry.resolve_host(host, on.namespace());
-                let owner = *owners.entry(full).or_insert(on);
-                let separate = is_private(&on.spec) || is_private(&owner.spec);
-                let apart = separate && on.namespace() != owner.namespace();
-                if !std::ptr::eq(owner, on) && !apart {
+                let earlier = owners.entry(self.registry.resolve_host(host, on.namespace())).or_default();
+                let rival = earlier.iter().copied().find(|owner| !std::ptr::eq(*owner, on) && self.meet(owner, on));
+                earlier.push(on);
+                if let Some(owner) = rival {
                     let message = format!(
-                        "{} is older and has this host in the mesh already; this object's rules for it have no effect",
+                        "{} comes first (oldest, then by name) and has this host in the mesh; this object's rules for it have no effect where both are visible",
                         owner.object.id
                     );
                     self.report(on, Severity::Error, "IST0109", &Path::Root.field("spec").field("hosts").index(index), message);
                 }
             }
         }
+    }
+
+    /// Whether some namespace sees both objects.
+    fn meet(&self, a: &Resource<VirtualService>, b: &Resource<VirtualService>) -> bool {
+        let (a, b) = (self.seen_by(a), self.seen_by(b));
+        a.contains(&"*") || b.contains(&"*") || a.iter().any(|namespace| b.contains(namespace))
+    }
+
+    fn seen_by<'s>(&'s self, on: &'s Resource<VirtualService>) -> Vec<&'s str> {
+        let default = &self.registry.mesh().default_virtual_service_export_to;
+        let list = if on.spec.export_to.is_empty() { default } else { &on.spec.export_to };
+        list.iter().map(|entry| if entry == "." { on.namespace() } else { entry.as_str() }).collect()
     }
 
     fn destination_rules(&mut self) {
@@ -205,7 +211,8 @@ impl<'r> References<'r> {
         for on in &self.registry.gateways {
             let spec = &Path::Root.field("spec");
             let selected = all_labels(self.registry).any(|(_, labels)| has_all(labels, &on.spec.selector));
-            if !on.spec.selector.is_empty() && !selected {
+            // Manifests without any pod say nothing about which gateways run in the cluster they are meant for.
+            if !on.spec.selector.is_empty() && !selected && !self.registry.pods.is_empty() {
                 let message = "no pod carries these labels, so nothing listens for this Gateway";
                 self.report(on, Severity::Error, "IST0101", &spec.field("selector"), message.into());
             }
@@ -297,11 +304,6 @@ fn is_protocol_name(name: &str) -> bool {
 /// The DNS name of a Gateway host.
 fn bare(host: &str) -> &str {
     host.split_once('/').map_or(host, |(_, name)| name)
-}
-
-/// Whether only its own namespace sees the object.
-fn is_private(spec: &VirtualService) -> bool {
-    spec.export_to == ["."]
 }
 
 fn has_all(labels: &Labels, selector: &Labels) -> bool {
