@@ -19,7 +19,7 @@ pub async fn section(bed: &Bed) -> Result<Section> {
     bed.write("virtual-service.yaml", include_str!("faults.yaml")).await?;
     let mark = bed.mark_gateway_log()?;
     let mut plan = bed.gateway_plan("/", REQUESTS)?;
-    plan.concurrency = 16;
+    plan.concurrency = 4;
     let report = outrigger_loadtests::run(plan).await?;
     let lines = bed.gateway_log(mark, REQUESTS as usize).await?;
     bed.restore_virtual_service().await?;
