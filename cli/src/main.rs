@@ -10,10 +10,12 @@ mod logs;
 mod pod_exec;
 mod proxy;
 mod ps;
+mod request;
 mod running;
 mod stand_in;
 mod table;
 mod up;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -63,6 +65,10 @@ enum Command {
     PodExec(outrigger_testbed::container::enter::PodExec),
     /// Serve as the data plane of one workload
     Proxy(proxy::ProxyArgs),
+    /// Ask this pod's proxy something
+    Request(request::RequestArgs),
+    /// Wait until this pod's proxy is ready
+    Wait(wait::WaitArgs),
     /// The sample application of `outrigger up`
     #[command(hide = true)]
     StandIn(outrigger_testbed::stand_in::Args),
@@ -81,6 +87,8 @@ fn main() -> ExitCode {
         Command::IstioIptables(lenient) => iptables::run_as_istio(lenient),
         Command::Load(args) => load::run(&args),
         Command::Proxy(args) => proxy::run(args),
+        Command::Request(args) => request::run(&args),
+        Command::Wait(args) => wait::run(&args),
         Command::StandIn(args) => stand_in::run(args).map(|()| ExitCode::SUCCESS),
         Command::PodExec(arguments) => pod_exec::run(arguments).map(|()| ExitCode::SUCCESS),
     };

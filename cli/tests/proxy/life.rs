@@ -85,3 +85,26 @@ fn access_log_lines_of_a_json_format_reach_standard_output() {
     assert_eq!((line["path"].as_str(), line["response_code"].as_u64()), (Some("/some/path?q=1"), Some(207)));
     assert_eq!(line["response_code_details"], "direct_response");
 }
+
+/// Runs a subcommand of the built binary.
+fn outrigger(args: &[&str]) -> std::process::Output {
+    std::process::Command::new(env!("CARGO_BIN_EXE_outrigger")).args(args).output().expect("started")
+}
+
+#[test]
+fn wait_ends_when_the_proxy_is_ready_and_fails_when_it_never_is() {
+    let proxy = Setup::new().start();
+    let url = format!("http://localhost:{}/healthz/ready", proxy.ports.health);
+    assert!(outrigger(&["wait", "--url", &url]).status.success());
+    proxy.post(proxy.ports.admin, "/healthcheck/fail");
+    let failed = outrigger(&["wait", "--url", &url, "--timeoutSeconds", "0"]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("healthcheck/fail"), "{failed:?}");
+}
+
+#[test]
+fn request_refuses_ports_that_are_not_the_proxys() {
+    let refused = outrigger(&["request", "--debug-port", "22", "GET", "server_info"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("expected one of [15000, 15004, 15020, 15021]"), "{refused:?}");
+}

@@ -87,28 +87,25 @@ impl IstioTotals {
         for (labels, total) in &self.http {
             out.sample("istio_requests_total", labels, total.requests);
         }
-        let histograms: [(&str, &str, fn(&HttpTotal) -> &HistogramTotal); 3] = [
-            ("istio_request_duration_milliseconds", "Time from the first byte received to the last byte sent.", |t| &t.duration),
-            ("istio_request_bytes", "Bytes of requests, headers included.", |t| &t.request_bytes),
-            ("istio_response_bytes", "Bytes of responses, headers included.", |t| &t.response_bytes),
-        ];
-        for (name, help, select) in histograms {
+        let mut histogram = |name: &str, help: &str, select: fn(&HttpTotal) -> &HistogramTotal| {
             out.family(name, Kind::Histogram, help);
             self.http.iter().for_each(|(labels, total)| out.histogram(name, labels, select(total)));
-        }
+        };
+        let duration = "istio_request_duration_milliseconds";
+        histogram(duration, "Time from the first byte received to the last byte sent.", |total| &total.duration);
+        histogram("istio_request_bytes", "Bytes of requests, headers included.", |total| &total.request_bytes);
+        histogram("istio_response_bytes", "Bytes of responses, headers included.", |total| &total.response_bytes);
     }
 
     fn write_tcp(&self, out: &mut Exposition) {
-        let counters: [(&str, &str, fn(&TcpTotal) -> u64); 4] = [
-            ("istio_tcp_connections_opened_total", "TCP connections opened.", |t| t.opened),
-            ("istio_tcp_connections_closed_total", "TCP connections closed.", |t| t.closed),
-            ("istio_tcp_sent_bytes_total", "Bytes sent to the client.", |t| t.sent),
-            ("istio_tcp_received_bytes_total", "Bytes received from the client.", |t| t.received),
-        ];
-        for (name, help, select) in counters {
+        let mut counter = |name: &str, help: &str, select: fn(&TcpTotal) -> u64| {
             out.family(name, Kind::Counter, help);
             self.tcp.iter().for_each(|(labels, total)| out.sample(name, labels, select(total)));
-        }
+        };
+        counter("istio_tcp_connections_opened_total", "TCP connections opened.", |total| total.opened);
+        counter("istio_tcp_connections_closed_total", "TCP connections closed.", |total| total.closed);
+        counter("istio_tcp_sent_bytes_total", "Bytes sent to the client.", |total| total.sent);
+        counter("istio_tcp_received_bytes_total", "Bytes received from the client.", |total| total.received);
     }
 }
 

@@ -45,7 +45,7 @@ mod tests {
             escape_into(&mut out, bytes);
             out.push(b'"');
             let parsed: String = serde_json::from_slice(&out).expect("valid JSON");
-            assert_eq!(parsed, String::from_utf8_lossy(bytes).replace("\u{fffd}\u{fffd}", "\u{fffd}\u{fffd}"));
+            assert_eq!(parsed, String::from_utf8_lossy(bytes));
         }
     }
 }

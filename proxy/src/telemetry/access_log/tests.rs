@@ -226,3 +226,27 @@ fn lines_of_all_workers_reach_the_file_and_the_last_ones_are_flushed() {
     numbers.sort_unstable();
     assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_reader_that_does_not_read_costs_lines_but_never_time() {
+    use std::os::unix::fs::OpenOptionsExt;
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("pipe");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let reader = std::fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&path).expect("opened");
+    let writer = LogWriter::new();
+    let queue = writer.queue();
+    writer.set_path(path.to_str().expect("text"));
+    let line = [b'x'; 1000];
+    let start = std::time::Instant::now();
+    let mut slowest = Duration::ZERO;
+    for _ in 0..5_000 {
+        let push = std::time::Instant::now();
+        queue.push(|out| out.extend_from_slice(&line));
+        slowest = slowest.max(push.elapsed());
+    }
+    assert!(writer.dropped() > 2_000, "{} dropped in {:?}", writer.dropped(), start.elapsed());
+    assert!(slowest < Duration::from_millis(500), "a push waited {slowest:?} for the reader");
+    // Without a reader the writer's thread fails instead of waiting for ever, and the test can end.
+    drop(reader);
+}
