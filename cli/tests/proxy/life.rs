@@ -68,10 +68,34 @@ fn a_drain_by_request_goes_on_serving_and_the_signal_that_follows_ends_at_once()
     let mut proxy = setup.file("gateway.yaml", &gateway(port, 207)).start();
     proxy.post(proxy.ports.status, "/drain");
     proxy.until("draining", |proxy| proxy.get(proxy.ports.health, "/healthz/ready").status == 503);
-    let answer = proxy.get(port, "/");
-    assert_eq!(answer.status, 207);
+    for _ in 0..20 {
+        let answer = proxy.get(port, "/");
+        assert_eq!(answer.status, 207);
+        assert!(answer.head.contains("connection: close"), "{}", answer.head);
+    }
     proxy.signal(Signal::SIGTERM);
     assert_eq!(proxy.wait().code(), Some(0));
+}
+
+#[test]
+fn a_kept_connection_is_answered_once_more_while_draining() {
+    use std::io::{Read, Write};
+    let setup = Setup::new().env("MINIMUM_DRAIN_DURATION", "60s");
+    let port = setup.ports.gateway;
+    let proxy = setup.file("gateway.yaml", &gateway(port, 207)).start();
+    let mut kept = std::net::TcpStream::connect(("127.0.0.1", port)).expect("connected");
+    kept.set_read_timeout(Some(crate::fixture::PATIENCE)).expect("set");
+    let mut ask = || {
+        kept.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").expect("written");
+        let mut answer = [0; 4096];
+        let length = kept.read(&mut answer).expect("an answer");
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    };
+    assert!(!ask().contains("connection: close"));
+    proxy.signal(Signal::SIGTERM);
+    proxy.until("draining", |proxy| proxy.get(proxy.ports.admin, "/ready").status == 503);
+    let last = ask();
+    assert!(last.starts_with("HTTP/1.1 207") && last.contains("connection: close"), "{last:?}");
 }
 
 #[test]

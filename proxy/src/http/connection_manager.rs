@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::header::CONNECTION;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request};
+use http::{HeaderValue, Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -39,6 +40,10 @@ const MAX_BUFFER: usize = 128 * 1024;
 const MAX_STREAMS: u32 = 100;
 /// What an HTTP/2 client sends first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How long a draining HTTP/1 connection waits for another request, which is answered with `connection: close`. To close it
+/// at once would lose a request that is on its way: HTTP/1 has no GOAWAY, and hyper closes a connection without a request
+/// in hand when told to shut down.
+const LAST_REQUEST: Duration = Duration::from_millis(500);
 /// Downstream connections without a request for this long are closed, within a factor of two (Istio semantics 8.1).
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -166,12 +171,18 @@ where
     let served = Arc::clone(&connection);
     let service = service_fn(move |request: Request<Incoming>| {
         let served = Arc::clone(&served);
-        async move { Ok::<_, Infallible>(exchange::serve(&served, request).await) }
+        async move {
+            let mut response = exchange::serve(&served, request).await;
+            if served.worker.drain.phase() > Phase::Serving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut builder = http1::Builder::new();
     builder.max_headers(MAX_HEADERS).max_header_size(MAX_HEAD).max_buf_size(MAX_BUFFER).header_read_timeout(None);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service).with_upgrades());
-    run(serving.as_mut(), |serving| serving.graceful_shutdown(), &connection).await;
+    run(serving.as_mut(), |serving| serving.graceful_shutdown(), &connection, Some(LAST_REQUEST)).await;
 }
 
 async fn serve_http2<I>(io: RawHeads<I>, connection: Arc<ServedConnection>)
@@ -192,18 +203,19 @@ where
         .max_concurrent_streams(MAX_STREAMS)
         .max_send_buf_size(64 * 1024);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service));
-    run(serving.as_mut(), |serving| serving.graceful_shutdown(), &connection).await;
+    run(serving.as_mut(), |serving| serving.graceful_shutdown(), &connection, None).await;
 }
 
 /// Runs a connection to its end; asks it to leave in good order when it is time, and cuts it off when that takes too long.
-async fn run<C>(mut serving: Pin<&mut C>, leave: impl FnOnce(Pin<&mut C>), connection: &ServedConnection)
+/// While draining, it may stay until it was without a request for `quiet`.
+async fn run<C>(mut serving: Pin<&mut C>, leave: impl FnOnce(Pin<&mut C>), connection: &ServedConnection, quiet: Option<Duration>)
 where
     C: Future<Output = hyper::Result<()>>,
 {
     let mut drain = connection.worker.drain.clone();
     tokio::select! {
         result = serving.as_mut() => return report(connection, result),
-        () = time_to_leave(connection, &mut drain) => leave(serving.as_mut()),
+        () = time_to_leave(connection, &mut drain, quiet) => leave(serving.as_mut()),
     }
     tokio::select! {
         result = serving => report(connection, result),
@@ -212,13 +224,22 @@ where
 }
 
 /// Waits for a reason to end the connection: draining, or an hour without a request. Whatever is in flight is finished.
-async fn time_to_leave(connection: &ServedConnection, drain: &mut Drain) {
+async fn time_to_leave(connection: &ServedConnection, drain: &mut Drain, quiet: Option<Duration>) {
     let mut seen = connection.findings.requests();
     loop {
         tokio::select! {
-            () = drain.reached(Phase::Draining) => return,
+            () = drain.reached(Phase::Draining) => break,
             () = tokio::time::sleep(IDLE) => {}
         }
+        let requests = connection.findings.requests();
+        if requests == seen {
+            return;
+        }
+        seen = requests;
+    }
+    let Some(quiet) = quiet else { return };
+    loop {
+        tokio::time::sleep(quiet).await;
         let requests = connection.findings.requests();
         if requests == seen {
             return;
