@@ -51,15 +51,19 @@ fn chain_of(captured: &Captured) -> Option<(Arc<InboundChain>, Duration)> {
     Some((Arc::clone(chain), model.mesh.protocol_detection_timeout))
 }
 
+/// Least silence on a PERMISSIVE port before the application is dialled. A mesh client sends its ClientHello at once, but
+/// a busy machine may take its time over it, and an application that speaks first would answer it in plaintext.
+const CLIENT_HELLO_GRACE: Duration = Duration::from_millis(500);
+
 /// How long a client may be silent, and whether the application is dialled after that. Under STRICT nothing is dialled
-/// before the handshake. Elsewhere a mesh client's ClientHello, still on its way, must not lose the race against the
-/// greeting of an application that speaks first, so a port declared TCP waits for it as long as an undeclared one.
+/// before the handshake.
 fn patience(chain: &InboundChain, timeout: Duration) -> (Duration, bool) {
     match (chain.mtls, chain.protocol) {
         (MtlsMode::Strict, _) => (CLIENT_HELLO_LIMIT, false),
         (_, ListenerProtocol::Http) => (IDLE, false),
         _ if timeout.is_zero() => (IDLE, false),
-        _ => (timeout, true),
+        (MtlsMode::Permissive, _) => (timeout.max(CLIENT_HELLO_GRACE), true),
+        (MtlsMode::Disable, _) => (timeout, true),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use outrigger_config::model::{Discovery, ListenerProtocol, MtlsMode, Snapshot};
 use outrigger_proxy::identity::{Identity, MeshAlpn, MeshTarget, client};
@@ -91,6 +92,26 @@ async fn bytes_cross_mutual_tls_with_half_close() {
         assert_eq!(rest(&mut session).await, b"answer");
         let labels = ["connection_security_policy=\"mutual_tls\"", "source_principal=\"spiffe://cluster.local/ns/shop/sa/client\""];
         proxy.metric("istio_tcp_connections_opened_total", &labels).await;
+    }
+}
+
+#[tokio::test]
+async fn an_application_that_speaks_first_does_not_answer_a_slow_client_hello_in_plaintext() {
+    let mesh = Mesh::new();
+    let (server_identity, client_identity) = (mesh.identity("frontend"), mesh.identity("client"));
+    for protocol in [ListenerProtocol::Tcp, ListenerProtocol::Auto] {
+        let origin = Origin::start().await;
+        let proxy = Proxy::new(inbound(MtlsMode::Permissive, protocol), Arc::clone(&server_identity));
+        let tcp = proxy.capture(Inbound, origin.address()).await;
+        let greeting = async { origin.accept().await.0.write_all(b"220 ready").await };
+        let slow = async {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            let target = MeshTarget { sni: "outbound_.3306_._.db", expected: &[FRONTEND], alpn: MeshAlpn::Tcp };
+            soon(client::connect(&client_identity, tcp, target)).await.expect("handshake").0
+        };
+        let (mut session, greeted) = tokio::join!(slow, greeting);
+        greeted.expect("write");
+        expect(&mut session, "220 ready").await;
     }
 }
 

@@ -92,16 +92,3 @@ async fn under_strict_nothing_is_dialled_before_the_handshake() {
         assert!(origin.stays_alone().await, "{protocol:?}: plaintext is not forwarded");
     }
 }
-
-#[tokio::test]
-async fn a_port_declared_tcp_does_not_wait_for_the_client() {
-    let origin = Origin::start().await;
-    let inbound = sidecar(Vec::new(), Vec::new(), (MtlsMode::Permissive, ListenerProtocol::Tcp)).inbound;
-    let mut model = Snapshot { inbound, ..auto(&origin) };
-    model.mesh.protocol_detection_timeout = Duration::from_secs(60);
-    let proxy = Proxy::plain(model);
-    let mut client = proxy.capture(Inbound, origin.address()).await;
-    let (mut server, _) = origin.accept().await;
-    server.write_all(b"220 ready").await.expect("write");
-    expect(&mut client, "220 ready").await;
-}
