@@ -66,5 +66,5 @@ fn end(name: &str) -> Result<()> {
 
 /// A run holds its lock until everything is removed; its folder may stay (`up --keep`).
 fn is_up(folder: &Path) -> bool {
-    folder.exists() && !matches!(run::try_lock(folder), Ok(Some(_)))
+    matches!(run::try_lock(folder), Ok(None)) || (folder.exists() && !folder.join("lock").exists())
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use outrigger_config::diagnostic::Diagnostic;
-use outrigger_config::object::ObjectId;
+use outrigger_config::object::{Kind, ObjectId};
 use outrigger_config::store::FileChange;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -324,7 +324,11 @@ impl Controller {
 
     /// Whether all wishes are fulfilled: nothing to do, nobody leaving, everybody ready or done.
     fn settled(&self) -> bool {
-        let calm = |record: &PodRecord| !record.deleting && (record.ready() || record.ended == Some(true));
+        let done = |record: &PodRecord| match record.workload.kind {
+            Kind::Job => record.ended == Some(true),
+            _ => record.ready() || record.ended == Some(true),
+        };
+        let calm = |record: &PodRecord| !record.deleting && done(record);
         self.pods.values().all(calm) && self.due_steps().is_empty() && !self.inventory.is_empty()
     }
 

@@ -37,6 +37,9 @@ pub fn build(scratch: &Path, mounts: &[Mount], read_only: bool) -> Result<()> {
         bind_host_part(&root, part)?;
     }
     enter(&root)?;
+    // The host's own run-time files are not the container's business; where /run is part of the root file system the
+    // overlay would show them.
+    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
     for (m, source) in mounts.iter().zip(&sources) {
         place(&Path::new(OLD_ROOT).join(relative(source)), m)
             .with_context(|| format!("mounting {} at {}", m.source.display(), m.target.display()))?;

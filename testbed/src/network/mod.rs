@@ -48,6 +48,12 @@ const POD_SYSCTLS: &[(&str, &str)] = &[
     ("ipv6/conf/default/accept_dad", "0"),
     ("ipv6/conf/all/accept_dad", "0"),
     ("ipv6/conf/default/accept_ra", "0"),
+    // A pod that heeded "the other one is right beside you" would answer past the node, and the translation of the
+    // Service address would never be undone. IPv6 has no switch at the sender's side.
+    ("ipv4/conf/all/accept_redirects", "0"),
+    ("ipv4/conf/default/accept_redirects", "0"),
+    ("ipv6/conf/all/accept_redirects", "0"),
+    ("ipv6/conf/default/accept_redirects", "0"),
 ];
 
 /// The addresses of one pod.

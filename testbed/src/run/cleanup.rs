@@ -51,6 +51,7 @@ pub fn remove_network(run: &str, link: Option<&str>) {
 /// Removes the runs whose process has ended without doing so itself, and says which.
 pub fn remove_crashed() -> Vec<String> {
     let mut removed = Vec::new();
+    let Ok(_turn) = super::take_turn() else { return removed };
     for run in super::names() {
         let folder = Path::new(super::ROOT).join(&run);
         // Holding the lock means that nobody else does.

@@ -60,7 +60,11 @@ impl RunFolder {
 
     fn try_take(name: &str) -> Result<Option<RunFolder>> {
         let path = folder(name);
+        // Nobody may take a folder for a crashed one's between its making and its locking.
+        let _turn = take_turn()?;
         fs::create_dir_all(&path).with_context(|| format!("making {} (root is needed)", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        File::create(path.join("lock"))?;
         let Some(lock) = try_lock(&path)? else { return Ok(None) };
         cleanup::remove_leftovers(name)?;
         for part in ["pods", "config", "applied", "ca"] {
@@ -103,10 +107,10 @@ pub fn pod_folder(run: &Path, namespace: &str, name: &str) -> PathBuf {
 /// Takes a run's lock, if nobody holds it.
 ///
 /// # Errors
-/// When the lock file cannot be opened.
+/// When there is no lock file: the run is being removed.
 pub fn try_lock(folder: &Path) -> Result<Option<File>> {
     let file = folder.join("lock");
-    let lock = OpenOptions::new().create(true).append(true).open(&file);
+    let lock = OpenOptions::new().append(true).open(&file);
     let lock = lock.with_context(|| format!("opening {} (root is needed)", file.display()))?;
     match lock.try_lock() {
         Ok(()) => Ok(Some(lock)),
@@ -115,13 +119,15 @@ pub fn try_lock(folder: &Path) -> Result<Option<File>> {
     }
 }
 
-/// Waits for the turn to choose addresses: at most one run at a time does.
+/// Waits for the turn to take or remove names and addresses: at most one process at a time does.
 ///
 /// # Errors
 /// When the lock file cannot be opened.
 pub fn take_turn() -> Result<File> {
-    let file = Path::new(ROOT).join(".addresses");
-    let lock = OpenOptions::new().create(true).append(true).open(&file)?;
+    fs::create_dir_all(ROOT).with_context(|| format!("making {ROOT} (root is needed)"))?;
+    let file = Path::new(ROOT).join(".turn");
+    let lock = OpenOptions::new().create(true).append(true).open(&file);
+    let lock = lock.with_context(|| format!("opening {} (root is needed)", file.display()))?;
     lock.lock()?;
     Ok(lock)
 }

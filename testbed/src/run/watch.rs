@@ -18,6 +18,8 @@ pub const SETTLE: Duration = Duration::from_millis(20);
 pub struct Watched {
     paths: Vec<PathBuf>,
     known: BTreeMap<PathBuf, String>,
+    /// Something was heard that the caller has not been told, because it stopped waiting.
+    pending: bool,
     news: mpsc::UnboundedReceiver<()>,
     _watcher: RecommendedWatcher,
 }
@@ -43,18 +45,20 @@ impl Watched {
             };
             watcher.watch(folder, mode).with_context(|| format!("watching {}", path.display()))?;
         }
-        Ok(Watched { paths: paths.to_vec(), known: BTreeMap::new(), news, _watcher: watcher })
+        Ok(Watched { paths: paths.to_vec(), known: BTreeMap::new(), pending: false, news, _watcher: watcher })
     }
 
     /// Waits until something may have changed. Cancelling loses nothing.
     pub async fn changed(&mut self) {
-        if self.news.recv().await.is_none() {
+        if !self.pending && self.news.recv().await.is_none() {
             std::future::pending::<()>().await;
         }
+        self.pending = true;
         // Bounded: a folder in which something is written all the time must not be ignored for ever.
         let _ =
             tokio::time::timeout(SETTLE * 4, async { while let Ok(Some(())) = tokio::time::timeout(SETTLE, self.news.recv()).await {} })
                 .await;
+        self.pending = false;
     }
 
     /// Files that differ from the last call, read now.

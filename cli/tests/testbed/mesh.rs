@@ -1,0 +1,66 @@
+//! Injection and gateways: pods with proxies, as the testbed sets them up.
+
+use crate::bed::{PATIENCE, app, client, curl, curl_here, end, ready};
+
+const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: default, labels: {istio-injection: enabled}}\n---\n";
+
+const GATEWAY: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: gateway}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - {port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: front}
+spec:
+  hosts: ['*']
+  gateways: [gateway]
+  http: [{route: [{destination: {host: front, port: {number: 80}}}]}]
+";
+
+#[tokio::test]
+async fn an_injected_pod_runs_application_and_proxy_under_their_own_users() {
+    let bed = ready("inject", &(NAMESPACE.to_owned() + &app("front", 1))).await;
+    let pod = bed.pod("front").unwrap();
+    let names: Vec<&str> = pod.containers.iter().map(|container| container.name.as_str()).collect();
+    assert_eq!(names, ["istio-init", "istio-proxy", "app"]);
+    let uid = |container: &str| {
+        let pid = pod.container(Some(container)).unwrap().pid.unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line =
+            |prefix: &str| status.lines().find(|line| line.starts_with(prefix)).unwrap().split_whitespace().nth(1).unwrap().to_owned();
+        (line("Uid:"), line("CapEff:"))
+    };
+    assert_eq!(uid("istio-proxy"), ("1337".into(), "0000000000000000".into()));
+    assert_eq!(uid("app").0, "1000");
+    let ready = bed.http_get("front", ([127, 0, 0, 1], 15021).into(), "/healthz/ready").await.unwrap();
+    assert_eq!(ready.status, 200);
+    assert_eq!(bed.proxy_admin("front", "/config_dump").await.unwrap().status, 200);
+    end(bed).await;
+}
+
+#[tokio::test]
+async fn a_gateway_nobody_deployed_is_started_and_reached_from_the_host() {
+    let bed = ready("gateway", &format!("{NAMESPACE}{}---\n{GATEWAY}", app("front", 2))).await;
+    let address = bed.gateway_address(("istio", "ingressgateway"), 80).unwrap();
+    let answer = curl_here(&[&format!("http://{address}/")]);
+    assert!(answer.starts_with("front-"), "{answer:?}");
+    end(bed).await;
+}
+
+#[tokio::test]
+async fn a_killed_proxy_takes_its_pod_out_of_service_and_comes_back() {
+    let outside = client().replace("{name: client}", "{name: client, annotations: {sidecar.istio.io/inject: 'false'}}");
+    let bed = ready("kill-proxy", &format!("{NAMESPACE}{outside}{}", app("front", 1))).await;
+    let pid = bed.pod("front").unwrap().container(Some("istio-proxy")).unwrap().pid.unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    bed.wait_until(PATIENCE, |state| state.pod("front").is_ok_and(|pod| !pod.ready)).await.unwrap();
+    bed.wait_ready(PATIENCE).await.unwrap();
+    let answer = curl(&bed, "client", "http://front/").await;
+    assert!(answer.starts_with("front-"), "{answer:?}");
+    end(bed).await;
+}
