@@ -91,3 +91,36 @@ fn slow_clients_do_not_keep_others_out() {
     assert!(start.elapsed() < Duration::from_secs(5));
     drop(slow);
 }
+
+/// What Prometheus' own parser says about an exposition: exit status and messages.
+fn promtool(text: &str) -> (Option<i32>, String) {
+    use std::process::{Command, Stdio};
+    let mut child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is needed for this test: apt-get install prometheus, or scripts/deps test");
+    child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("written");
+    let output = child.wait_with_output().expect("ended");
+    (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+#[test]
+fn prometheus_itself_reads_what_is_exposed() {
+    let setup = Setup::new();
+    let port = setup.ports.gateway;
+    let proxy = setup.file("gateway.yaml", &crate::fixture::gateway(port, 207)).start();
+    proxy.get(port, "/");
+    proxy.until("counted", |proxy| proxy.get(proxy.ports.prometheus, "/stats/prometheus").body.contains("istio_requests_total{"));
+    for (port, path) in [(proxy.ports.prometheus, "/stats/prometheus"), (proxy.ports.status, "/metrics")] {
+        let (code, messages) = promtool(&proxy.get(port, path).body);
+        // 3 = readable, with remarks on style; Envoy's and Istio's names are what they are.
+        assert!(matches!(code, Some(0 | 3)), "{code:?}: {messages}");
+        let own: Vec<&str> = messages.lines().filter(|line| line.starts_with("outrigger_")).collect();
+        assert!(own.is_empty(), "{own:?}");
+    }
+    let (code, _) = promtool("broken{ 1\n");
+    assert_eq!(code, Some(1), "promtool finds what is broken");
+}
