@@ -282,6 +282,11 @@ pub struct HeaderOperations {
 }
 
 impl HeaderOperations {
+    /// Whether a value depends on the request or connection.
+    pub fn has_templates(&self) -> bool {
+        self.set.iter().chain(&self.add).any(|(_, format)| matches!(format, HeaderFormat::Template(_)))
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.set.is_empty() && self.add.is_empty() && self.authority.is_none()

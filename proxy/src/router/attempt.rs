@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::arrival::with_path;
 use super::exchange::{Exchange, scheme, source};
+use super::kept_head::KeptHead;
 use super::retry;
 use super::route;
 use super::stream::Upstream;
@@ -161,7 +162,8 @@ impl Exchange<'_> {
         let mut lease = worker.pool.checkout(want).await?;
         self.stream.travels_over(lease.connection());
         let keep = retry::may_follow(self.route.retry.as_ref(), lease.is_reused(), self.history(tries));
-        let request = self.request(protocol, keep, tries);
+        let headers = self.take_headers(keep);
+        let request = self.request(headers, protocol, tries);
         let sent = Instant::now();
         let response = lease.send(request).await.map_err(|failed| failed.error)?;
         Ok((response, lease, sent.elapsed()))
@@ -176,9 +178,20 @@ impl Exchange<'_> {
         if http2 && self.upgrade.is_none() { Protocol::Http2 } else { Protocol::Http1 }
     }
 
-    /// The request as the upstream shall see it. `keep`: another attempt may need the head.
-    fn request(&mut self, protocol: Protocol, keep: bool, tries: &Tries) -> Request<RequestBody> {
-        let headers = if keep { self.head.headers.clone() } else { std::mem::take(&mut self.head.headers) };
+    /// The prepared headers for one attempt. `keep`: another attempt may want them too.
+    fn take_headers(&mut self, keep: bool) -> HeaderMap {
+        if let Some(kept) = &self.kept {
+            return kept.restore();
+        }
+        let headers = std::mem::take(&mut self.head.headers);
+        if keep || self.answer_quotes_request() {
+            self.kept = Some(KeptHead::of(&headers));
+        }
+        headers
+    }
+
+    /// The request as the upstream shall see it.
+    fn request(&self, headers: HeaderMap, protocol: Protocol, tries: &Tries) -> Request<RequestBody> {
         let body = match &self.upload {
             Some(upload) => RequestBody::Upload(Box::new(upload.attempt())),
             None => RequestBody::Empty,

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::RouteState;
 use super::arrival::{self, Arrival};
 use super::attempt::{Answer, Tries};
+use super::kept_head::KeptHead;
 use super::replay::Upload;
 use super::retry::{self, History, Outcome, Verdict};
 use super::route::{self, RequestTarget};
@@ -98,6 +99,8 @@ pub(super) struct Exchange<'a> {
     pub single: bool,
     pub head: Parts,
     pub authority: HeaderValue,
+    /// The headers sent upstream, while another attempt or the answer may want them.
+    pub kept: Option<KeptHead>,
     pub upload: Option<Arc<Upload>>,
     pub upgrade: Option<OnUpgrade>,
     pub received: Received,
@@ -109,7 +112,21 @@ impl<'a> Exchange<'a> {
         let Arrival { head, authority, upload, upgrade, received, mut stream } = arrival;
         let state = routing.config.route(route.id);
         stream.note(|record| record.route_name = state.map_or_else(|| route.name.as_str().into(), |state| Arc::clone(&state.name)));
-        Exchange { connection, routing, route, state, destination: None, single: true, head, authority, upload, upgrade, received, stream }
+        Exchange {
+            connection,
+            routing,
+            route,
+            state,
+            destination: None,
+            single: true,
+            head,
+            authority,
+            kept: None,
+            upload,
+            upgrade,
+            received,
+            stream,
+        }
     }
 
     /// Does what the route says.
@@ -260,7 +277,8 @@ impl<'a> Exchange<'a> {
     }
 
     /// Answers locally, with the response header operations of the route.
-    pub(super) fn reply(self, reply: LocalReply) -> Response<ResponseBody> {
+    pub(super) fn reply(mut self, reply: LocalReply) -> Response<ResponseBody> {
+        self.restore_quoted();
         let is_head = self.head.method == Method::HEAD;
         let direction = self.connection.downstream.direction;
         let Exchange { connection, routing, route, destination, single, head, authority, received, stream, .. } = self;
@@ -291,7 +309,20 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn finish_headers(&self, map: &mut HeaderMap) {
+    /// Whether a response header operation is made of values of the request.
+    pub(super) fn answer_quotes_request(&self) -> bool {
+        let destination = self.destination.is_some_and(|destination| destination.response_headers.has_templates());
+        destination || self.route.response_headers.has_templates()
+    }
+
+    fn restore_quoted(&mut self) {
+        if let Some(kept) = self.kept.as_ref().filter(|_| self.answer_quotes_request()) {
+            self.head.headers = kept.restore();
+        }
+    }
+
+    fn finish_headers(&mut self, map: &mut HeaderMap) {
+        self.restore_quoted();
         if self.connection.downstream.direction == Direction::Inbound
             && let Some(own) = self.routing.config.peer_metadata()
         {
@@ -341,4 +372,20 @@ fn discard(result: Result<Answer, Error>) {
             upstream.lease.release();
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_size<F: Future>(_: impl Fn(&'static ServedConnection, Request<Incoming>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// hyper keeps room for this future in every HTTP/1 connection, idle ones included.
+    #[test]
+    fn an_exchange_in_progress_stays_small() {
+        let size = future_size(serve);
+        assert!(size <= 3072, "{size} bytes");
+    }
 }

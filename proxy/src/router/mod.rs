@@ -7,6 +7,7 @@
 mod arrival;
 mod attempt;
 pub mod exchange;
+mod kept_head;
 
 pub mod replay;
 pub mod retry;

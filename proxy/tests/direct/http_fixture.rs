@@ -20,7 +20,9 @@ pub fn vip() -> SocketAddr {
 
 /// An HTTP/1 cluster.
 pub fn web(name: &str, endpoints: &[SocketAddr]) -> Cluster {
-    Cluster { protocol: UpstreamProtocol::Http1, ..cluster(name, Discovery::Endpoints, endpoints) }
+    let host = "web.shop.svc.cluster.local".to_owned();
+    let service = ServiceRef { host, name: "web".to_owned(), namespace: "shop".to_owned() };
+    Cluster { protocol: UpstreamProtocol::Http1, service: Some(service), ..cluster(name, Discovery::Endpoints, endpoints) }
 }
 
 /// A route that sends everything to clusters by weight; cluster numbers count from 2.

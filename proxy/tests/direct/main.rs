@@ -9,6 +9,7 @@ mod http;
 mod http2;
 mod http_codecs;
 mod http_policies;
+mod http_records;
 mod http_retries;
 mod listeners;
 mod mesh_http;

@@ -1,0 +1,119 @@
+//! What metrics say about each way an exchange can end.
+
+use std::time::Duration;
+
+use outrigger_config::model::*;
+use tokio::io::AsyncWriteExt;
+
+use crate::fixture::*;
+use crate::http_fixture::*;
+
+/// The flags and the code under which exactly one request was counted.
+async fn counted(proxy: &Proxy, flags: &str, code: u16) {
+    let labels = [format!("response_flags=\"{flags}\""), format!("response_code=\"{code}\""), "} 1".to_owned()];
+    proxy.metric("istio_requests_total", &labels.each_ref().map(String::as_str)).await;
+}
+
+#[tokio::test]
+async fn answers_made_here_carry_the_flag_of_their_cause() {
+    let closed = Origin::start().await.address();
+    let nobody = || Proxy::plain(model(route(&[(2, 1)]), vec![web("outbound|80||web", &[])]));
+    let cases: [(Proxy, &str, u16); 5] = [
+        (in_front_of(closed, |_| ()), "UF", 503),
+        (in_front_of(closed, |route| route.retry = Some(default_retries())), "UF,URX", 503),
+        (nobody(), "UH", 503),
+        (
+            in_front_of(closed, |route| route.matches.method = Some(outrigger_config::matcher::StringMatch::Exact("PUT".to_owned()))),
+            "NR",
+            404,
+        ),
+        (
+            in_front_of(closed, |route| {
+                let delay = FaultDelay { per_million: 1_000_000, duration: Duration::from_millis(1) };
+                let abort = FaultAbort { per_million: 1_000_000, status: AbortStatus::Http(418) };
+                route.fault = Some(Fault { delay: Some(delay), abort: Some(abort) });
+            }),
+            "DI,FI",
+            418,
+        ),
+    ];
+    for (proxy, flags, code) in cases {
+        assert_eq!(Client::of(&proxy).await.get("/").await.status(), code, "{flags}");
+        counted(&proxy, flags, code).await;
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_fails_is_named_with_the_way_it_failed() {
+    let origin = Origin::start().await;
+    let proxy = in_front_of(origin.address(), |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (mut server, _) = origin.accept().await;
+    read_request(&mut server).await.expect("request");
+    drop(server);
+    assert_eq!(client.receive().await.status(), 503);
+    counted(&proxy, "UC", 503).await;
+
+    let nonsense = Answering::start(|_, _| "this is not HTTP\r\n\r\n".to_owned()).await;
+    let proxy = in_front_of(nonsense.address, |_| ());
+    assert_eq!(Client::of(&proxy).await.get("/").await.status(), 502);
+    counted(&proxy, "UPE", 502).await;
+
+    let hang = Origin::start().await;
+    let proxy = in_front_of(hang.address(), |route| route.timeout = Some(Duration::from_millis(50)));
+    assert_eq!(Client::of(&proxy).await.get("/").await.status(), 504);
+    counted(&proxy, "UT", 504).await;
+}
+
+#[tokio::test]
+async fn a_response_that_breaks_off_keeps_its_status_and_gets_a_flag() {
+    let origin = Origin::start().await;
+    let proxy = in_front_of(origin.address(), |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (mut server, _) = origin.accept().await;
+    read_request(&mut server).await.expect("request");
+    server.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").await.expect("write");
+    expect(&mut client.0, "HTTP/1.1 200 OK\r\n").await;
+    drop(server);
+    assert!(String::from_utf8_lossy(&rest(&mut client.0).await).ends_with("half"));
+    counted(&proxy, "UC", 200).await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_is_counted_with_code_0_and_its_request_ends_upstream() {
+    let origin = Origin::start().await;
+    let proxy = in_front_of(origin.address(), |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (mut server, _) = origin.accept().await;
+    read_request(&mut server).await.expect("request");
+    drop(client);
+    assert!(rest(&mut server).await.is_empty(), "the upstream connection is closed");
+    counted(&proxy, "DC", 0).await;
+    let mut client = Client::of(&proxy).await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf").await;
+    let (mut server, _) = origin.accept().await;
+    read_head(&mut server).await;
+    drop(client);
+    rest(&mut server).await;
+    let labels = ["response_flags=\"DC\"", "response_code=\"0\"", "} 2"];
+    proxy.metric("istio_requests_total", &labels).await;
+}
+
+#[tokio::test]
+async fn a_head_that_the_codec_refuses_is_counted_too() {
+    let origin = Origin::start().await;
+    for (head, code) in [
+        ("GET / HTTP/1.1\r\nbad header\r\n\r\n".to_owned(), 400),
+        (format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(70_000)), 431),
+        ("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n".to_owned(), 400),
+    ] {
+        let proxy = in_front_of(origin.address(), |_| ());
+        let mut client = Client::of(&proxy).await;
+        client.send(head).await;
+        assert_eq!(client.receive().await.status(), code);
+        counted(&proxy, "DPE", code).await;
+    }
+}
