@@ -1,6 +1,7 @@
 //! One attempt: a host, a connection, the request as the upstream shall see it, the head of its answer.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,8 +13,9 @@ use hyper::body::Incoming;
 use outrigger_config::model::UpstreamProtocol;
 use tokio::time::Instant;
 
+use super::answer::source;
 use super::arrival::with_path;
-use super::exchange::{Exchange, scheme, source};
+use super::exchange::{Exchange, scheme};
 use super::kept_head::KeptHead;
 use super::retry;
 use super::route;
@@ -132,7 +134,10 @@ impl Exchange<'_> {
         self.stream.tries(&picked, tries.number);
         let per_try = self.route.retry.as_ref().and_then(|policy| policy.per_try_timeout);
         let mut deadline = per_try.map(|limit| Deadline::new(limit, self.upload.as_ref(), Instant::now()));
-        let travelled = within(deadline.as_mut(), self.travel(cluster, &picked, tries)).await;
+        let travelled = {
+            let travel = pin!(self.travel(cluster, &picked, tries));
+            within(deadline.as_mut(), travel).await
+        };
         let result = travelled
             .unwrap_or_else(|| Err(Error { failure: Failure::PerTryTimeout, sent: Sent::Unanswered, reused: false, transport: None }));
         if result.is_err() {

@@ -1,10 +1,10 @@
 //! One request from its head to its response: route, inject faults, try and try again, answer.
 
-use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use outrigger_config::matcher::RequestHead;
@@ -23,13 +23,10 @@ use super::timeout::{self, Deadline, within};
 use crate::error::{Error, Failure, Sent};
 use crate::filter::fault;
 use crate::http::body::ResponseBody;
-use crate::http::header_operations::{self, RequestLine, Source};
-use crate::http::headers::{self, FORWARDED_PROTO};
+use crate::http::headers::FORWARDED_PROTO;
 use crate::http::local_reply::{LocalReply, respond};
 use crate::http::peers::Received;
-use crate::http::upgrade::tunnel;
 use crate::http::{Routing, ServedConnection};
-use crate::listener::Direction;
 use crate::telemetry::ResponseFlags;
 use crate::upstream::{ClusterState, Resource};
 
@@ -46,7 +43,11 @@ pub async fn serve(connection: &ServedConnection, request: Request<Incoming>) ->
             let is_head = arrival.head.method == Method::HEAD;
             respond(reply, arrival.stream, is_head, connection.downstream.direction, |_| ())
         }
-        Selected::Route(route) => Exchange::begin(connection, &routing, route, arrival).act().await,
+        Selected::Route(route) => {
+            let mut exchange = Exchange::begin(connection, &routing, route, arrival);
+            let ending = exchange.act().await;
+            exchange.finish(ending)
+        }
     }
 }
 
@@ -85,6 +86,16 @@ fn target<'a>(head: &'a Parts, authority: &'a str) -> RequestTarget<'a> {
 /// `x-forwarded-proto`, which the sanitiser has made sure is there, when it makes sense.
 pub(super) fn scheme(headers: &HeaderMap) -> &'static str {
     if headers.get(FORWARDED_PROTO).is_some_and(|proto| proto == "https") { "https" } else { "http" }
+}
+
+/// How the way upstream ended.
+pub(super) enum Ending {
+    /// It was not taken: the answer is made here.
+    Local(LocalReply),
+    /// The last attempt failed; whether there were others before.
+    Failed(Error, bool),
+    /// The upstream answered; what is left of the deadline holds for its body.
+    Answered(Answer, Option<Deadline>),
 }
 
 /// A request with its route.
@@ -129,16 +140,16 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Does what the route says.
-    async fn act(mut self) -> Response<ResponseBody> {
+    /// Does what the route says. Takes `&mut self`, so that the future holds one exchange and not one per stage.
+    async fn act(&mut self) -> Ending {
         let route = self.route;
         match &route.action {
             RouteAction::Redirect(redirect) => {
                 let authority = self.authority.to_str().unwrap_or_default();
-                let reply = route::redirect(redirect, target(&self.head, authority), self.connection.downstream.destination);
-                self.reply(reply)
+                let target = target(&self.head, authority);
+                Ending::Local(route::redirect(redirect, target, self.connection.downstream.destination))
             }
-            RouteAction::DirectResponse(response) => self.reply(route::direct_response(response)),
+            RouteAction::DirectResponse(response) => Ending::Local(route::direct_response(response)),
             RouteAction::Forward(destinations) => {
                 let position = self.draw(destinations);
                 let cluster = self.destination.and_then(|destination| destination.cluster).and_then(|id| self.routing.config.cluster(id));
@@ -148,11 +159,13 @@ impl<'a> Exchange<'a> {
                 if let (Some(fault), Some(state)) = (&route.fault, self.state)
                     && let Some(reply) = Box::pin(fault::inject(fault, state, position, &mut self.stream)).await
                 {
-                    return self.reply(reply);
+                    return Ending::Local(reply);
                 }
                 match cluster {
                     Some(cluster) => self.forward(cluster).await,
-                    None => self.reply(LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, "", "cluster_not_found").flag(ResponseFlags::NC)),
+                    None => {
+                        Ending::Local(LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, "", "cluster_not_found").flag(ResponseFlags::NC))
+                    }
                 }
             }
         }
@@ -168,19 +181,19 @@ impl<'a> Exchange<'a> {
         position
     }
 
-    async fn forward(mut self, cluster: &Arc<ClusterState>) -> Response<ResponseBody> {
+    async fn forward(&mut self, cluster: &Arc<ClusterState>) -> Ending {
         self.prepare(cluster);
         let limit = timeout::effective(self.route.timeout, self.stream.is_grpc(), &self.head.headers);
         let mut deadline = limit.map(|limit| Deadline::new(limit, self.upload.as_ref(), Instant::now()));
         let mut tries = Tries::within(limit);
-        let result = match within(deadline.as_mut(), self.attempts(cluster, &mut tries)).await {
-            Some(result) => result,
-            None => Err(Error { failure: Failure::RouteTimeout, sent: Sent::Unanswered, reused: false, transport: None }),
+        let result = {
+            let attempts = pin!(self.attempts(cluster, &mut tries));
+            within(deadline.as_mut(), attempts).await
         };
         match result {
-            Ok(answer) if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS => self.switch(answer),
-            Ok(answer) => self.answer(answer, deadline),
-            Err(error) => self.fail(&error, tries.number > 1),
+            Some(Ok(answer)) => Ending::Answered(answer, deadline),
+            Some(Err(error)) => Ending::Failed(error, tries.number > 1),
+            None => Ending::Failed(Error { sent: Sent::Unanswered, ..Error::unsent(Failure::RouteTimeout) }, tries.number > 1),
         }
     }
 
@@ -223,138 +236,6 @@ impl<'a> Exchange<'a> {
             retries: tries.retries,
             refreshed: tries.refreshed,
         }
-    }
-
-    /// Hands the upstream's answer on.
-    fn answer(mut self, answer: Answer, deadline: Option<Deadline>) -> Response<ResponseBody> {
-        let Answer { response, upstream, service_time } = answer;
-        let (mut head, body) = response.into_parts();
-        self.clean_answer(&mut head.headers, &upstream.lease, false);
-        head.headers.insert(headers::SERVICE_TIME, headers::number(u64::try_from(service_time.as_millis()).unwrap_or(u64::MAX)));
-        self.finish_headers(&mut head.headers);
-        head.version = Version::HTTP_11;
-        head.extensions.clear();
-        self.stream.note(|record| {
-            record.details = Cow::Borrowed("via_upstream");
-            if let Some(upstream) = &mut record.upstream {
-                upstream.service_time = Some(service_time);
-            }
-        });
-        self.stream.answers(head.status, &head.headers);
-        if let Some(upload) = &self.upload {
-            upload.stop_recording();
-        }
-        self.stream.holds(upstream);
-        Response::from_parts(head, ResponseBody::upstream(body, deadline.and_then(Deadline::into_sleep), self.stream))
-    }
-
-    /// Hands a 101 on and turns both connections into a tunnel.
-    fn switch(mut self, answer: Answer) -> Response<ResponseBody> {
-        let Some(client) = self.upgrade.take() else {
-            return self.fail(&Error { failure: Failure::Protocol, sent: Sent::Unanswered, reused: false, transport: None }, false);
-        };
-        let Answer { mut response, upstream, .. } = answer;
-        let server = hyper::upgrade::on(&mut response);
-        let (mut head, _) = response.into_parts();
-        self.clean_answer(&mut head.headers, &upstream.lease, true);
-        self.finish_headers(&mut head.headers);
-        self.connection.findings.becomes_tunnel();
-        self.stream.note(|record| record.details = Cow::Borrowed("via_upstream"));
-        self.stream.answers(head.status, &head.headers);
-        self.stream.holds(upstream);
-        tunnel(client, server, self.stream, &self.connection.worker);
-        Response::from_parts(head, ResponseBody::switched())
-    }
-
-    /// Answers a request whose last attempt failed.
-    fn fail(mut self, error: &Error, retried: bool) -> Response<ResponseBody> {
-        self.stream.note(|record| {
-            if let Some(upstream) = &mut record.upstream {
-                upstream.transport_failure = error.transport.clone();
-            }
-        });
-        self.reply(LocalReply::for_error(error, retried))
-    }
-
-    /// Answers locally, with the response header operations of the route.
-    pub(super) fn reply(mut self, reply: LocalReply) -> Response<ResponseBody> {
-        self.restore_quoted();
-        let is_head = self.head.method == Method::HEAD;
-        let direction = self.connection.downstream.direction;
-        let Exchange { connection, routing, route, destination, single, head, authority, received, stream, .. } = self;
-        respond(reply, stream, is_head, direction, |headers| {
-            if direction == Direction::Inbound
-                && let Some(own) = routing.config.peer_metadata()
-            {
-                received.answer(own, headers);
-            }
-            let source = source(connection, &head, &authority);
-            response_operations(route, destination, single, headers, source);
-        })
-    }
-
-    fn clean_answer(&mut self, map: &mut HeaderMap, lease: &crate::upstream::pool::Lease, upgrade: bool) {
-        let direction = self.connection.downstream.direction;
-        headers::sanitize_response(map, direction, upgrade);
-        if direction == Direction::Inbound {
-            return;
-        }
-        let peer = Received::take(map);
-        let known = &lease.connection().peer_workload;
-        if known.get().is_none()
-            && let Some(workload) = peer.workload()
-        {
-            let _ = known.set(workload);
-            self.stream.travels_over(lease.connection());
-        }
-    }
-
-    /// Whether a response header operation is made of values of the request.
-    pub(super) fn answer_quotes_request(&self) -> bool {
-        let destination = self.destination.is_some_and(|destination| destination.response_headers.has_templates());
-        destination || self.route.response_headers.has_templates()
-    }
-
-    fn restore_quoted(&mut self) {
-        if let Some(kept) = self.kept.as_ref().filter(|_| self.answer_quotes_request()) {
-            self.head.headers = kept.restore();
-        }
-    }
-
-    fn finish_headers(&mut self, map: &mut HeaderMap) {
-        self.restore_quoted();
-        if self.connection.downstream.direction == Direction::Inbound
-            && let Some(own) = self.routing.config.peer_metadata()
-        {
-            self.received.answer(own, map);
-        }
-        response_operations(self.route, self.destination, self.single, map, source(self.connection, &self.head, &self.authority));
-    }
-}
-
-/// Where `%VAR%` values of this exchange come from.
-pub(super) fn source<'s>(connection: &'s ServedConnection, head: &'s Parts, authority: &'s HeaderValue) -> Source<'s> {
-    let line = RequestLine {
-        method: head.method.as_str(),
-        path: head.uri.path_and_query().map_or("/", |path| path.as_str()),
-        authority: authority.to_str().unwrap_or_default(),
-    };
-    let protocol = match head.version {
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2",
-        _ => "HTTP/1.1",
-    };
-    Source { downstream: &connection.downstream, request: Some(&head.headers), line, protocol }
-}
-
-fn response_operations(route: &Route, destination: Option<&WeightedCluster>, single: bool, map: &mut HeaderMap, source: Source<'_>) {
-    match destination {
-        Some(destination) => {
-            for operations in header_operations::response_order(route, destination, single) {
-                header_operations::apply(operations, map, source);
-            }
-        }
-        None => header_operations::apply(&route.response_headers, map, source),
     }
 }
 

@@ -4,6 +4,7 @@
 //! the other files: [`route`] (which answer or destination), [`split`] (which of several destinations), [`retry`] (again or
 //! not), [`timeout`] (until when), [`replay`] (can the body be sent again). [`stream`] keeps the books.
 
+mod answer;
 mod arrival;
 mod attempt;
 pub mod exchange;

@@ -4,7 +4,7 @@
 //! off. The timer is created when something has to be waited for.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -55,9 +55,10 @@ impl Deadline {
 }
 
 /// Runs `future` until it is done or the deadline is over (`None`). Without a deadline nothing is added to it.
-pub async fn within<F: Future>(deadline: Option<&mut Deadline>, future: F) -> Option<F::Output> {
+///
+/// The caller pins: passing a future by value would make room for it twice.
+pub async fn within<F: Future>(deadline: Option<&mut Deadline>, mut future: Pin<&mut F>) -> Option<F::Output> {
     let Some(deadline) = deadline else { return Some(future.await) };
-    let mut future = pin!(future);
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => deadline.poll(cx).map(|()| None),
@@ -94,6 +95,8 @@ fn parse_grpc(value: &[u8]) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     fn headers(timeout: &'static str) -> HeaderMap {
@@ -113,9 +116,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_deadline_ends_a_future_that_hangs_and_leaves_one_that_is_quick() {
         let mut deadline = Deadline::new(Duration::from_millis(100), None, Instant::now());
-        assert_eq!(within(Some(&mut deadline), async { 7 }).await, Some(7));
+        assert_eq!(within(Some(&mut deadline), pin!(async { 7 })).await, Some(7));
         let begin = Instant::now();
-        assert_eq!(within(Some(&mut deadline), std::future::pending::<()>()).await, None);
+        assert_eq!(within(Some(&mut deadline), pin!(std::future::pending::<()>())).await, None);
         assert_eq!(begin.elapsed().as_millis(), 100);
         assert_eq!(deadline.remaining(Instant::now()), Duration::ZERO);
     }

@@ -46,7 +46,8 @@ impl Stack {
             return Ok(self.lease(shard, idle));
         }
         let waiting = pending(&want)?;
-        let lease = self.wait(shard, want).await;
+        // Boxed: waiting and dialling are large futures that a request on a warm pool never needs.
+        let lease = Box::pin(self.wait(shard, want)).await;
         drop(waiting);
         lease
     }

@@ -65,6 +65,11 @@ impl Bundle {
         if let Some(lease) = self.slot(shard, &want) {
             return Ok(lease);
         }
+        Box::pin(self.dial_or_wait(shard, want)).await
+    }
+
+    /// Takes its turn at dialling; boxed by the caller, because a request on a warm pool never needs this large future.
+    async fn dial_or_wait(&self, shard: &Shard, want: Want<'_>) -> Result<Lease, Error> {
         let waiting = pending(&want)?;
         let since = Instant::now();
         let mut last = self.dialing.lock().await;

@@ -1,0 +1,165 @@
+//! The answer of an exchange: the upstream's, handed on, or one made here.
+
+use std::borrow::Cow;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use outrigger_config::model::{Route, WeightedCluster};
+
+use super::attempt::Answer;
+use super::exchange::{Ending, Exchange};
+use super::timeout::Deadline;
+use crate::error::{Error, Failure, Sent};
+use crate::http::ServedConnection;
+use crate::http::body::ResponseBody;
+use crate::http::header_operations::{self, RequestLine, Source};
+use crate::http::headers;
+use crate::http::local_reply::{LocalReply, respond};
+use crate::http::peers::Received;
+use crate::http::upgrade::tunnel;
+use crate::listener::Direction;
+use crate::upstream::pool::Lease;
+
+impl Exchange<'_> {
+    /// The response to the client.
+    pub(super) fn finish(self, ending: Ending) -> Response<ResponseBody> {
+        match ending {
+            Ending::Local(reply) => self.reply(reply),
+            Ending::Failed(error, retried) => self.fail(&error, retried),
+            Ending::Answered(answer, _) if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS => self.switch(answer),
+            Ending::Answered(answer, deadline) => self.answer(answer, deadline),
+        }
+    }
+
+    /// Hands the upstream's answer on.
+    fn answer(mut self, answer: Answer, deadline: Option<Deadline>) -> Response<ResponseBody> {
+        let Answer { response, upstream, service_time } = answer;
+        let (mut head, body) = response.into_parts();
+        self.clean_answer(&mut head.headers, &upstream.lease, false);
+        head.headers.insert(headers::SERVICE_TIME, headers::number(u64::try_from(service_time.as_millis()).unwrap_or(u64::MAX)));
+        self.finish_headers(&mut head.headers);
+        head.version = Version::HTTP_11;
+        head.extensions.clear();
+        self.stream.note(|record| {
+            record.details = Cow::Borrowed("via_upstream");
+            if let Some(upstream) = &mut record.upstream {
+                upstream.service_time = Some(service_time);
+            }
+        });
+        self.stream.answers(head.status, &head.headers);
+        if let Some(upload) = &self.upload {
+            upload.stop_recording();
+        }
+        self.stream.holds(upstream);
+        Response::from_parts(head, ResponseBody::upstream(body, deadline.and_then(Deadline::into_sleep), self.stream))
+    }
+
+    /// Hands a 101 on and turns both connections into a tunnel.
+    fn switch(mut self, answer: Answer) -> Response<ResponseBody> {
+        let Some(client) = self.upgrade.take() else {
+            return self.fail(&Error { failure: Failure::Protocol, sent: Sent::Unanswered, reused: false, transport: None }, false);
+        };
+        let Answer { mut response, upstream, .. } = answer;
+        let server = hyper::upgrade::on(&mut response);
+        let (mut head, _) = response.into_parts();
+        self.clean_answer(&mut head.headers, &upstream.lease, true);
+        self.finish_headers(&mut head.headers);
+        self.connection.findings.becomes_tunnel();
+        self.stream.note(|record| record.details = Cow::Borrowed("via_upstream"));
+        self.stream.answers(head.status, &head.headers);
+        self.stream.holds(upstream);
+        tunnel(client, server, self.stream, &self.connection.worker);
+        Response::from_parts(head, ResponseBody::switched())
+    }
+
+    /// Answers a request whose last attempt failed.
+    fn fail(mut self, error: &Error, retried: bool) -> Response<ResponseBody> {
+        self.stream.note(|record| {
+            if let Some(upstream) = &mut record.upstream {
+                upstream.transport_failure = error.transport.clone();
+            }
+        });
+        self.reply(LocalReply::for_error(error, retried))
+    }
+
+    /// Answers locally, with the response header operations of the route.
+    pub(super) fn reply(mut self, reply: LocalReply) -> Response<ResponseBody> {
+        self.restore_quoted();
+        let is_head = self.head.method == Method::HEAD;
+        let direction = self.connection.downstream.direction;
+        let Exchange { connection, routing, route, destination, single, head, authority, received, stream, .. } = self;
+        respond(reply, stream, is_head, direction, |headers| {
+            if direction == Direction::Inbound
+                && let Some(own) = routing.config.peer_metadata()
+            {
+                received.answer(own, headers);
+            }
+            let source = source(connection, &head, &authority);
+            response_operations(route, destination, single, headers, source);
+        })
+    }
+
+    fn clean_answer(&mut self, map: &mut HeaderMap, lease: &Lease, upgrade: bool) {
+        let direction = self.connection.downstream.direction;
+        headers::sanitize_response(map, direction, upgrade);
+        if direction == Direction::Inbound {
+            return;
+        }
+        let peer = Received::take(map);
+        let known = &lease.connection().peer_workload;
+        if known.get().is_none()
+            && let Some(workload) = peer.workload()
+        {
+            let _ = known.set(workload);
+            self.stream.travels_over(lease.connection());
+        }
+    }
+
+    /// Whether a response header operation is made of values of the request.
+    pub(super) fn answer_quotes_request(&self) -> bool {
+        let destination = self.destination.is_some_and(|destination| destination.response_headers.has_templates());
+        destination || self.route.response_headers.has_templates()
+    }
+
+    fn restore_quoted(&mut self) {
+        if let Some(kept) = self.kept.as_ref().filter(|_| self.answer_quotes_request()) {
+            self.head.headers = kept.restore();
+        }
+    }
+
+    fn finish_headers(&mut self, map: &mut HeaderMap) {
+        self.restore_quoted();
+        if self.connection.downstream.direction == Direction::Inbound
+            && let Some(own) = self.routing.config.peer_metadata()
+        {
+            self.received.answer(own, map);
+        }
+        response_operations(self.route, self.destination, self.single, map, source(self.connection, &self.head, &self.authority));
+    }
+}
+
+/// Where `%VAR%` values of this exchange come from.
+pub(super) fn source<'s>(connection: &'s ServedConnection, head: &'s Parts, authority: &'s HeaderValue) -> Source<'s> {
+    let line = RequestLine {
+        method: head.method.as_str(),
+        path: head.uri.path_and_query().map_or("/", |path| path.as_str()),
+        authority: authority.to_str().unwrap_or_default(),
+    };
+    let protocol = match head.version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    };
+    Source { downstream: &connection.downstream, request: Some(&head.headers), line, protocol }
+}
+
+fn response_operations(route: &Route, destination: Option<&WeightedCluster>, single: bool, map: &mut HeaderMap, source: Source<'_>) {
+    match destination {
+        Some(destination) => {
+            for operations in header_operations::response_order(route, destination, single) {
+                header_operations::apply(operations, map, source);
+            }
+        }
+        None => header_operations::apply(&route.response_headers, map, source),
+    }
+}
