@@ -126,5 +126,5 @@ impl Publisher {
 }
 
 fn unknown_operator(operator: &str) -> String {
-    format!("{operator} in the access log format is not known; its value is always -")
+    format!("{operator} in accessLogFormat (MeshConfig or --access-log-format) is not known; its value is always -")
 }

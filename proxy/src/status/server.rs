@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use anyhow::Context;
-use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Extension, Router};
@@ -111,12 +111,6 @@ fn is_local(peer: Peer) -> bool {
     peer.0.ip().to_canonical().is_loopback()
 }
 
-async fn probe(
-    State(status): State<Arc<Status>>,
-    uri: axum::http::Uri,
-    Path((_container, _probe)): Path<(String, String)>,
-    RawQuery(_query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
+async fn probe(State(status): State<Arc<Status>>, uri: Uri, headers: HeaderMap) -> Response {
     status.probes.answer(&status.process, uri.path(), &headers).await
 }
