@@ -3,9 +3,9 @@
 //! Pure and deterministic: equal objects give equal snapshots. Problems that concern several objects (a missing subset,
 //! an unknown host) are the validator's; here only that is reported which cannot be compiled.
 //!
-//! Reading order: [`compile`] below; [`context`] holds the indexed inputs. Outbound: [`listener`], [`virtual_host`],
-//! [`route`], [`tcp_route`], [`cluster`]. Inbound: [`inbound`]. Gateways: [`gateway`]. The rest are single subjects that
-//! these ask: who applies ([`virtual_service`], [`destination_rule`], [`service`]), and what a field means.
+//! Reading order: [`compile`] below; `context` holds the indexed inputs. Outbound: `listener`, `virtual_host`,
+//! `route`, `tcp_route`, `cluster`. Inbound: `inbound`. Gateways: `gateway`. The rest are single subjects that
+//! these ask: who applies (`virtual_service`, `destination_rule`, `service`), and what a field means.
 
 mod access_log;
 mod action;
