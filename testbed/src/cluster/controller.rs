@@ -156,11 +156,6 @@ impl Controller {
         }
     }
 
-    /// Everything there is to say about the files.
-    pub fn diagnostics(&self) -> &[Diagnostic] {
-        self.inventory.diagnostics()
-    }
-
     /// Whether the manifests hold any object.
     pub fn has_objects(&self) -> bool {
         !self.inventory.is_empty()

@@ -97,6 +97,16 @@ impl Generated {
         })
     }
 
+    /// Its Deployment, for those who look for what a Gateway object selects.
+    pub fn deployment(&self) -> Value {
+        json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": self.name, "namespace": NAMESPACE},
+            "spec": {"selector": {"matchLabels": self.labels()}, "template": self.template()},
+        })
+    }
+
     /// Its Service.
     pub fn service(&self) -> Value {
         let port = |(number, name): (&u16, &String)| json!({"name": format!("{name}-{number}"), "port": number, "targetPort": number});

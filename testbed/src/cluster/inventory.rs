@@ -6,12 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use outrigger_config::api::kubernetes::{EndpointSlice, Service};
-use outrigger_config::diagnostic::Diagnostic;
+use outrigger_config::diagnostic::{self, Diagnostic};
 use outrigger_config::mesh::MeshConfig;
 use outrigger_config::object::{Body, Kind, Object, ObjectId};
 use outrigger_config::parse;
 use outrigger_config::registry::Registry;
 use outrigger_config::store::{FileChange, Store};
+use outrigger_config::validate::references;
 use serde_json::Value;
 
 use super::gateway::{self, Generated};
@@ -44,19 +45,19 @@ pub struct Inventory {
     pub gateway_selectors: Vec<BTreeMap<String, String>>,
     replicas: HashMap<ObjectId, u32>,
     numbers: BTreeMap<(String, String), u16>,
+    /// What was last said about references between objects.
+    references: Vec<Diagnostic>,
 }
 
 impl Inventory {
     /// Takes changed files and derives everything anew; returns what is to be said about those files.
     pub fn apply(&mut self, changes: Vec<FileChange>, subnet: &Subnet, ca_root: &str) -> Vec<Diagnostic> {
-        let diagnostics = self.store.apply(changes);
+        let mut diagnostics = self.store.apply(changes);
+        let before = std::mem::take(&mut self.references);
         self.derive(subnet, ca_root);
+        diagnostics.extend(self.references.iter().filter(|now| !before.contains(now)).cloned());
+        diagnostic::sort(&mut diagnostics);
         diagnostics
-    }
-
-    /// Everything there is to say about the files.
-    pub fn diagnostics(&self) -> &[Diagnostic] {
-        self.store.diagnostics()
     }
 
     /// Whether there is any object.
@@ -81,6 +82,7 @@ impl Inventory {
         self.sources = Arc::new(Sources::new(objects.iter(), ca_root));
         self.namespaces = namespaces(&objects);
         let generated = gateway::missing(objects.iter());
+        self.references = references::check(&Registry::new(objects.iter().chain(&generated_objects(&generated))));
         self.workloads = objects.iter().filter_map(|object| Workload::from_object(object)).collect();
         self.workloads.extend(generated.iter().map(gateway_workload));
         for workload in &mut self.workloads {
@@ -143,6 +145,12 @@ fn cluster_addresses(service: &Service, subnet: &Subnet, number: u16) -> Vec<IpA
 fn namespaces(objects: &[Arc<Object>]) -> BTreeMap<String, BTreeMap<String, String>> {
     let written = objects.iter().filter(|object| object.id.kind == Kind::Namespace);
     written.map(|object| (object.id.name.to_string(), object.meta.labels.clone())).collect()
+}
+
+/// Gateways that the run adds, as objects of their own: the user's refer to them.
+fn generated_objects(generated: &[Generated]) -> Vec<Arc<Object>> {
+    let parsed = generated.iter().flat_map(|gateway| [gateway.service(), gateway.deployment()]);
+    parsed.filter_map(|json| parse::from_json(Path::new("gateway"), &json).ok()).collect()
 }
 
 fn gateway_workload(generated: &Generated) -> Workload {

@@ -17,6 +17,9 @@ use crate::network::{NetNs, command, namespace_prefix};
 /// How long killed processes may take to disappear.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The last state of a run that has ended in order, whose logs the user wanted to keep.
+pub const KEPT: &str = "ended.json";
+
 /// Removes everything of the run except its folder and its lock file. The caller holds the lock.
 ///
 /// # Errors
@@ -54,6 +57,9 @@ pub fn remove_crashed() -> Vec<String> {
     let Ok(_turn) = super::take_turn() else { return removed };
     for run in super::names() {
         let folder = Path::new(super::ROOT).join(&run);
+        if folder.join(KEPT).exists() {
+            continue;
+        }
         // Holding the lock means that nobody else does.
         let Ok(Some(lock)) = super::try_lock(&folder) else { continue };
         if remove_leftovers(&run).is_ok() && fs::remove_dir_all(&folder).is_ok() {

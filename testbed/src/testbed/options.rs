@@ -64,7 +64,7 @@ pub fn configuration(paths: &[PathBuf], run: &Path) -> Result<(Vec<Mount>, Vec<S
         let target = Path::new(SEEN_AT).join(number.to_string());
         // A file is replaced by rename, which a mount of the file itself would not notice.
         let (folder, part) = if path.is_dir() { (path.as_path(), None) } else { (parent(path), path.file_name()) };
-        let folder = folder.canonicalize().with_context(|| format!("no such folder: {}", folder.display()))?;
+        let folder = folder.canonicalize().with_context(|| path.display().to_string())?;
         watch(&folder, target, part);
     }
     watch(&run.join("applied"), Path::new(SEEN_AT).join("applied"), None);

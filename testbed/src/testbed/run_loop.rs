@@ -194,7 +194,7 @@ fn allocate(folder: &RunFolder, options: &Options) -> Result<Network> {
 fn end(name: &str, path: &std::path::Path, keep: bool) {
     let link = State::read(path).ok().map(|state| state.subnet.host_link());
     cleanup::remove_network(name, link.as_deref());
-    let removed = if keep { std::fs::remove_file(path.join("state.json")) } else { std::fs::remove_dir_all(path) };
+    let removed = if keep { std::fs::rename(path.join("state.json"), path.join(cleanup::KEPT)) } else { std::fs::remove_dir_all(path) };
     if let Err(error) = removed {
         tracing::debug!(%error, "the run's folder is not removed");
     }
