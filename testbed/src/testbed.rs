@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::process::Child;
@@ -31,6 +31,9 @@ use run_loop::{Request, RunLoop};
 
 /// Port of a proxy's admin interface.
 const ADMIN: u16 = 15000;
+
+/// Within this time a change of a watched folder takes effect in every proxy, with some reserve.
+const PROPAGATION: Duration = Duration::from_millis(150);
 
 /// A run. Dropping it ends the run and removes everything it made.
 #[derive(Debug)]
@@ -147,24 +150,28 @@ impl Testbed {
             .with_context(|| format!("no gateway {}={} with port {port}", selector.0, selector.1))
     }
 
-    /// Waits until everything the manifests ask for is there and ready.
+    /// Waits until everything the manifests ask for is there and ready, and every proxy has had the time to hear of it.
     ///
     /// # Errors
     /// After `timeout`, with what is missing.
     pub async fn wait_ready(&self, timeout: Duration) -> Result<()> {
-        self.wait_until(timeout, |state| state.settled).await.map(|_| ()).map_err(|_| {
-            let state = self.state();
-            let waiting: Vec<String> = state
-                .pods
-                .iter()
-                .filter(|pod| !pod.ready && pod.status != "Completed")
-                .map(|pod| format!("{}/{} ({})", pod.namespace, pod.name, pod.status))
-                .collect();
-            match waiting.as_slice() {
-                [] => anyhow!("not ready within {timeout:?}"),
-                pods => anyhow!("not ready within {timeout:?}: {}", pods.join(", ")),
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.wait_until(left, |state| state.settled).await.map_err(|_| self.missing(timeout))?;
+            tokio::time::sleep(PROPAGATION).await;
+            if self.state().settled {
+                return Ok(());
             }
-        })
+        }
+    }
+
+    fn missing(&self, timeout: Duration) -> anyhow::Error {
+        let state = self.state();
+        let unready = state.pods.iter().filter(|pod| !pod.ready && pod.status != "Completed");
+        let pods: Vec<String> = unready.map(|pod| format!("{}/{} ({})", pod.namespace, pod.name, pod.status)).collect();
+        let pods = if pods.is_empty() { "something is still on its way".to_owned() } else { pods.join(", ") };
+        anyhow!("not ready within {timeout:?}: {pods}")
     }
 
     /// Waits until the state fulfils a wish.

@@ -1,6 +1,8 @@
 //! Injection and gateways: pods with proxies, as the testbed sets them up.
 
-use crate::bed::{PATIENCE, app, client, curl, curl_here, end, ready};
+use outrigger_testbed::{Options, Testbed};
+
+use crate::bed::{PATIENCE, PROGRAM, app, client, curl, curl_here, end, eventually, ready, unique_name};
 
 const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: default, labels: {istio-injection: enabled}}\n---\n";
 
@@ -49,6 +51,25 @@ async fn a_gateway_nobody_deployed_is_started_and_reached_from_the_host() {
     let address = bed.gateway_address(("istio", "ingressgateway"), 80).unwrap();
     let answer = curl_here(&[&format!("http://{address}/")]);
     assert!(answer.starts_with("front-"), "{answer:?}");
+    end(bed).await;
+}
+
+#[tokio::test]
+async fn manifests_that_only_root_can_read_reach_the_proxies_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let file = folder.path().join("a.yaml");
+    std::fs::write(&file, format!("{NAMESPACE}{}---\n{GATEWAY}", app("front", 1))).unwrap();
+    let options = Options::with_program(PROGRAM, [folder.path()]).named(unique_name("closed"));
+    let bed = Testbed::start(options).await.unwrap();
+    bed.wait_ready(PATIENCE).await.unwrap();
+    let address = bed.gateway_address(("istio", "ingressgateway"), 80).unwrap();
+    let ask = || async { curl_here(&[&format!("http://{address}/")]) };
+    eventually(ask, |answer| answer.starts_with("front-")).await;
+    let direct = "[{directResponse: {status: 299, body: {string: changed}}}]";
+    let text = std::fs::read_to_string(&file).unwrap().replace("[{route: [{destination: {host: front, port: {number: 80}}}]}]", direct);
+    std::fs::write(&file, text).unwrap();
+    eventually(ask, |answer| answer == "changed").await;
     end(bed).await;
 }
 

@@ -92,8 +92,9 @@ fn after_kill_9_no_container_lives_on_and_the_rest_is_removed_by_down() {
         assert!(begun.elapsed() < PATIENCE, "containers outlive the testbed");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
+    // Another test's `up` may have found it first, and that is as good.
     let down = outrigger(&["down", "--name", &up.name]);
-    assert!(down.status.success(), "{down:?}");
+    assert!(down.status.success() || String::from_utf8_lossy(&down.stderr).contains("no run named"), "{down:?}");
     assert_gone(&up.name, &run::folder(&up.name), &state.subnet.host_link());
 }
 

@@ -5,12 +5,14 @@
 //!                     state.json    what `ps`, `logs` and `exec` read
 //!                     ca/           root certificate and key
 //!                     config/       generated objects, watched by every proxy
+//!                     mirror/       copies of manifests that only root can read
 //!                     applied/      objects written by a program that drives the run
 //!                     pods/NS_POD/  one folder per pod: files, volumes, certificates, logs
 //! ```
 
 pub mod cleanup;
 pub mod files;
+pub mod mirror;
 pub mod state;
 pub mod watch;
 

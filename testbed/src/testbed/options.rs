@@ -1,11 +1,14 @@
 //! What a run is started with.
 
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::container::spec::Mount;
 use crate::pod::image::ImageRule;
+use crate::run::mirror::{Mirror, is_open};
 use crate::run::watch::parent;
 
 /// Where proxies see the user's files. Their own paths may lead through folders that an unprivileged user cannot
@@ -51,23 +54,48 @@ impl Options {
     }
 }
 
-/// Mounts and `--config` arguments by which a proxy watches these paths. The run's own objects come last: where an
-/// object is written twice, the later file counts.
-pub fn configuration(paths: &[PathBuf], run: &Path) -> Result<(Vec<Mount>, Vec<String>)> {
-    let (mut mounts, mut arguments) = (Vec::new(), Vec::new());
-    let mut watch = |source: &Path, target: PathBuf, part: Option<&std::ffi::OsStr>| {
-        let seen = part.map_or(target.clone(), |part| target.join(part));
-        mounts.push(Mount::read_only(source, target));
-        arguments.extend(["--config".to_owned(), seen.to_string_lossy().into_owned()]);
-    };
-    for (number, path) in paths.iter().enumerate() {
-        let target = Path::new(SEEN_AT).join(number.to_string());
-        // A file is replaced by rename, which a mount of the file itself would not notice.
-        let (folder, part) = if path.is_dir() { (path.as_path(), None) } else { (parent(path), path.file_name()) };
-        let folder = folder.canonicalize().with_context(|| path.display().to_string())?;
-        watch(&folder, target, part);
+/// How proxies get at the user's manifests and the run's own objects.
+#[derive(Debug, Default)]
+pub struct Configuration {
+    /// Folders shown to every proxy.
+    pub mounts: Vec<Mount>,
+    /// The `--config` arguments that name them.
+    pub arguments: Vec<String>,
+    /// Copies of what the user's folders keep to root.
+    pub mirrors: Vec<Mirror>,
+}
+
+impl Configuration {
+    /// Prepares these paths for the run in the folder `run`. Its own objects come last: where an object is written
+    /// twice, the later file counts.
+    ///
+    /// # Errors
+    /// When a folder does not exist.
+    pub fn new(paths: &[PathBuf], run: &Path) -> Result<Configuration> {
+        let mut configuration = Configuration::default();
+        let mirrors = run.join("mirror");
+        std::fs::create_dir_all(&mirrors)?;
+        std::fs::set_permissions(&mirrors, std::fs::Permissions::from_mode(0o700))?;
+        for (number, path) in paths.iter().enumerate() {
+            // A file is replaced by rename, which a mount of the file itself would not notice.
+            let (folder, part) = if path.is_dir() { (path.as_path(), None) } else { (parent(path), path.file_name()) };
+            let mut source = folder.canonicalize().with_context(|| path.display().to_string())?;
+            if !is_open(&source) {
+                let target = mirrors.join(number.to_string());
+                configuration.mirrors.push(Mirror::new(folder, &target)?);
+                source = target;
+            }
+            configuration.show(source, number.to_string(), part);
+        }
+        configuration.show(run.join("applied"), "applied".into(), None);
+        configuration.show(run.join("config"), "published".into(), None);
+        Ok(configuration)
     }
-    watch(&run.join("applied"), Path::new(SEEN_AT).join("applied"), None);
-    watch(&run.join("config"), Path::new(SEEN_AT).join("published"), None);
-    Ok((mounts, arguments))
+
+    fn show(&mut self, source: PathBuf, name: String, part: Option<&OsStr>) {
+        let target = Path::new(SEEN_AT).join(name);
+        let watched = part.map_or(target.clone(), |part| target.join(part));
+        self.mounts.push(Mount::read_only(source, target));
+        self.arguments.extend(["--config".to_owned(), watched.to_string_lossy().into_owned()]);
+    }
 }

@@ -9,13 +9,14 @@ use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Message;
-use super::options::{Options, configuration};
+use super::options::{Configuration, Options};
 use crate::ca::{Ca, Identity};
 use crate::cluster::controller::{Controller, Parts};
 use crate::cluster::workload::PodKey;
 use crate::container::process::Launcher;
 use crate::names;
 use crate::network::{Network, Subnet};
+use crate::run::mirror::Mirror;
 use crate::run::state::State;
 use crate::run::watch::Watched;
 use crate::run::{self, RunFolder, cleanup};
@@ -39,6 +40,7 @@ type Begun = (watch::Receiver<Arc<State>>, tokio::runtime::Handle, PathBuf);
 pub(super) struct RunLoop {
     controller: Controller,
     files: Watched,
+    mirrors: Vec<Mirror>,
     requests: mpsc::UnboundedReceiver<Request>,
     messages: mpsc::UnboundedSender<Message>,
 }
@@ -89,7 +91,7 @@ impl RunLoop {
         messages: mpsc::UnboundedSender<Message>,
     ) -> Result<(RunLoop, watch::Receiver<Arc<State>>)> {
         let mut paths = options.paths.clone();
-        let configuration = configuration(&paths, folder.path())?;
+        let Configuration { mounts, arguments, mirrors } = Configuration::new(&paths, folder.path())?;
         paths.push(folder.path().join("applied"));
         let files = Watched::new(&paths)?;
         let network = allocate(&folder, options)?;
@@ -100,14 +102,14 @@ impl RunLoop {
             launcher: Launcher::new(options.program.clone()),
             state: State::read(folder.path())?,
             images: options.images.clone(),
-            configuration,
+            configuration: (mounts, arguments),
             folder,
             network,
             ca,
             server,
         };
         let (controller, state) = Controller::new(parts);
-        let mut run = RunLoop { controller, files, requests, messages };
+        let mut run = RunLoop { controller, files, mirrors, requests, messages };
         run.load()?;
         run.controller.reconcile()?;
         run.tell();
@@ -147,6 +149,9 @@ impl RunLoop {
 
     fn load(&mut self) -> Result<()> {
         let changes = self.files.changes().context("reading manifests")?;
+        for mirror in &self.mirrors {
+            mirror.follow(&changes)?;
+        }
         if !changes.is_empty() {
             for diagnostic in self.controller.files_changed(changes) {
                 let _ = self.messages.send(Message::Diagnostic(diagnostic));
