@@ -33,7 +33,7 @@ pub fn run(args: Args) -> Result<()> {
             return Ok(());
         }
     }
-    let live = run::names();
+    let live: Vec<String> = run::names().into_iter().filter(|name| State::read(&run::folder(name)).is_ok()).collect();
     let chosen = match (&args.name, live.as_slice()) {
         (Some(name), _) if live.contains(name) => vec![name.clone()],
         (Some(name), _) => bail!("no run named {name:?} is up"),

@@ -1,11 +1,11 @@
 //! A run for one test.
 
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use outrigger_testbed::network::NetNs;
+use outrigger_testbed::network::{NetNs, host_links};
+use outrigger_testbed::run;
 use outrigger_testbed::{Options, Testbed};
 
 /// Generous: the machine may be busy with other tests.
@@ -37,15 +37,16 @@ pub async fn begun(purpose: &str, yaml: &str) -> Testbed {
 
 /// Ends a run and checks that nothing is left of it.
 pub async fn end(bed: Testbed) {
-    let (name, folder, link) = (bed.name(), bed.folder().to_owned(), bed.state().subnet.host_link());
+    let name = bed.name();
     bed.shutdown().await.unwrap();
-    assert_gone(&name, &folder, &link);
+    assert_gone(&name);
 }
 
 /// Checks that no namespace, interface, route, folder or process of a run exists.
-pub fn assert_gone(name: &str, folder: &Path, link: &str) {
+pub fn assert_gone(name: &str) {
     assert_eq!(NetNs::with_prefix(&format!("outrigger.{name}.")), [], "namespaces are left");
-    assert!(!Path::new("/sys/class/net").join(link).exists(), "the interface {link} is left");
+    assert!(host_links(name).is_empty(), "an interface is left");
+    let folder = run::folder(name);
     assert!(!folder.exists(), "{} is left", folder.display());
     let processes = processes_of(name);
     assert!(processes.is_empty(), "processes are left: {processes:?}");

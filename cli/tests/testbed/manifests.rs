@@ -72,7 +72,7 @@ async fn a_path_that_does_not_exist_is_an_error_that_leaves_nothing() {
     let options = Options::with_program(PROGRAM, ["/nonexistent/manifests"]).named(&name);
     let error = Testbed::start(options).await.unwrap_err();
     assert!(format!("{error:#}").contains("/nonexistent"), "{error:#}");
-    crate::bed::assert_gone(&name, &outrigger_testbed::run::folder(&name), "outrigger-none");
+    crate::bed::assert_gone(&name);
 }
 
 #[tokio::test]

@@ -62,22 +62,22 @@ fn two_runs_go_on_side_by_side_and_a_signal_ends_one_without_trace() {
     let (first, second) = (one.wait_ready(), two.wait_ready());
     assert_ne!(first.subnet, second.subnet);
     one.signal(Signal::SIGINT);
-    assert_gone(&one.name, &run::folder(&one.name), &first.subnet.host_link());
+    assert_gone(&one.name);
     assert!(two.state().is_some_and(|state| state.settled));
     two.signal(Signal::SIGTERM);
-    assert_gone(&two.name, &run::folder(&two.name), &second.subnet.host_link());
+    assert_gone(&two.name);
 }
 
 #[test]
 fn a_name_can_be_taken_once_only() {
     let mut up = Up::start("taken");
-    let state = up.wait_ready();
+    up.wait_ready();
     let folder = tempfile::tempdir().unwrap();
     let second = outrigger(&["up", "--name", &up.name, "-f", folder.path().to_str().unwrap()]);
     assert!(!second.status.success());
     assert!(String::from_utf8_lossy(&second.stderr).contains("is up already"));
     up.signal(Signal::SIGTERM);
-    assert_gone(&up.name, &run::folder(&up.name), &state.subnet.host_link());
+    assert_gone(&up.name);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn after_kill_9_no_container_lives_on_and_the_rest_is_removed_by_down() {
     // Another test's `up` may have found it first, and that is as good.
     let down = outrigger(&["down", "--name", &up.name]);
     assert!(down.status.success() || String::from_utf8_lossy(&down.stderr).contains("no run named"), "{down:?}");
-    assert_gone(&up.name, &run::folder(&up.name), &state.subnet.host_link());
+    assert_gone(&up.name);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn ps_logs_exec_and_down_work_from_another_terminal() {
     let down = outrigger(&["down", "--name", name]);
     assert!(down.status.success(), "{down:?}");
     up.child.wait().unwrap();
-    assert_gone(name, &run::folder(name), &state.subnet.host_link());
+    assert_gone(name);
 }
 
 #[test]

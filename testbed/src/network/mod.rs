@@ -85,7 +85,7 @@ impl Network {
         let node = NetNs::create(&format!("{}node", namespace_prefix(run)))?;
         let network = Network { subnet, node };
         network.node.run(|| write_sysctls(NODE_SYSCTLS))?;
-        command::ip_batch(&network.host_lines()).context("linking the node namespace to the host")?;
+        command::ip_batch(&network.host_lines(run)).context("linking the node namespace to the host")?;
         network.node.run(|| command::ip_batch(&network.node_lines()))?.context("setting up the bridge of the node namespace")?;
         Ok(network)
     }
@@ -112,15 +112,17 @@ impl Network {
         Ok(pod)
     }
 
-    fn host_lines(&self) -> String {
+    fn host_lines(&self, run: &str) -> String {
         let (subnet, link) = (&self.subnet, self.subnet.host_link());
         let (host4, node4, range4) = (subnet.host_v4(), subnet.node_v4(), subnet.range_v4());
         let mut lines = format!(
             "link add {link} type veth peer name host netns {node}\n\
+             link set {link} alias {alias}\n\
              link set {link} up\n\
              addr add {host4} peer {node4}/32 dev {link}\n\
              route add {range4} via {node4} dev {link} src {host4}\n",
             node = self.node.path().display(),
+            alias = namespace_prefix(run),
         );
         if subnet.v6 && host_has_ipv6() {
             let (host6, range6) = (subnet.host_v6(), subnet.range_v6());
@@ -188,6 +190,17 @@ impl Network {
 /// How the names of all namespaces of a run begin: what a later run looks for after a crash.
 pub fn namespace_prefix(run: &str) -> String {
     format!("outrigger.{run}.")
+}
+
+/// The interfaces on the host that belong to a run: those that carry its name as alias. Interface names alone do not
+/// tell, because they are used again.
+pub fn host_links(run: &str) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir("/sys/class/net") else { return Vec::new() };
+    let ours = |name: &String| {
+        let alias = std::fs::read_to_string(format!("/sys/class/net/{name}/ifalias")).unwrap_or_default();
+        alias.trim() == namespace_prefix(run)
+    };
+    entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).filter(ours).collect()
 }
 
 /// A setting whose file is absent belongs to a kernel part that is not loaded, so there is nothing to set.

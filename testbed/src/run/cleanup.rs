@@ -11,8 +11,7 @@ use anyhow::Result;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::state::State;
-use crate::network::{NetNs, command, namespace_prefix};
+use crate::network::{NetNs, command, host_links, namespace_prefix};
 
 /// How long killed processes may take to disappear.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,8 +25,7 @@ pub const KEPT: &str = "ended.json";
 /// When the folder's contents cannot be removed.
 pub fn remove_leftovers(run: &str) -> Result<()> {
     let folder = Path::new(super::ROOT).join(run);
-    let link = State::read(&folder).ok().map(|state| state.subnet.host_link());
-    remove_network(run, link.as_deref());
+    remove_network(run);
     for entry in fs::read_dir(&folder)?.flatten() {
         if entry.file_name() == "lock" {
             continue;
@@ -38,15 +36,15 @@ pub fn remove_leftovers(run: &str) -> Result<()> {
     Ok(())
 }
 
-/// Kills the processes of a run and removes its namespaces, with `link`, its interface on the host.
-pub fn remove_network(run: &str, link: Option<&str>) {
+/// Kills the processes of a run and removes its namespaces and its interface on the host.
+pub fn remove_network(run: &str) {
     let namespaces = NetNs::with_prefix(&namespace_prefix(run));
     kill_members(&namespaces);
     for namespace in &namespaces {
         namespace.delete();
     }
     // It would vanish together with the node namespace, but some time later; the range must be free now.
-    if let Some(link) = link.filter(|link| Path::new("/sys/class/net").join(link).exists()) {
+    for link in host_links(run) {
         let _ = command::ip_batch(&format!("link del {link}\n"));
     }
 }

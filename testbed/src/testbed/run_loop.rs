@@ -197,8 +197,7 @@ fn allocate(folder: &RunFolder, options: &Options) -> Result<Network> {
 
 /// Removes everything of the run. Its lock is still held.
 fn end(name: &str, path: &std::path::Path, keep: bool) {
-    let link = State::read(path).ok().map(|state| state.subnet.host_link());
-    cleanup::remove_network(name, link.as_deref());
+    cleanup::remove_network(name);
     let removed = if keep { std::fs::rename(path.join("state.json"), path.join(cleanup::KEPT)) } else { std::fs::remove_dir_all(path) };
     if let Err(error) = removed {
         tracing::debug!(%error, "the run's folder is not removed");
