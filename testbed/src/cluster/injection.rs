@@ -8,6 +8,8 @@ use outrigger_config::mesh::MeshConfig;
 use outrigger_injector::{Context, INIT_CONTAINER, Namespace, PROXY_CONTAINER, Settings, decide, inject};
 use serde_json::{Value, json};
 
+use super::tree::put;
+
 /// Annotation that selects what is put into a pod.
 const TEMPLATES: &str = "inject.istio.io/templates";
 
@@ -61,17 +63,18 @@ fn is_gateway(pod: &Value) -> bool {
 /// A gateway is the sidecar's container without capture: it runs as router, and nothing is redirected to it.
 fn gateway(pod: &Value, context: &Context) -> Result<Value> {
     let mut plain = pod.clone();
-    if let Some(annotations) = plain["metadata"]["annotations"].as_object_mut() {
+    if let Some(annotations) = plain.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
         annotations.remove(TEMPLATES);
     }
     let mut pod = inject(&plain, context).context("the injector refuses the gateway")?.pod;
-    if let Some(inits) = pod["spec"]["initContainers"].as_array_mut() {
+    if let Some(inits) = pod.pointer_mut("/spec/initContainers").and_then(Value::as_array_mut) {
         inits.retain(|container| container["name"] != INIT_CONTAINER);
     }
-    let containers = pod["spec"]["containers"].as_array_mut().into_iter().flatten();
+    let containers = pod.pointer_mut("/spec/containers").and_then(Value::as_array_mut).into_iter().flatten();
     for proxy in containers.filter(|container| container["name"] == PROXY_CONTAINER) {
-        proxy["args"] = json!(["proxy", "router", "--domain", "$(POD_NAMESPACE).svc.cluster.local", "--proxyLogLevel=warning"]);
-        if let Some(env) = proxy["env"].as_array_mut() {
+        let arguments = json!(["proxy", "router", "--domain", "$(POD_NAMESPACE).svc.cluster.local", "--proxyLogLevel=warning"]);
+        put(proxy, &["args"], arguments);
+        if let Some(env) = proxy.get_mut("env").and_then(Value::as_array_mut) {
             env.retain(|variable| variable["name"] != "ISTIO_META_INTERCEPTION_MODE");
         }
     }

@@ -1,6 +1,7 @@
 //! What a cluster's control plane does, for one machine: from objects in files to pods, endpoints and names.
 
 pub mod naming;
+mod tree;
 pub mod workload;
 
 pub mod gateway;

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 
 use super::rollout::Member;
 use super::services::PodView;
+use super::tree::put;
 use super::workload::PodKey;
 use crate::ca::Identity;
 use crate::network::PodAddress;
@@ -140,13 +141,14 @@ impl PodRecord {
         let mut json = self.public.clone();
         let addresses: Vec<Value> = self.addresses().iter().map(|ip| json!({"ip": ip.to_string()})).collect();
         let ready = if self.ready() && !self.deleting { "True" } else { "False" };
-        json["status"] = json!({
+        let status = json!({
             "phase": self.phase(),
             "podIP": self.address.v4.to_string(),
             "podIPs": addresses,
             "hostIP": host.to_string(),
             "conditions": [{"type": "Ready", "status": ready}],
         });
+        put(&mut json, &["status"], status);
         json
     }
 
@@ -219,7 +221,7 @@ pub fn public_part(json: &Value) -> Value {
     let mut public = json!({"apiVersion": "v1", "kind": "Pod", "metadata": json["metadata"], "spec": {"containers": containers}});
     for field in ["serviceAccountName", "serviceAccount", "nodeName", "hostname", "subdomain", "hostNetwork"] {
         if let Some(value) = spec.get(field) {
-            public["spec"][field] = value.clone();
+            put(&mut public, &["spec", field], value.clone());
         }
     }
     public

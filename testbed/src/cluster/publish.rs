@@ -10,6 +10,7 @@ use outrigger_config::store::PUBLISHED_BY;
 use serde_json::{Value, json};
 
 use super::services::ServiceView;
+use super::tree::put;
 use crate::run::files;
 
 /// The folder with what it holds.
@@ -35,7 +36,7 @@ impl Publisher {
     pub fn publish(&mut self, objects: BTreeMap<String, Value>) -> Result<()> {
         let mut texts = BTreeMap::new();
         for (name, mut object) in objects {
-            object["metadata"]["annotations"][PUBLISHED_BY] = json!("testbed");
+            put(&mut object, &["metadata", "annotations", PUBLISHED_BY], json!("testbed"));
             texts.insert(name, object.to_string());
         }
         for (name, text) in &texts {
@@ -64,10 +65,10 @@ pub fn file_name(kind: &str, namespace: &str, name: &str) -> String {
 /// A Service as the API server shows it: with its addresses.
 pub fn service(object: &Object, view: &ServiceView) -> Value {
     let mut json = object.to_json();
-    json["metadata"]["namespace"] = json!(view.namespace);
+    put(&mut json, &["metadata", "namespace"], json!(view.namespace));
     if let Some(first) = view.addresses.first() {
-        json["spec"]["clusterIP"] = json!(first.to_string());
-        json["spec"]["clusterIPs"] = json!(view.addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>());
+        put(&mut json, &["spec", "clusterIP"], json!(first.to_string()));
+        put(&mut json, &["spec", "clusterIPs"], json!(view.addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>()));
     }
     json
 }

@@ -8,6 +8,7 @@ use outrigger_config::api::kubernetes::{ContainerPort, EndpointSlice, Service, S
 use outrigger_config::decode::IntOrString;
 use serde_json::{Value, json};
 
+use super::tree::put;
 use super::workload::{NODE_NAME, PodKey};
 use crate::names::Zone;
 use crate::network::service::{Frontend, Protocol};
@@ -213,7 +214,7 @@ fn endpoint_slice(service: &ServiceView, name: &str, v4: bool, targets: &[u16], 
         if let Some((host, below)) = &pod.host
             && *below == service.name
         {
-            endpoint["hostname"] = json!(host);
+            put(&mut endpoint, &["hostname"], json!(host));
         }
         Some(endpoint)
     };
@@ -221,7 +222,7 @@ fn endpoint_slice(service: &ServiceView, name: &str, v4: bool, targets: &[u16], 
         let protocol = if port.protocol.is_empty() { "TCP" } else { &port.protocol };
         let mut value = json!({"name": port.name, "port": number, "protocol": protocol});
         if let Some(application) = &port.app_protocol {
-            value["appProtocol"] = json!(application);
+            put(&mut value, &["appProtocol"], json!(application));
         }
         (*number > 0).then_some(value)
     };

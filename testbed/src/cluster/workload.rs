@@ -53,13 +53,15 @@ impl Workload {
             Body::DaemonSet(_) | Body::Pod(_) => (1, 0, false),
             _ => return None,
         };
-        let mut json = object.to_json();
+        let json = object.to_json();
         let mut template = match object.id.kind {
-            Kind::Pod => json!({"metadata": json["metadata"].take(), "spec": json["spec"].take()}),
-            _ => json["spec"]["template"].take(),
+            Kind::Pod => json!({"metadata": json["metadata"], "spec": json["spec"]}),
+            _ => json["spec"]["template"].clone(),
         };
         // The pods' names below the headless Service come from here.
-        if let (Body::StatefulSet(set), Some(spec)) = (&object.body, template["spec"].as_object_mut()) {
+        if let Body::StatefulSet(set) = &object.body
+            && let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut)
+        {
             spec.entry("subdomain").or_insert(json!(set.spec.service_name));
         }
         Some(Workload::new(object.id.clone(), replicas, completions, ordered, template))

@@ -146,3 +146,39 @@ fn hairpin(pods: &BTreeSet<IpAddr>) -> String {
     };
     family("ip", true) + &family("ip6", false)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frontend(address: &str, backends: &[&str]) -> Frontend {
+        let backends = backends.iter().map(|backend| backend.parse().unwrap()).collect();
+        Frontend { address: address.parse().unwrap(), protocol: Protocol::Tcp, backends }
+    }
+
+    fn rules(frontends: &[Frontend], pods: &[&str]) -> String {
+        let subnet: Subnet = serde_json::from_str("{\"index\": 832, \"v6\": true}").unwrap();
+        render(&subnet, frontends, &pods.iter().map(|pod| pod.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn every_endpoint_has_the_same_chance() {
+        let text = rules(&[frontend("10.244.8.1:80", &["10.244.0.16:8080", "10.244.0.17:9090"])], &[]);
+        assert!(text.contains("goto service_0"), "{text}");
+        assert!(text.contains("numgen random mod 2 map { 0 : 10.244.0.16 . 8080, 1 : 10.244.0.17 . 9090 }"), "{text}");
+    }
+
+    #[test]
+    fn a_service_without_endpoints_is_not_translated_and_so_refused() {
+        let text = rules(&[frontend("10.244.8.1:80", &[])], &["10.244.0.16"]);
+        assert!(!text.contains("10.244.8.1"), "{text}");
+        assert!(text.contains("ip daddr 10.244.0.0/20 ip daddr != @pods_v4 meta l4proto tcp reject with tcp reset"), "{text}");
+    }
+
+    #[test]
+    fn a_pod_that_calls_itself_is_seen_as_the_node() {
+        let text = rules(&[], &["10.244.0.16", "fd6f:7574:340::1:10"]);
+        assert!(text.contains("ip saddr . ip daddr { 10.244.0.16 . 10.244.0.16 } masquerade"), "{text}");
+        assert!(text.contains("ip6 saddr . ip6 daddr { fd6f:7574:340::1:10 . fd6f:7574:340::1:10 } masquerade"), "{text}");
+    }
+}
