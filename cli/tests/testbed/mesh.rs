@@ -1,5 +1,8 @@
 //! Injection and gateways: pods with proxies, as the testbed sets them up.
 
+use std::time::{Duration, Instant};
+
+use outrigger_loadtests::{Amount, Plan};
 use outrigger_testbed::{Options, Testbed};
 
 use crate::bed::{PATIENCE, PROGRAM, app, client, curl, curl_here, end, eventually, ready, unique_name};
@@ -83,5 +86,33 @@ async fn a_killed_proxy_takes_its_pod_out_of_service_and_comes_back() {
     bed.wait_ready(PATIENCE).await.unwrap();
     let answer = curl(&bed, "client", "http://front/").await;
     assert!(answer.starts_with("front-"), "{answer:?}");
+    end(bed).await;
+}
+
+/// Requests in flight at a time in the test below: as many can be at the killed process at most, twice.
+const CONCURRENCY: usize = 8;
+
+#[tokio::test]
+async fn under_load_a_kill_costs_no_more_than_what_was_at_the_killed_process() {
+    let bed = ready("kill-load", &format!("{NAMESPACE}{}---\n{GATEWAY}", app("front", 3))).await;
+    let mut plan = Plan::new("http://front/", 1);
+    plan.amount = Amount::For(Duration::from_secs(4));
+    plan.concurrency = CONCURRENCY;
+    plan.connect = Some(bed.gateway_address(("istio", "ingressgateway"), 80).unwrap());
+    let load = tokio::spawn(outrigger_loadtests::run(plan));
+    for container in ["app", "istio-proxy"] {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let victim = bed.pod(&bed.pods_labelled("app", "front")[0].name).unwrap();
+        let pid = victim.container(Some(container)).unwrap().pid.unwrap();
+        let killed = Instant::now();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+        bed.wait_until(PATIENCE, |state| state.pod(&victim.name).is_ok_and(|pod| !pod.ready)).await.unwrap();
+        println!("{container}: noticed after {:?}", killed.elapsed());
+        assert!(killed.elapsed() < Duration::from_secs(1), "noticed after {:?}", killed.elapsed());
+    }
+    let report = load.await.unwrap().unwrap();
+    assert!(report.requests > 100, "{report:?}");
+    assert!(report.failed_count() <= 2 * CONCURRENCY as u64, "{report:?}");
+    bed.wait_ready(PATIENCE).await.unwrap();
     end(bed).await;
 }
