@@ -80,6 +80,12 @@ impl ClusterState {
         next
     }
 
+    /// The state of a cluster on its own.
+    #[cfg(test)]
+    pub(super) fn single(cluster: Arc<Cluster>) -> Arc<ClusterState> {
+        Self::next(&cluster, None)
+    }
+
     fn next(cluster: &Arc<Cluster>, previous: Option<&Arc<ClusterState>>) -> Arc<ClusterState> {
         match previous {
             Some(state) if Arc::ptr_eq(&state.model, cluster) || *state.model == **cluster => Arc::clone(state),

@@ -72,3 +72,57 @@ fn store(cluster: &ClusterState, endpoints: &[Endpoint]) {
         place.store(after);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use outrigger_config::model::{Cluster, ConnectionPool, LbPolicy, UpstreamProtocol, UpstreamTls};
+
+    use super::*;
+
+    fn cluster(targets: &[(&str, u16)]) -> Arc<ClusterState> {
+        let target = |(host, port): &(&str, u16)| DnsTarget { host: (*host).to_owned(), port: *port, weight: 1 };
+        ClusterState::single(Arc::new(Cluster {
+            name: "outbound|80||external".to_owned(),
+            discovery: Discovery::StrictDns(targets.iter().map(target).collect()),
+            lb_policy: LbPolicy::RoundRobin,
+            endpoints: Vec::new(),
+            protocol: UpstreamProtocol::Http1,
+            connect_timeout: Duration::from_secs(1),
+            connection_pool: ConnectionPool::default(),
+            tls: UpstreamTls::Disabled,
+            service: None,
+            port: 80,
+            subset: String::new(),
+            external: true,
+        }))
+    }
+
+    async fn resolve(cluster: &ClusterState) -> bool {
+        let Discovery::StrictDns(targets) = &cluster.model.discovery else { return false };
+        refresh(cluster, targets).await
+    }
+
+    #[tokio::test]
+    async fn all_addresses_of_all_names_are_hosts_and_a_failure_keeps_them() {
+        let state = cluster(&[("127.0.0.1", 80), ("127.0.0.2", 8080)]);
+        assert!(state.hosts().is_empty(), "before the first answer there is none");
+        assert!(resolve(&state).await);
+        let addresses: Vec<_> = state.hosts().iter().map(|host| host.address().to_string()).collect();
+        assert_eq!(addresses, ["127.0.0.1:80", "127.0.0.2:8080"]);
+        assert!(!refresh(&state, &[DnsTarget { host: "does-not-exist.invalid".to_owned(), port: 80, weight: 1 }]).await);
+        assert_eq!(state.hosts().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_no_longer_answered_is_retired() {
+        let state = cluster(&[("127.0.0.1", 80), ("127.0.0.2", 80)]);
+        assert!(resolve(&state).await);
+        let before = state.hosts();
+        assert!(refresh(&state, &[DnsTarget { host: "127.0.0.2".to_owned(), port: 80, weight: 1 }]).await);
+        assert_eq!(before.iter().map(|host| host.is_removed()).collect::<Vec<_>>(), [true, false]);
+        assert!(Arc::ptr_eq(&before[1], &state.hosts()[0]), "the other is the same object");
+    }
+}

@@ -222,6 +222,46 @@ async fn a_client_that_resets_its_stream_ends_the_upstream_request() {
     assert_eq!(cluster.hosts()[0].state.active.load(Ordering::Relaxed), 0, "nothing is leaked");
 }
 
+#[tokio::test]
+async fn an_origin_that_says_goaway_again_and_again_costs_no_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let service = service_fn(|_| async {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    Ok::<_, Infallible>(Response::new(full("ok")))
+                });
+                let serving =
+                    hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
+                let mut serving = std::pin::pin!(serving);
+                tokio::select! {
+                    _ = serving.as_mut() => return,
+                    () = tokio::time::sleep(Duration::from_millis(15)) => serving.as_mut().graceful_shutdown(),
+                }
+                let _ = serving.await;
+            });
+        }
+    });
+    let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![grpc_cluster(address)]));
+    let sender = client(&proxy).await;
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            let mut sender = sender.clone();
+            tokio::spawn(async move {
+                for round in 0..40 {
+                    let response = soon(sender.send_request(call(full("")))).await.expect("response");
+                    assert!(!response.headers().contains_key("grpc-status"), "round {round}: {:?}", response.headers());
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.expect("caller");
+    }
+}
+
 /// Counts a handler for as long as it lives.
 struct Running(Arc<AtomicUsize>);
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue};
 use outrigger_config::model::*;
 use outrigger_proxy::snapshot::Config;
+use outrigger_proxy::upstream::Resource;
 use tokio::io::AsyncWriteExt;
 
 use crate::fixture::*;
@@ -243,4 +244,49 @@ async fn rewrites_redirects_and_direct_responses() {
     let proxy = Proxy::plain(model(with_action(RouteAction::DirectResponse(direct)), vec![]));
     let got = Client::of(&proxy).await.get("/").await;
     assert_eq!((got.status(), got.text().as_str(), got.header("content-type")), (418, "teapot", Some("text/plain")));
+}
+
+#[tokio::test]
+async fn an_upstream_connection_that_is_idle_for_too_long_is_closed() {
+    let origin = Origin::start().await;
+    let mut service = web("svc", &[origin.address()]);
+    service.connection_pool.idle_timeout = Some(Duration::from_millis(100));
+    let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![service]));
+    let mut client = Client::of(&proxy).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (mut server, _) = origin.accept().await;
+    read_request(&mut server).await.expect("request");
+    server.write_all(ok("").as_bytes()).await.expect("write");
+    assert_eq!(client.receive().await.status(), 200);
+    let begin = Instant::now();
+    assert!(rest(&mut server).await.is_empty());
+    assert!((90..1500).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn clients_that_give_up_in_crowds_leak_nothing() {
+    let hang = Origin::start().await;
+    let mut service = web("svc", &[hang.address()]);
+    service.connection_pool.max_connections = 10;
+    let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![service]));
+    for _ in 0..3 {
+        let mut crowd = Vec::new();
+        for _ in 0..40 {
+            let mut client = Client::of(&proxy).await;
+            client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            crowd.push(client);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let config = proxy.worker.config.load_full();
+    let cluster = &config.clusters()[2];
+    let host = cluster.hosts().remove(0);
+    soon(async {
+        use std::sync::atomic::Ordering::Relaxed;
+        let held = || [Resource::Connections, Resource::Pending, Resource::Requests].map(|resource| cluster.limits.active(resource));
+        while held() != [0; 3] || host.state.active.load(Relaxed) != 0 || host.state.connections.load(Relaxed) != 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
 }
