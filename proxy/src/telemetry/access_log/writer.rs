@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::LogQueue;
 
@@ -16,7 +16,11 @@ const GATHER: Duration = Duration::from_millis(2);
 /// How long to let a destination that takes nothing (a full pipe set non-blocking) recover.
 const STALLED: Duration = Duration::from_millis(5);
 
-/// Owner of the writer thread; hands out the workers' queues. Dropping it flushes and ends the thread.
+/// Time for the last lines when the process ends. A destination that takes nothing must not keep it alive.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Owner of the writer thread; hands out the workers' queues. Dropping it flushes, for at most a second, and ends the
+/// thread.
 #[derive(Debug)]
 pub struct LogWriter {
     shared: Arc<Shared>,
@@ -111,9 +115,11 @@ impl Default for LogWriter {
 impl Drop for LogWriter {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::Release);
-        if let Some(thread) = self.thread().take() {
-            thread.thread().unpark();
-            let _ = thread.join();
+        let Some(thread) = self.thread().take() else { return };
+        thread.thread().unpark();
+        let deadline = Instant::now() + FLUSH;
+        while !thread.is_finished() && Instant::now() < deadline {
+            thread::sleep(GATHER);
         }
     }
 }
