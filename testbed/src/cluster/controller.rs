@@ -156,11 +156,6 @@ impl Controller {
         }
     }
 
-    /// Whether the manifests hold any object.
-    pub fn has_objects(&self) -> bool {
-        !self.inventory.is_empty()
-    }
-
     /// What happened that a person should know, since the last call.
     pub fn messages(&mut self) -> Vec<String> {
         self.messages.drain(..).collect()

@@ -77,7 +77,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Builds the node namespace `outrigger.<run>` and links it to the host.
+    /// Builds the node namespace `outrigger.RUN.node` and links it to the host.
     ///
     /// # Errors
     /// When a namespace cannot be made (no root) or `ip` is missing or refuses.

@@ -57,7 +57,7 @@ impl App {
     }
 }
 
-/// Serves until SIGTERM or SIGINT, then ends as a well-behaved application does (see [`lifecycle`]).
+/// Serves until SIGTERM or SIGINT, then ends as a well-behaved application does (see the module `lifecycle`).
 ///
 /// # Errors
 /// A port that cannot be bound, unusable TLS material, or a runtime that cannot be built.
