@@ -1,7 +1,7 @@
 //! Request bodies on their way upstream: streamed once, kept only while a retry may still happen.
 //!
 //! Every attempt gets a [`UploadBody`] over one shared [`Upload`]. It first yields the chunks that earlier attempts took
-//! from the client, then goes on reading. Chunks are shared `Bytes`, so keeping them copies nothing. Beyond [`CAP`] the
+//! from the client, then goes on reading. Chunks are shared `Bytes`, so keeping them copies nothing. Beyond one mebibyte the
 //! attempt in progress goes on and later ones become impossible (Istio semantics 8.7). Only the newest attempt may read:
 //! what is left of an earlier one gets an error.
 

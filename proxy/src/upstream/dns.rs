@@ -1,7 +1,7 @@
 //! STRICT_DNS clusters: names resolved in the background, every address balanced, the last good answer kept.
 //!
 //! The request path never waits for a name: before the first answer the cluster has no host (503 UH). Resolution is the
-//! operating system's, which does not tell TTLs; [`REFRESH`] stands in for them.
+//! operating system's, which does not tell TTLs; half a minute stands in for them.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -81,7 +81,7 @@ async fn faults_are_exact_and_answered_as_in_envoy() {
     let origin = named("ok").await;
     let proxy = in_front_of(origin.address, |route| {
         route.fault = Some(Fault {
-            delay: Some(FaultDelay { per_million: 300_000, duration: Duration::from_millis(20) }),
+            delay: Some(FaultDelay { per_million: 300_000, duration: Duration::from_millis(60) }),
             abort: Some(FaultAbort { per_million: 200_000, status: AbortStatus::Http(503) }),
         });
     });
@@ -90,7 +90,7 @@ async fn faults_are_exact_and_answered_as_in_envoy() {
     for _ in 0..100 {
         let begin = Instant::now();
         let got = client.get("/").await;
-        delayed += usize::from(begin.elapsed() >= Duration::from_millis(20));
+        delayed += usize::from(begin.elapsed() >= Duration::from_millis(60));
         if got.status() == 503 {
             assert_eq!(got.text(), "fault filter abort");
             aborted += 1;
@@ -108,7 +108,7 @@ async fn a_route_timeout_covers_all_tries_and_a_try_has_its_own() {
     let begin = Instant::now();
     let got = Client::of(&proxy).await.get("/").await;
     assert_eq!((got.status(), got.text().as_str()), (504, "upstream request timeout"));
-    assert!((150..600).contains(&begin.elapsed().as_millis()));
+    assert!((150..2000).contains(&begin.elapsed().as_millis()));
 
     let policy = RetryPolicy { per_try_timeout: Some(Duration::from_millis(50)), ..retry_5xx(2) };
     let slow_once = Origin::start().await;
@@ -260,7 +260,7 @@ async fn an_upstream_connection_that_is_idle_for_too_long_is_closed() {
     assert_eq!(client.receive().await.status(), 200);
     let begin = Instant::now();
     assert!(rest(&mut server).await.is_empty());
-    assert!((90..1500).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
+    assert!((90..3000).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
 }
 
 #[tokio::test]
