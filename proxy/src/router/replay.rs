@@ -176,13 +176,15 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
 
     /// Keeps a chunk if a retry may need it; false when it is not kept.
     fn record(&mut self, chunk: &Bytes) -> bool {
-        if self.recording && self.recorded + chunk.len() > CAP {
+        if self.recorded + chunk.len() > CAP {
             self.recording = false;
-            self.chunks.clear();
         }
         if self.recording {
             self.recorded += chunk.len();
             self.chunks.push(chunk.clone());
+        } else {
+            // The reader is past them all, and starts counting anew.
+            self.chunks.clear();
         }
         self.recording
     }

@@ -67,6 +67,26 @@ proptest! {
         prop_assert_eq!(upload.received(), whole.len() as u64);
         prop_assert!(upload.is_complete());
     }
+
+    #[test]
+    fn the_bytes_are_the_same_whenever_recording_stops(
+        chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..200), 0..12),
+        failed_after in 0usize..14,
+        stopped_after in 0usize..14,
+    ) {
+        let whole: Vec<u8> = chunks.concat();
+        let upload = Upload::new(frames(&chunks, false), true, false);
+        let bytes = block_on(async {
+            take(&mut upload.attempt(), failed_after).await;
+            let mut second = upload.attempt();
+            let mut bytes = take(&mut second, stopped_after).await;
+            upload.stop_recording();
+            bytes.extend_from_slice(&second.collect().await.unwrap().to_bytes());
+            bytes
+        });
+        prop_assert_eq!(bytes, whole);
+        prop_assert!(upload.is_complete());
+    }
 }
 
 #[test]
