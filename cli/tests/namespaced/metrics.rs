@@ -158,7 +158,7 @@ fn health_and_admin_pages_of_a_sidecar_say_what_it_does() {
         let listeners = bed.page("client", 15000, "/listeners").await?;
         ensure!(listeners.contains(":15001") && listeners.contains(":15006"), "{listeners}");
         let stats = bed.page("client", 15000, "/stats?filter=server.store").await?;
-        ensure!(stats.contains(&format!("{cluster}")) && stats.contains("upstream_rq"), "{stats}");
+        ensure!(stats.contains(cluster) && stats.contains("upstream_rq"), "{stats}");
         let dump: Value = serde_json::from_str(&bed.page("client", 15000, "/config_dump").await?)?;
         let kinds: Vec<&str> =
             dump["configs"].as_array().context("configs")?.iter().filter_map(|config| config["@type"].as_str()).collect();
