@@ -8,6 +8,7 @@ mod bad_input;
 mod bed;
 mod crash;
 mod drain;
+mod envoy;
 mod exposition;
 mod failures;
 mod manifest;

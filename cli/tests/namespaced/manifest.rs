@@ -19,6 +19,7 @@ pub struct App {
     app: String,
     version: String,
     replicas: u32,
+    labels: String,
     annotations: String,
     env: String,
     probe: String,
@@ -34,6 +35,7 @@ impl App {
             app: name.to_owned(),
             version: "v1".to_owned(),
             replicas: 1,
+            labels: String::new(),
             annotations: String::new(),
             env: String::new(),
             probe: "{httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}".to_owned(),
@@ -56,6 +58,12 @@ impl App {
         self
     }
 
+    /// A further label of the pods.
+    pub fn label(mut self, name: &str, value: &str) -> App {
+        self.labels += &format!(", {name}: {value:?}");
+        self
+    }
+
     pub fn annotation(mut self, name: &str, value: &str) -> App {
         self.annotations += &format!("        {name}: {value:?}\n");
         self
@@ -73,7 +81,7 @@ impl App {
     }
 
     pub fn yaml(&self) -> String {
-        let App { kind, namespace, name, app, version, replicas, annotations, env, probe } = self;
+        let App { kind, namespace, name, app, version, replicas, labels, annotations, env, probe } = self;
         let service_name = if *kind == "StatefulSet" { format!("  serviceName: {name}\n") } else { String::new() };
         let annotations = if annotations.is_empty() { String::new() } else { format!("      annotations:\n{annotations}") };
         let env = if env.is_empty() { String::new() } else { format!("        env:\n{env}") };
@@ -90,7 +98,7 @@ spec:
 {service_name}  selector: {{matchLabels: {{app: {app}, version: {version}}}}}
   template:
     metadata:
-      labels: {{app: {app}, version: {version}}}
+      labels: {{app: {app}, version: {version}{labels}}}
 {annotations}    spec:
       serviceAccountName: {name}
       containers:

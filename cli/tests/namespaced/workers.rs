@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use outrigger_loadtests::Plan;
 
-use crate::bed::{Bed, Turn, bounded};
+use crate::bed::{Bed, PATIENCE, Turn, bounded, until};
 use crate::manifest::{self, App};
 
 const REQUESTS: u64 = 400;
@@ -21,7 +21,8 @@ fn splits_and_turns_are_exact_with_1_2_and_4_workers() {
         let pods = [client(1), client(2), client(4), server("v1", 3), server("v2", 2), server("v3", 1)].concat();
         let services = manifest::http_service("shop", "server") + &manifest::subsets("shop", "server", &["v1", "v2", "v3"]);
         let route = manifest::split("shop", "server", "server", "", "server", &WEIGHTS);
-        let text = manifest::meshed("shop") + &pods + &services + &route;
+        let log = manifest::access_log("decision=%OUTRIGGER_DECISION% cluster=%UPSTREAM_CLUSTER_RAW%");
+        let text = manifest::meshed("shop") + &log + &pods + &services + &route;
         let bed = Bed::start("workers", &[("all.yaml", text)]).await?;
         for workers in [1, 2, 4] {
             exact(&bed, workers).await.with_context(|| format!("{workers} workers"))?;
@@ -41,8 +42,36 @@ async fn exact(bed: &Bed, workers: u64) -> Result<()> {
         ensure!(report.version(version).abs_diff(want) <= 2, "{version}: want {want}, got {:?}", report.versions);
         ensure!(report.spread(version) <= 1, "{version}: {:?}", report.pods);
     }
+    windows(&decisions(bed, &client).await?)?;
     let server: serde_json::Value = serde_json::from_str(&bed.page(&client, 15000, "/server_info").await?)?;
     let stated = server["command_line_options"]["concurrency"].as_u64();
     ensure!(stated == Some(workers), "the proxy has {stated:?} workers");
+    Ok(())
+}
+
+/// Subsets in the order in which the workers together decided for them.
+async fn decisions(bed: &Bed, client: &str) -> Result<Vec<String>> {
+    let lines = || -> Result<Vec<(u64, String)>> {
+        let log = bed.proxy_log(client)?;
+        let line = |line: &str| {
+            let (number, cluster) = line.strip_prefix("decision=")?.split_once(" cluster=outbound|80|")?;
+            Some((number.parse().ok()?, cluster.split('|').next()?.to_owned()))
+        };
+        Ok(log.lines().filter_map(line).collect())
+    };
+    until("the log is complete", PATIENCE, || async { Ok(lines()?.len() as u64 >= REQUESTS) }).await?;
+    let mut decided = lines()?;
+    decided.sort();
+    Ok(decided.into_iter().map(|(_, subset)| subset).collect())
+}
+
+/// Any hundred decisions in a row are split as any other hundred.
+fn windows(decisions: &[String]) -> Result<()> {
+    for (start, window) in decisions.windows(100).enumerate() {
+        for (version, weight) in WEIGHTS {
+            let got = window.iter().filter(|subset| *subset == version).count();
+            ensure!(got.abs_diff(weight as usize) <= 2, "decisions {start} and following: {got} of 100 for {version}");
+        }
+    }
     Ok(())
 }
