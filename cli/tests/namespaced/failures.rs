@@ -11,6 +11,7 @@ use outrigger_loadtests::{Amount, Plan};
 
 use crate::bed::{Bed, PATIENCE, Turn, bounded, until};
 use crate::manifest::{self, App};
+use crate::stalls::Stalls;
 
 const NOTICED: Duration = Duration::from_millis(100);
 const ENDPOINT_GONE: Duration = Duration::from_secs(1);
@@ -47,7 +48,8 @@ async fn killed(container: Option<&str>) -> Result<()> {
     ensure!(failed.keys().all(|host| *host == format!("{address}:8080")), "killed {address}; failures at {failed:?}");
     // Those in flight, and at most a few more until the endpoint was gone.
     let count: u64 = failed.values().sum();
-    ensure!(count * 4 < report.requests, "{count} of {} failed", report.requests);
+    println!("{count} of {} requests failed", report.requests);
+    ensure!(count * 10 < report.requests, "{count} of {} failed", report.requests);
     bed.testbed.wait_ready(PATIENCE).await?;
     until("the victim serves again", Duration::from_secs(10), || async {
         let report = bed.load_well("client", &Plan::new("http://server/", 30)).await?;
@@ -62,16 +64,21 @@ async fn murder(bed: &Bed, victim: &str, container: Option<&str>) -> Result<()> 
     tokio::time::sleep(Duration::from_secs(1)).await;
     let restarts = |pod: &outrigger_testbed::run::state::PodInfo| pod.container(container).map(|container| container.restarts).unwrap_or(0);
     let (before, address, pid) = (restarts(&bed.testbed.pod(victim)?), bed.address(victim)?, bed.pid(victim, container)?);
+    let stalls = Stalls::start();
     kill(Pid::from_raw(pid), Signal::SIGKILL)?;
     let killed = Instant::now();
+    let since = || killed.elapsed().saturating_sub(stalls.total());
     let changed = |state: &std::sync::Arc<outrigger_testbed::run::state::State>| {
         let pod = state.pods.iter().find(|pod| pod.name == victim);
         pod.and_then(|pod| pod.container(container).ok()).is_none_or(|now| now.pid != Some(pid) || now.restarts > before)
     };
     bed.testbed.wait_until(PATIENCE, changed).await.context("the death is not noticed")?;
-    ensure!(killed.elapsed() < NOTICED, "noticed after {:?}", killed.elapsed());
-    until("the endpoint disappears", ENDPOINT_GONE, || async { Ok(!endpoints(bed).await?.contains(&address)) }).await?;
-    ensure!(killed.elapsed() < ENDPOINT_GONE, "the endpoint was gone after {:?}", killed.elapsed());
+    let noticed = since();
+    ensure!(noticed < NOTICED, "noticed after {noticed:?}");
+    until("the endpoint disappears", PATIENCE, || async { Ok(!endpoints(bed).await?.contains(&address)) }).await?;
+    let gone = since();
+    ensure!(gone < ENDPOINT_GONE, "the endpoint was gone after {gone:?}");
+    println!("noticed after {noticed:?}, endpoint gone after {gone:?}");
     bed.testbed.wait_until(PATIENCE, |state| state.settled).await.context("not started again")?;
     let after = restarts(&bed.testbed.pod(victim)?);
     ensure!(after == before + 1, "{before} restarts before, {after} after");

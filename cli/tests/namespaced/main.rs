@@ -16,5 +16,6 @@ mod metrics;
 mod program;
 mod protocols;
 mod reload;
+mod stalls;
 mod wire;
 mod workers;

@@ -5,7 +5,6 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -13,6 +12,7 @@ use outrigger_loadtests::{Plan, Report, run_until};
 
 use crate::bed::{Bed, Turn, bounded, replace, well};
 use crate::manifest::{self, App};
+use crate::stalls::Stalls;
 
 const CHANGES: usize = 50;
 const PROMISED: Duration = Duration::from_millis(100);
@@ -160,45 +160,5 @@ async fn effect(bed: &Bed, folder: &Path, way: Way, number: usize, version: &str
             return Ok(asked.saturating_duration_since(written).saturating_sub(stalls.total()));
         }
         ensure!(written.elapsed() < STALLED, "change {number} by {way:?} has no effect");
-    }
-}
-
-/// Adds up the time for which a thread that wants to run has to wait: on a busy machine that is no fault of the proxy,
-/// whose threads wait as long.
-struct Stalls {
-    micros: Arc<AtomicU64>,
-    end: Arc<AtomicBool>,
-}
-
-impl Stalls {
-    fn start() -> Stalls {
-        let stalls = Stalls { micros: Arc::default(), end: Arc::default() };
-        let (micros, end) = (stalls.micros.clone(), stalls.end.clone());
-        std::thread::spawn(move || {
-            let nap = Duration::from_millis(1);
-            while !end.load(Ordering::Relaxed) {
-                let begin = Instant::now();
-                std::thread::sleep(nap);
-                let late = begin.elapsed().saturating_sub(nap);
-                if late > nap {
-                    micros.fetch_add(u64::try_from(late.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-                }
-            }
-        });
-        stalls
-    }
-
-    fn reset(&self) {
-        self.micros.store(0, Ordering::Relaxed);
-    }
-
-    fn total(&self) -> Duration {
-        Duration::from_micros(self.micros.load(Ordering::Relaxed))
-    }
-}
-
-impl Drop for Stalls {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::Relaxed);
     }
 }

@@ -198,6 +198,8 @@ fn allocate(folder: &RunFolder, options: &Options) -> Result<Network> {
 /// Removes everything of the run. Its lock is still held.
 fn end(name: &str, path: &std::path::Path, keep: bool) {
     cleanup::remove_network(name);
+    // Somebody who wants the name next must find the folder whole or not at all.
+    let _turn = run::take_turn();
     let removed = if keep { std::fs::rename(path.join("state.json"), path.join(cleanup::KEPT)) } else { std::fs::remove_dir_all(path) };
     if let Err(error) = removed {
         tracing::debug!(%error, "the run's folder is not removed");
