@@ -109,12 +109,11 @@ impl Table {
         let cells = |index: usize| self.rows.iter().filter_map(move |row| row.get(index)).map(String::as_str);
         let columns: Vec<(usize, bool)> = self.columns.iter().enumerate().map(|(i, name)| column(name, cells(i))).collect();
         for row in std::iter::once(&self.columns).chain(&self.rows) {
-            write!(out, "   ")?;
-            for (cell, (width, right)) in row.iter().zip(&columns) {
+            let cells = row.iter().zip(&columns).map(|(cell, (width, right))| {
                 let fill = " ".repeat(width.saturating_sub(cell.chars().count()));
-                if *right { write!(out, "{fill}{cell}   ")? } else { write!(out, "{cell}{fill}   ")? }
-            }
-            writeln!(out)?;
+                if *right { fill + cell } else { format!("{cell}{fill}") }
+            });
+            writeln!(out, "   {}", cells.collect::<Vec<_>>().join("   ").trim_end())?;
         }
         Ok(())
     }
