@@ -37,10 +37,20 @@ pub struct Labels {
 
 /// Computes the labels of a subject, for the proxy of `node`.
 pub fn labels(node: &Node, subject: &Subject<'_>) -> Labels {
+    let told = subject.downstream.peer_workload.get().map(|peer| &**peer);
+    written(node, subject, told)
+}
+
+/// The labels of a subject without anything that a peer chooses: their number is bounded by the configuration.
+pub fn anonymous_labels(node: &Node, subject: &Subject<'_>) -> Labels {
+    written(node, &Subject { upstream: None, authority: "", route_name: "", ..*subject }, None)
+}
+
+fn written(node: &Node, subject: &Subject<'_>, told: Option<&Workload>) -> Labels {
     let local = node.workload();
     let mut head = Text(String::with_capacity(1024));
     match subject.downstream.direction {
-        Direction::Inbound => destination_reporter(&mut head, &local, subject),
+        Direction::Inbound => destination_reporter(&mut head, &local, subject, told),
         Direction::Outbound | Direction::Gateway => source_reporter(&mut head, &local, subject),
     }
     head.label("request_protocol", subject.protocol);
@@ -59,10 +69,10 @@ fn source_reporter(out: &mut Text, local: &Workload, subject: &Subject<'_>) {
     out.sides(&source, &peer, &service);
 }
 
-fn destination_reporter(out: &mut Text, local: &Workload, subject: &Subject<'_>) {
+fn destination_reporter(out: &mut Text, local: &Workload, subject: &Subject<'_>, told: Option<&Workload>) {
     let tls = subject.downstream.tls.as_ref();
     let peer_identity = tls.and_then(|tls| tls.peer_identity.as_deref());
-    let peer = Side::peer(subject.downstream.peer_workload.get().map(|peer| &**peer), peer_identity);
+    let peer = Side::peer(told, peer_identity);
     let destination = Side::local(local, tls.and_then(|tls| tls.local_identity.as_deref()));
     let service = inbound_service(subject, &destination);
     out.label("reporter", "destination");

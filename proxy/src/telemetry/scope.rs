@@ -116,7 +116,7 @@ impl Scopes {
         let mut labels = labels::labels(node, subject);
         if self.scopes.len() >= MAX_SCOPES && !self.by_labels.contains_key(&labels) {
             self.overflowed += 1;
-            labels = labels::labels(node, &Subject { upstream: None, authority: "", route_name: "", ..*subject });
+            labels = labels::anonymous_labels(node, subject);
         }
         let cluster = subject.upstream.map(|upstream| self.cluster_position(&upstream.cluster));
         Resolved { scope: self.scope_position(labels), cluster }

@@ -203,6 +203,21 @@ fn a_client_cannot_make_series_without_end() {
 }
 
 #[test]
+fn peers_that_invent_names_for_themselves_cannot_make_series_without_end() {
+    let (telemetry, workers) = telemetry(1);
+    for number in 0..12_000 {
+        let connection = downstream(Direction::Inbound);
+        let invented = Workload { name: format!("w{number}"), ..Workload::default() };
+        connection.peer_workload.set(Arc::new(invented)).expect("set once");
+        workers[0].http(record(&connection, Some(&upstream()), 200));
+    }
+    let series = parse(&exposition(&telemetry));
+    let requests: Vec<f64> = series.iter().filter(|(key, _)| key.starts_with("istio_requests_total{")).map(|(_, value)| *value).collect();
+    assert_eq!(requests.len(), 10_001);
+    assert_eq!(requests.iter().sum::<f64>(), 12_000.0);
+}
+
+#[test]
 fn an_upstream_that_answers_with_every_status_fills_a_bounded_list() {
     let (telemetry, workers) = telemetry(1);
     let (connection, up) = (downstream(Direction::Outbound), upstream());
