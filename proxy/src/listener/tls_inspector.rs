@@ -140,14 +140,16 @@ fn parse(body: &[u8]) -> Option<ClientHello> {
     Some(hello)
 }
 
-/// RFC 6066 section 3: the first entry of type host_name. Outer `None` = malformed.
+/// RFC 6066 section 3: the first entry of type host_name. Outer `None` = malformed; a name with a control character is,
+/// since it would write lines of its own into logs.
 fn server_name(mut content: Reader<'_>) -> Option<Option<String>> {
     let mut list = content.vector16()?;
     while !list.0.is_empty() {
         let kind = list.byte()?;
         let name = list.vector16()?.0;
         if kind == 0 {
-            let text = std::str::from_utf8(name).ok()?.trim_end_matches('.').to_ascii_lowercase();
+            let text = std::str::from_utf8(name).ok().filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic()))?;
+            let text = text.trim_end_matches('.').to_ascii_lowercase();
             return Some((!text.is_empty()).then_some(text));
         }
     }

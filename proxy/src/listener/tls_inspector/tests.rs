@@ -66,6 +66,14 @@ fn an_address_gives_no_server_name_and_names_are_lower_case() {
 }
 
 #[test]
+fn a_server_name_cannot_write_lines_of_its_own_into_logs() {
+    let mut bytes = client_hello("shop.example.com", &[]);
+    let name = bytes.windows(4).position(|window| window == b"shop").expect("the name");
+    bytes[name + 1] = b'\n';
+    assert_eq!(inspect(&bytes), TlsInspection::NotTls);
+}
+
+#[test]
 fn other_protocols_are_not_tls() {
     let cases: [&[u8]; 8] = [
         b"GET / HTTP/1.1\r\n",
