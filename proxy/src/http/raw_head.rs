@@ -197,6 +197,10 @@ impl Tracker {
     }
 
     fn line(&mut self, line: &[u8]) {
+        if self.state == State::Trailers && !line.ends_with(b"\r") {
+            // Where hyper sees the end of these trailers is no longer known, so whatever follows them is refused.
+            self.first_bad.get_or_insert(self.heads);
+        }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match self.state {
             State::Start if line.is_empty() => {}
@@ -281,6 +285,12 @@ mod tests {
         let body = "GET / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n";
         let post = format!("POST / HTTP/1.1\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         assert_eq!(first_bad(&[post.as_bytes(), GET.as_bytes()]), (2, None));
+    }
+
+    #[test]
+    fn after_trailers_whose_lines_end_without_cr_nothing_more_is_accepted() {
+        let trailers = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nt: 1\n\r\na: b\r\n\r\n";
+        assert_eq!(first_bad(&[[GET, trailers, BOTH].concat().as_bytes()]).1, Some(2), "BOTH is the third request");
     }
 
     #[test]
