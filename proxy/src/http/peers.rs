@@ -47,7 +47,9 @@ impl Received {
             if peers.len() >= CACHED_PEERS {
                 peers.clear();
             }
-            peers.insert(id.clone(), (metadata.clone(), Arc::clone(&workload)));
+            if let (Some(id), Some(metadata)) = (own_copy(id), own_copy(metadata)) {
+                peers.insert(id, (metadata, Arc::clone(&workload)));
+            }
             Some(workload)
         })
     }
@@ -61,6 +63,12 @@ impl Received {
             headers.insert(PEER_METADATA, own.metadata.clone());
         }
     }
+}
+
+/// A value apart from the buffer of the message it came in; `None` for what is too long to be remembered.
+fn own_copy(value: &HeaderValue) -> Option<HeaderValue> {
+    const LONGEST: usize = 4 * 1024;
+    HeaderValue::from_bytes(value.as_bytes()).ok().filter(|value| value.len() <= LONGEST)
 }
 
 /// Adds both of our headers to a request.
