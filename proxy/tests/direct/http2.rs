@@ -283,3 +283,20 @@ async fn until(condition: impl Fn() -> bool) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+#[tokio::test]
+async fn under_a_limit_of_one_connection_every_endpoint_gets_its_turn() {
+    let first = origin(|_| async { Response::new(full("first")) }).await;
+    let second = origin(|_| async { Response::new(full("second")) }).await;
+    let mut cluster = Cluster { protocol: UpstreamProtocol::Http2, ..web("outbound|80||grpc", &[first.address, second.address]) };
+    cluster.connection_pool.max_connections = 1;
+    let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![cluster]));
+    let mut sender = client(&proxy).await;
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        let response = soon(sender.send_request(call(full("")))).await.expect("response");
+        answers.push(soon(response.into_body().collect()).await.expect("body").to_bytes());
+    }
+    answers.sort();
+    assert_eq!(answers, ["first", "first", "second", "second"]);
+}

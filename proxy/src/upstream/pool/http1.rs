@@ -127,8 +127,10 @@ impl Stack {
 
     /// Takes a connection back whose last exchange is over.
     pub fn put(&self, sender: SendRequest<RequestBody>, connection: Arc<Connection>) {
-        connection.signal();
+        let signalled = Arc::clone(&connection);
         lock(&self.idle).push(Idle { sender, connection, since: Instant::now() });
+        // Not before the push: a waiter of another host on another thread would find nothing to evict, and sleep on.
+        signalled.signal();
         self.changed.notify_one();
     }
 

@@ -92,6 +92,7 @@ impl Bundle {
             if let Some(permit) = want.cluster.acquire(Resource::Connections) {
                 return self.dial(shard, want, permit).await;
             }
+            shard.0.evict_one();
             released.await;
         }
     }
@@ -120,6 +121,13 @@ impl Bundle {
         lock(&self.open).push(Open { sender, connection, idle_since: Instant::now() });
         shard.start_sweeping();
         Ok(lease)
+    }
+
+    /// Closes a connection without a request; false when there is none.
+    pub fn evict_idle(&self) -> bool {
+        let mut open = lock(&self.open);
+        let idle = open.iter().position(|open| open.connection.streams.load(Ordering::Relaxed) == 0);
+        idle.map(|position| open.remove(position)).is_some()
     }
 
     /// Drops dead connections and idle ones that `keep` does not want; true when none is left.

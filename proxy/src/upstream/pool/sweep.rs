@@ -51,9 +51,13 @@ impl Inner {
         stacks_empty && bundles.is_empty()
     }
 
-    /// Closes one idle HTTP/1 connection, to make room under a limit that another host's requests wait for.
+    /// Closes one idle connection, to make room under a limit that another host's requests wait for.
     pub(super) fn evict_one(&self) {
         let stacks: Vec<_> = lock(&self.http1).values().cloned().collect();
-        let _ = stacks.iter().any(|stack| stack.evict_oldest());
+        if stacks.iter().any(|stack| stack.evict_oldest()) {
+            return;
+        }
+        let bundles: Vec<_> = lock(&self.http2).values().cloned().collect();
+        let _ = bundles.iter().any(|bundle| bundle.evict_idle());
     }
 }
