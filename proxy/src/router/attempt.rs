@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, uri};
 use hyper::body::Incoming;
@@ -171,6 +171,9 @@ impl Exchange<'_> {
         let request = self.request(headers, protocol, tries);
         let sent = Instant::now();
         let response = lease.send(request).await.map_err(|failed| failed.error)?;
+        if has_two_lengths(response.headers()) {
+            return Err(Error { failure: Failure::Protocol, sent: Sent::Answered, reused: lease.is_reused(), transport: None });
+        }
         Ok((response, lease, sent.elapsed()))
     }
 
@@ -245,4 +248,10 @@ impl Exchange<'_> {
         parts.path_and_query = self.head.uri.path_and_query().cloned();
         Uri::from_parts(parts).unwrap_or_default()
     }
+}
+
+/// Whether a response tells its length in two ways. The codec reads by the encoding and hands both headers on; a client
+/// that was sent the length would lose the rest of the body, or take it for the next answer.
+fn has_two_lengths(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
 }
