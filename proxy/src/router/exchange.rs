@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -18,7 +19,7 @@ use super::kept_head::KeptHead;
 use super::replay::Upload;
 use super::retry::{self, History, Outcome, Verdict};
 use super::route::{self, RequestTarget};
-use super::stream::Stream;
+use super::stream::{Stream, Upstream};
 use super::timeout::{self, Deadline, within};
 use crate::error::{Error, Failure, Sent};
 use crate::filter::fault;
@@ -239,18 +240,22 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// Reads a small answer that is not passed on to its end, so that its connection can be used again.
+/// Reads a small answer that is not passed on to its end, so that its connection can be used again; one that takes
+/// its time loses it. It counts as a request in flight no longer, since the next attempt needs the place.
 fn discard(result: Result<Answer, Error>) {
     const DRAINED: u64 = 64 * 1024;
-    let Ok(Answer { response, upstream, .. }) = result else { return };
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let Ok(Answer { response, upstream: Upstream { lease, picked, permit }, .. }) = result else { return };
+    drop((picked, permit));
     let mut body = response.into_body();
     if http_body::Body::size_hint(&body).upper().is_none_or(|size| size > DRAINED) {
         return;
     }
     tokio::spawn(async move {
-        while let Some(Ok(_)) = http_body_util::BodyExt::frame(&mut body).await {}
-        if http_body::Body::is_end_stream(&body) {
-            upstream.lease.release();
+        let reading = async { while let Some(Ok(_)) = http_body_util::BodyExt::frame(&mut body).await {} };
+        let read = tokio::time::timeout(PATIENCE, reading).await.is_ok();
+        if read && http_body::Body::is_end_stream(&body) {
+            lease.release();
         }
     });
 }

@@ -164,6 +164,26 @@ async fn one_request_in_flight_one_waiting_and_the_rest_overflows() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_retried_and_never_ends_holds_neither_a_limit_nor_its_connection() {
+    let origin = Origin::start().await;
+    let mut service = web("svc", &[origin.address()]);
+    service.connection_pool.max_requests = 1;
+    let mut route = route(&[(2, 1)]);
+    route.retry = Some(retry_5xx(1));
+    let proxy = Proxy::plain(model(route, vec![service]));
+    let mut client = Client::of(&proxy).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (mut first, _) = origin.accept().await;
+    read_request(&mut first).await.expect("request");
+    first.write_all(b"HTTP/1.1 503 Whatever\r\ncontent-length: 9\r\n\r\nnever").await.expect("write");
+    let (mut second, _) = origin.accept().await;
+    read_request(&mut second).await.expect("request");
+    second.write_all(ok("second").as_bytes()).await.expect("write");
+    assert_eq!(client.receive().await.text(), "second");
+    assert!(rest(&mut first).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_limit_on_requests_per_connection_is_kept() {
     let origin = named("x").await;
     let mut service = web("svc", &[origin.address]);
