@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 
 use crate::drain::Phase;
+use crate::listener::ConnectionGuard;
 use crate::router::stream::Stream;
 use crate::runtime::Worker;
 
@@ -54,7 +55,10 @@ fn names_upgrade(head: &Parts) -> bool {
 /// the exchange until then.
 pub fn tunnel(client: OnUpgrade, server: OnUpgrade, mut stream: Box<Stream>, worker: &Arc<Worker>) {
     let mut drain = worker.drain.clone();
+    // The codec lets go of the connection; a drain must wait for it nevertheless, and the connection limit count it.
+    let guard = ConnectionGuard::new(worker);
     tokio::spawn(async move {
+        let _guard = guard;
         let (Ok(client), Ok(server)) = tokio::join!(client, server) else { return };
         let (received, sent) = tokio::select! {
             bytes = carry(client, server) => bytes,
