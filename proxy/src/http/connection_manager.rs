@@ -17,12 +17,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use outrigger_config::model::RouteConfiguration;
+use outrigger_config::model::{MtlsMode, RouteConfiguration};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::sync::Notify;
 
 use super::raw_head::{Findings, RawHeads};
 use crate::drain::{Drain, Phase};
-use crate::listener::Downstream;
+use crate::listener::{Direction, Downstream};
 use crate::router::exchange;
 use crate::router::stream::Stream;
 use crate::runtime::Worker;
@@ -71,6 +72,8 @@ pub struct ServedConnection {
     pub no_name: Arc<str>,
     table: Arc<str>,
     routing: Mutex<Arc<Routing>>,
+    /// Signalled when the configuration stops admitting connections such as this one.
+    outlawed: Notify,
 }
 
 /// One configuration generation as this connection uses it. Wrapped once per connection, so that its requests count
@@ -93,8 +96,8 @@ impl Routing {
 impl ServedConnection {
     fn new(downstream: Arc<Downstream>, table: Arc<str>, worker: Arc<Worker>) -> Arc<Self> {
         let routing = Mutex::new(Routing::new(worker.config.load_full(), &table));
-        let findings = Arc::default();
-        Arc::new(ServedConnection { downstream, worker, findings, no_name: "".into(), table, routing })
+        let (findings, outlawed) = (Arc::default(), Notify::new());
+        Arc::new(ServedConnection { downstream, worker, findings, no_name: "".into(), table, routing, outlawed })
     }
 
     /// The configuration in force, for the whole of one exchange.
@@ -103,8 +106,19 @@ impl ServedConnection {
         let current = self.worker.config.load();
         if !Arc::ptr_eq(&current, &kept.config) {
             *kept = Routing::new(Arc::clone(&current), &self.table);
+            if self.is_outlawed(&current) {
+                self.outlawed.notify_one();
+            }
         }
         Arc::clone(&kept)
+    }
+
+    /// Whether this is plaintext to a port that has become STRICT since it was accepted. As in Envoy, whose listener drains
+    /// the connections of a filter chain that is gone, what is in hand is finished.
+    fn is_outlawed(&self, config: &Config) -> bool {
+        let Downstream { direction, destination, tls, .. } = &*self.downstream;
+        let mode = || config.model.inbound.as_ref().map(|inbound| inbound.find(destination.port()).mtls);
+        *direction == Direction::Inbound && tls.is_none() && mode() == Some(MtlsMode::Strict)
     }
 
     /// Books a head that the codec refused by itself.
@@ -131,9 +145,12 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (codec, early) = match codec {
-        Codec::Auto => match sniff(&mut io).await {
-            Ok(found) => found,
-            Err(_) => return,
+        Codec::Auto => tokio::select! {
+            found = sniff(&mut io) => match found {
+                Ok(found) => found,
+                Err(_) => return,
+            },
+            () = enough_silence(worker.drain.clone()) => return,
         },
         known => (known, Bytes::new()),
     };
@@ -144,6 +161,14 @@ where
             let io = RawHeads::http1(io, early, Arc::clone(&connection.findings));
             serve_http1(io, connection).await;
         }
+    }
+}
+
+/// How long a client may be connected without a byte: the idle limit, and no longer than for a last request when draining.
+async fn enough_silence(mut drain: Drain) {
+    tokio::select! {
+        () = drain.reached(Phase::Draining) => tokio::time::sleep(LAST_REQUEST).await,
+        () = tokio::time::sleep(IDLE) => {}
     }
 }
 
@@ -223,12 +248,14 @@ where
     }
 }
 
-/// Waits for a reason to end the connection: draining, or an hour without a request. Whatever is in flight is finished.
+/// Waits for a reason to end the connection: draining, a configuration that admits it no longer, or an hour without a
+/// request. Whatever is in flight is finished.
 async fn time_to_leave(connection: &ServedConnection, drain: &mut Drain, quiet: Option<Duration>) {
     let mut seen = connection.findings.requests();
     loop {
         tokio::select! {
             () = drain.reached(Phase::Draining) => break,
+            () = connection.outlawed.notified() => return,
             () = tokio::time::sleep(IDLE) => {}
         }
         let requests = connection.findings.requests();

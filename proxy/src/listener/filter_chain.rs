@@ -47,6 +47,9 @@ pub fn outbound_tcp(listener: &Listener) -> OutboundChain<'_> {
     listener.tcp.as_ref().map_or(OutboundChain::Unknown, OutboundChain::Tcp)
 }
 
+/// Why a connection without TLS is closed.
+pub const PLAINTEXT: &str = "plaintext on a port that requires mTLS (PeerAuthentication STRICT)";
+
 /// What an inbound port does with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InboundAction {
@@ -77,7 +80,7 @@ pub fn inbound(mode: MtlsMode, protocol: ListenerProtocol, first: &FirstBytes) -
     match (mode, first) {
         (MtlsMode::Disable, _) => InboundAction::Plain(plain(protocol, first)),
         (MtlsMode::Strict, FirstBytes::Tls(hello)) => InboundAction::MutualTls(inside_tls(protocol, hello)),
-        (MtlsMode::Strict, _) => InboundAction::Refuse("plaintext on a port that requires mTLS (PeerAuthentication STRICT)"),
+        (MtlsMode::Strict, _) => InboundAction::Refuse(PLAINTEXT),
         (MtlsMode::Permissive, FirstBytes::Tls(hello)) if is_mesh(hello) => InboundAction::MutualTls(inside_tls(protocol, hello)),
         (MtlsMode::Permissive, _) => InboundAction::Plain(plain(protocol, first)),
     }

@@ -9,7 +9,7 @@ use outrigger_config::model::{InboundChain, ListenerProtocol, MtlsMode, Snapshot
 use tokio::net::TcpStream;
 
 use super::connection::{Captured, Findings, codec_of, plain};
-use super::filter_chain::{self, InboundAction, Inner};
+use super::filter_chain::{self, InboundAction, Inner, PLAINTEXT};
 use super::first_bytes::{IDLE, Opening, open};
 use super::http_inspector::HttpVersion;
 use super::inspector::{CLIENT_HELLO_LIMIT, FirstBytes, Inspector, LookFor};
@@ -72,6 +72,8 @@ async fn opened(captured: Captured, opening: Opening, read: (bytes::Bytes, TcpSt
     let bare = |captured: &Captured| facts(captured, &chain, Findings::default());
     match opening {
         Opening::Client(first, dialled) => client_spoke(captured, chain, first, dialled, read).await,
+        // The policy may have changed while the client was silent.
+        Opening::Server(_) if chain.mtls == MtlsMode::Strict => refuse(&captured, &chain, Findings::default(), PLAINTEXT),
         Opening::Server(upstream) => tcp::forward(&captured.worker, bare(&captured), plain(read), upstream).await,
         Opening::Unreachable(refused) => tcp::refuse(&captured.worker, bare(&captured), refused),
         Opening::Over(reason) => {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use outrigger_config::model::{RouteAction, Snapshot};
+use outrigger_config::model::{GatewayListener, GatewayListenerKind, RouteAction, Snapshot};
 use outrigger_proxy::drain::Phase;
+use outrigger_proxy::listener::EntranceKind;
 use tokio::io::AsyncWriteExt;
 
 use crate::fixture::*;
@@ -61,6 +62,18 @@ async fn a_request_with_length_and_encoding_is_refused_and_not_smuggled() {
     assert_eq!((got.status(), got.header("connection")), (400, Some("close")));
     assert!(rest(&mut client.0).await.is_empty(), "the connection closes");
     assert_eq!(origin.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_response_with_length_and_encoding_is_a_protocol_error() {
+    let both = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let origin = Answering::start(move |_, _| both.to_owned()).await;
+    let proxy = in_front_of(origin.address, |route| route.retry = Some(retry_5xx(2)));
+    let got = Client::of(&proxy).await.get("/").await;
+    assert_eq!(got.status(), 502, "{}", got.head);
+    assert!(got.text().ends_with("reset reason: protocol error"), "{}", got.text());
+    assert_eq!(origin.requests(), 1, "it was answered, so it is not sent again");
+    proxy.metric("istio_requests_total", &["response_code=\"502\"", "response_flags=\"UPE\""]).await;
 }
 
 #[tokio::test]
@@ -135,8 +148,17 @@ async fn a_websocket_becomes_a_tunnel() {
     expect(&mut server, "POST / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n").await;
     server.write_all(b"back").await.expect("write");
     expect(&mut client.0, "back").await;
+    let connections = || proxy.worker.connections.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(connections(), 1, "a drain waits for it and the limit counts it");
     drop(server);
     assert!(rest(&mut client.0).await.is_empty());
+    drop(client);
+    soon(async {
+        while connections() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -290,4 +312,21 @@ async fn a_request_without_a_route_or_cluster_is_answered_here() {
     let nowhere: Snapshot = model(route(&[(2, 1)]), vec![web("outbound|80||web", &[])]);
     let got = Client::of(&Proxy::plain(nowhere)).await.get("/").await;
     assert_eq!((got.status(), got.text().as_str(), got.header("server")), (503, "no healthy upstream", Some("envoy")));
+}
+
+#[tokio::test]
+async fn a_draining_proxy_does_not_wait_for_a_client_that_never_spoke() {
+    let origin = Answering::start(|_, _| ok("")).await;
+    let mut model = model(route(&[(2, 1)]), vec![web("outbound|80||web", &[origin.address])]);
+    model.gateways = vec![GatewayListener {
+        name: "0.0.0.0_80".to_owned(),
+        bind: None,
+        port: 80,
+        kind: GatewayListenerKind::Http(table("http.80", route(&[(2, 1)]))),
+    }];
+    let proxy = Proxy::plain(model);
+    let mut silent = proxy.capture(EntranceKind::Gateway, vip()).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    proxy.phase.send(Phase::Draining).expect("send");
+    assert!(rest(&mut silent).await.is_empty());
 }

@@ -8,6 +8,7 @@ use outrigger_config::model::*;
 use outrigger_proxy::identity::Identity;
 use outrigger_proxy::listener::EntranceKind::{Inbound, Outbound};
 use outrigger_proxy::listener::connection::{Captured, serve_captured};
+use outrigger_proxy::snapshot::Config;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
@@ -159,4 +160,24 @@ async fn a_detected_port_serves_http_whenever_the_client_begins_it() {
         }
     }
     proxy.metric("istio_requests_total", &["response_code=\"200\"", "} 4"]).await;
+}
+
+#[tokio::test]
+async fn a_plaintext_connection_ends_with_its_next_request_once_the_port_is_strict() {
+    let mesh = Mesh::new();
+    let application = Answering::start(|_, _| ok("reached")).await;
+    let (server, _) = server_sidecar(mesh.identity("frontend"), MtlsMode::Permissive, application.address).await;
+    let mut caller = Client(server.capture(Inbound, application.address).await);
+    let request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    caller.send(request).await;
+    assert_eq!(soon(caller.receive()).await.header("connection"), None);
+    let before = server.worker.config.load_full();
+    let mut model = before.model.clone();
+    let inbound = model.inbound.as_mut().expect("a sidecar");
+    inbound.default = Arc::new(InboundChain { mtls: MtlsMode::Strict, ..(*inbound.default).clone() });
+    server.worker.config.publish(Config::build(model, Some(&before)));
+    caller.send(request).await;
+    let last = soon(caller.receive()).await;
+    assert_eq!((last.status(), last.header("connection")), (200, Some("close")));
+    assert!(rest(&mut caller.0).await.is_empty());
 }
