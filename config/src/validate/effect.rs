@@ -17,7 +17,6 @@ const WITHOUT_EFFECT: &[(Kind, &str)] = &[
     (Kind::VirtualService, "spec.http[].corsPolicy"),
     (Kind::VirtualService, "spec.http[].match[].statPrefix"),
     (Kind::VirtualService, "spec.tcp[].match[].sourceSubnet"),
-    (Kind::VirtualService, "spec.http[].retries.retryRemoteLocalities"),
     (Kind::DestinationRule, "spec.trafficPolicy.loadBalancer.consistentHash"),
     (Kind::DestinationRule, "spec.trafficPolicy.loadBalancer.localityLbSetting"),
     (Kind::DestinationRule, "spec.trafficPolicy.loadBalancer.warmup"),

@@ -10,7 +10,7 @@ use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, uri};
 use hyper::body::Incoming;
-use outrigger_config::model::UpstreamProtocol;
+use outrigger_config::model::{RetryPolicy, UpstreamProtocol};
 use tokio::time::Instant;
 
 use super::answer::source;
@@ -27,7 +27,7 @@ use crate::http::{header_operations, headers, peers};
 use crate::listener::Direction;
 use crate::upstream::connect::Protocol;
 use crate::upstream::pool::{Lease, Want};
-use crate::upstream::{ClusterState, Permit, PickContext, Picked, Resource};
+use crate::upstream::{ClusterState, Host, Permit, PickContext, Picked, Resource};
 
 /// An answered attempt.
 #[derive(Debug)]
@@ -53,9 +53,12 @@ pub struct Tries {
     pub fresh: bool,
     /// Time limit of the whole exchange, and when it began.
     limit: Option<(Duration, Instant)>,
-    /// Hosts that were tried.
+    /// Hosts to avoid, unless the policy says that they need not be.
     hosts: Vec<SocketAddr>,
     last_host: Option<SocketAddr>,
+    /// Localities of the attempts, when the policy leaves out those used.
+    localities: Vec<String>,
+    last_locality: Option<String>,
     retrying: Option<Permit>,
 }
 
@@ -70,11 +73,19 @@ impl Tries {
         self.limit.map(|(limit, begun)| limit.saturating_sub(begun.elapsed()))
     }
 
+    /// Remembers where an attempt goes, as far as the policy makes the next one depend on it.
+    fn goes_to(&mut self, host: &Host, policy: Option<&RetryPolicy>) {
+        let Some(policy) = policy else { return };
+        self.last_host = policy.ignore_previous_hosts.then(|| host.address());
+        self.last_locality = policy.retry_remote_localities.then(|| host.endpoint.locality.clone());
+    }
+
     /// Remembers what the next attempt must respect.
     pub fn prepare_next(&mut self, retries: u32, reused: bool, permit: Permit) {
         self.retries = retries;
         self.fresh = reused;
         self.hosts.extend(self.last_host);
+        self.localities.extend(self.last_locality.take());
         self.retrying = Some(permit);
     }
 }
@@ -128,9 +139,10 @@ impl Exchange<'_> {
     /// Sends the request once.
     pub(super) async fn attempt(&mut self, cluster: &Arc<ClusterState>, tries: &mut Tries) -> Result<Answer, Error> {
         let permit = cluster.acquire(Resource::Requests).ok_or_else(|| Error::unsent(Failure::Overflow))?;
-        let context = PickContext { destination: self.connection.downstream.destination, tried: &tries.hosts };
+        let context =
+            PickContext { destination: self.connection.downstream.destination, tried: &tries.hosts, localities: &tries.localities };
         let picked = cluster.pick(context).map_err(|_| Error::unsent(Failure::NoHealthyUpstream))?;
-        tries.last_host = Some(picked.address());
+        tries.goes_to(&picked, self.route.retry.as_ref());
         self.stream.tries(&picked, tries.number);
         let per_try = self.route.retry.as_ref().and_then(|policy| policy.per_try_timeout);
         let mut deadline = per_try.map(|limit| Deadline::new(limit, self.upload.as_ref(), Instant::now()));

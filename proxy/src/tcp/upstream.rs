@@ -94,7 +94,7 @@ pub async fn connect(worker: &Worker, target: Target, destination: SocketAddr) -
     let mut tried: Vec<SocketAddr> = Vec::new();
     let mut last = None;
     while tried.len() < ATTEMPTS {
-        let picked = match cluster.pick(PickContext { destination, tried: &tried }) {
+        let picked = match cluster.pick(PickContext { destination, tried: &tried, localities: &[] }) {
             Ok(picked) => picked,
             Err(PickError::BlackHole) => return Err(Refused::early(ResponseFlags::UH, "black_hole", bare())),
             Err(PickError::NoHealthyUpstream) => {

@@ -57,8 +57,10 @@ enum Hosts {
 pub struct PickContext<'a> {
     /// Destination as the client dialled it, for clusters that follow it.
     pub destination: SocketAddr,
-    /// Hosts that failed this request already; empty on a first try.
+    /// Hosts to avoid because they failed this request already; empty on a first try.
     pub tried: &'a [SocketAddr],
+    /// Localities of the earlier attempts in their order, when those used are to be left out (`retryRemoteLocalities`).
+    pub localities: &'a [String],
 }
 
 /// Why there is no host.
@@ -163,6 +165,9 @@ impl ClusterState {
     }
 
     fn balance(&self, set: &HostSet, context: PickContext<'_>) -> Result<Picked, PickError> {
+        let used = left_out(context.localities, set);
+        let remaining = (!used.is_empty()).then(|| set.outside(&used));
+        let set = remaining.as_ref().unwrap_or(set);
         let choose = || match self.model.lb_policy {
             LbPolicy::RoundRobin => set.round_robin(self.cursor.fetch_add(1, Ordering::Relaxed)),
             LbPolicy::Random => set.random(rand::random()),
@@ -189,6 +194,19 @@ impl ClusterState {
         map.rcu(|hosts| with_host(hosts, &fresh));
         map.load().get(&destination).map_or(fresh, Arc::clone)
     }
+}
+
+/// Localities that a retry leaves out: after every second attempt all those used so far. Once that would leave nothing, all
+/// are back and the count begins anew (Envoy's `previous_priorities` with an update frequency of 2).
+fn left_out<'a>(localities: &'a [String], set: &HostSet) -> Vec<&'a str> {
+    let mut used: Vec<&str> = Vec::new();
+    for pair in localities.chunks_exact(2) {
+        used.extend(pair.iter().map(String::as_str));
+        if set.hosts().iter().all(|host| used.contains(&host.endpoint.locality.as_str())) {
+            used.clear();
+        }
+    }
+    used
 }
 
 /// A copy with one more host; when full, hosts in use alone are kept.

@@ -1,10 +1,10 @@
 //! An origin that fails at every step, against every kind of request: what is sent again, and what never is.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use outrigger_config::model::RetryPolicy;
+use outrigger_config::model::{Cluster, Endpoint, LbPolicy, RetryPolicy};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -153,6 +153,56 @@ async fn a_refused_connection_is_retried_by_default_and_reads_as_in_envoy() {
     let mut client = Client::of(&proxy).await;
     for _ in 0..10 {
         assert_eq!(client.get("/").await.text(), "other host");
+    }
+}
+
+/// Sends four requests under `policy`, round robin over one origin per `(locality, weight)`, all answering 503. Returns the
+/// numbers of the origins that each request was tried at, in order.
+async fn attempted(policy: RetryPolicy, origins: &[(&str, u32)]) -> Vec<Vec<usize>> {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let mut cluster = Cluster { lb_policy: LbPolicy::RoundRobin, ..web("outbound|80||web", &[]) };
+    for (number, (locality, weight)) in origins.iter().enumerate() {
+        let shared = Arc::clone(&seen);
+        let origin = Answering::start(move |_, _| {
+            shared.lock().expect("lock").push(number);
+            status(503)
+        })
+        .await;
+        let endpoint = web("", &[origin.address]).endpoints.remove(0);
+        cluster.endpoints.push(Endpoint { locality: (*locality).to_owned(), weight: *weight, ..endpoint });
+    }
+    let mut route = route(&[(2, 1)]);
+    route.retry = Some(policy);
+    let proxy = Proxy::plain(model(route, vec![cluster]));
+    let mut client = Client::of(&proxy).await;
+    let mut requests = Vec::new();
+    for _ in 0..4 {
+        assert_eq!(client.get("/").await.status(), 503);
+        requests.push(std::mem::take(&mut *seen.lock().expect("lock")));
+    }
+    requests
+}
+
+#[tokio::test]
+async fn a_retry_goes_to_another_host_unless_the_policy_says_that_it_need_not() {
+    let hosts = [("", 3), ("", 1)];
+    for (ignore_previous_hosts, at_each) in [(true, [4, 4]), (false, [6, 2])] {
+        let requests = attempted(RetryPolicy { ignore_previous_hosts, ..retry_5xx(1) }, &hosts).await.concat();
+        let at = |host| requests.iter().filter(|tried| **tried == host).count();
+        assert_eq!([at(0), at(1)], at_each, "ignore previous hosts: {ignore_previous_hosts}");
+    }
+}
+
+#[tokio::test]
+async fn after_two_attempts_in_a_locality_a_retry_goes_to_another_one_when_the_policy_says_so() {
+    let hosts = [("near", 1), ("near", 1), ("near", 1), ("far", 1)];
+    let far = 3;
+    for retry_remote_localities in [true, false] {
+        let policy = RetryPolicy { retry_remote_localities, ignore_previous_hosts: false, ..retry_5xx(2) };
+        let requests = attempted(policy, &hosts).await;
+        let only_near: Vec<_> = requests.iter().filter(|tried| !tried.contains(&far)).collect();
+        // Three turns of round robin at a time over four hosts miss each host once in four requests.
+        assert_eq!(only_near.is_empty(), retry_remote_localities, "{requests:?}");
     }
 }
 

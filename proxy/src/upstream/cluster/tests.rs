@@ -32,7 +32,7 @@ fn state(cluster: &Arc<Cluster>, previous: Option<&Arc<ClusterState>>) -> Arc<Cl
 }
 
 fn context(tried: &[SocketAddr]) -> PickContext<'_> {
-    PickContext { destination: address(99), tried }
+    PickContext { destination: address(99), tried, localities: &[] }
 }
 
 #[test]
@@ -72,6 +72,28 @@ fn a_retry_avoids_hosts_that_were_tried_while_there_are_others() {
     }
     let all = [address(1), address(2), address(3)];
     assert!(state.pick(context(&all)).is_ok(), "after five draws a tried host is accepted");
+}
+
+#[test]
+fn after_every_two_attempts_the_localities_used_are_left_out_until_none_is_left() {
+    let mut model = Cluster::clone(&cluster(Discovery::Endpoints, &[1, 2, 3, 4, 5, 6]));
+    for (endpoint, locality) in model.endpoints.iter_mut().zip(["a", "a", "a", "b", "b", "c"]) {
+        endpoint.locality = locality.to_owned();
+    }
+    let state = state(&Arc::new(model), None);
+    let reachable = |localities: &[&str]| {
+        let localities: Vec<String> = localities.iter().map(|locality| (*locality).to_owned()).collect();
+        let context = PickContext { localities: &localities, ..context(&[]) };
+        let picked = (0..60).map(|_| state.pick(context).unwrap().endpoint.locality.clone());
+        picked.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<String>()
+    };
+    assert_eq!(reachable(&["a"]), "abc", "one attempt leaves nothing out");
+    assert_eq!(reachable(&["a", "a"]), "bc");
+    assert_eq!(reachable(&["a", "b"]), "c");
+    assert_eq!(reachable(&["a", "a", "b"]), "bc", "a third attempt changes nothing yet");
+    assert_eq!(reachable(&["a", "a", "b", "b"]), "c");
+    assert_eq!(reachable(&["a", "a", "b", "c"]), "abc", "nothing would be left");
+    assert_eq!(reachable(&["a", "a", "b", "c", "a", "a"]), "bc", "and the count begins anew");
 }
 
 #[test]

@@ -31,7 +31,17 @@ impl HostSet {
             Some(host) if host.endpoint == *endpoint => Arc::clone(host),
             known => Arc::new(Host::new(endpoint.clone(), known.map(|host| host.as_ref()))),
         };
-        let hosts: Vec<Arc<Host>> = endpoints.iter().map(host).collect();
+        Self::of(endpoints.iter().map(host).collect())
+    }
+
+    /// The hosts that are in none of `localities`.
+    #[must_use]
+    pub fn outside(&self, localities: &[&str]) -> HostSet {
+        let stays = |host: &&Arc<Host>| !localities.contains(&host.endpoint.locality.as_str());
+        Self::of(self.hosts.iter().filter(stays).cloned().collect())
+    }
+
+    fn of(hosts: Vec<Arc<Host>>) -> HostSet {
         let weights: Vec<u32> = hosts.iter().map(|host| host.endpoint.weight.max(1)).collect();
         if weights.windows(2).all(|pair| pair[0] == pair[1]) {
             return HostSet { hosts, ..HostSet::default() };
