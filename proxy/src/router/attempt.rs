@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, uri};
 use hyper::body::Incoming;
 use outrigger_config::model::{RetryPolicy, UpstreamProtocol};
 use tokio::time::Instant;
@@ -238,7 +238,12 @@ impl Exchange<'_> {
         if let Some(upload) = &self.upload {
             let upload = Arc::clone(upload);
             if upload.is_waiting() {
-                hyper::ext::on_informational(&mut request, move |_| upload.open());
+                hyper::ext::on_informational(&mut request, move |answer| {
+                    // Others, such as 103 Early Hints, say nothing about the body.
+                    if answer.status() == StatusCode::CONTINUE {
+                        upload.open();
+                    }
+                });
             }
         }
         request

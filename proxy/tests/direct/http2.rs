@@ -163,6 +163,31 @@ async fn streams_beyond_the_limit_get_another_connection() {
 }
 
 #[tokio::test]
+async fn early_hints_over_http2_do_not_disturb_the_exchange() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("accept");
+        let mut connection = h2::server::handshake(stream).await.expect("handshake");
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            let hints = || Response::builder().status(103).header("link", "</style.css>").body(()).expect("hints");
+            respond.send_informational(hints()).expect("send");
+            respond.send_informational(hints()).expect("send");
+            let mut body = respond.send_response(Response::new(()), false).expect("send");
+            body.send_data(Bytes::from_static(b"done"), true).expect("send");
+        }
+    });
+    let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![grpc_cluster(address)]));
+    let mut sender = client(&proxy).await;
+    for _ in 0..3 {
+        let request = Request::get("http://grpc.shop/").body(full("")).expect("request");
+        let response = soon(sender.send_request(request)).await.expect("response");
+        assert_eq!((response.status().as_u16(), response.headers().get("link")), (200, None));
+        assert_eq!(response.into_body().collect().await.expect("body").to_bytes(), "done");
+    }
+}
+
+#[tokio::test]
 async fn a_draining_proxy_finishes_its_streams() {
     let origin = origin(|_| async {
         tokio::time::sleep(Duration::from_millis(150)).await;

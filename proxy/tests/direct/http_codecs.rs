@@ -191,6 +191,39 @@ async fn continue_comes_from_the_upstream_and_not_from_us() {
 }
 
 #[tokio::test]
+async fn early_hints_do_not_disturb_the_exchange() {
+    let hints = "HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n";
+    let origin = Answering::start(move |_, _| format!("{hints}HTTP/1.1 102 Processing\r\n\r\n{hints}{}", ok("done"))).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    for _ in 0..3 {
+        let got = client.get("/").await;
+        assert_eq!((got.status(), got.text().as_str(), got.header("link")), (200, "done", None));
+        assert_eq!(client.post("/", "body").await.text(), "done");
+    }
+    assert_eq!(origin.connections(), 1);
+}
+
+#[tokio::test]
+async fn early_hints_are_no_permission_to_send_the_body() {
+    let origin = Origin::start().await;
+    let proxy = in_front_of(origin.address(), |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\nexpect: 100-continue\r\n\r\n").await;
+    let (mut server, _) = origin.accept().await;
+    read_head(&mut server).await;
+    server.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n").await.expect("write");
+    let early = tokio::time::timeout(Duration::from_millis(200), client.0.readable()).await;
+    assert!(early.is_err(), "no 100 because of a 103");
+    server.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.expect("write");
+    assert!(read_head(&mut client.0).await.starts_with("HTTP/1.1 100"));
+    client.send("body").await;
+    expect(&mut server, "body").await;
+    server.write_all(ok("done").as_bytes()).await.expect("write");
+    assert_eq!(client.receive().await.text(), "done");
+}
+
+#[tokio::test]
 async fn an_upstream_that_refuses_at_once_spares_the_body() {
     let origin = Answering::start(|_, _| status(417)).await;
     let proxy = in_front_of(origin.address, |_| ());
