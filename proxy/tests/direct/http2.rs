@@ -163,6 +163,46 @@ async fn streams_beyond_the_limit_get_another_connection() {
 }
 
 #[tokio::test]
+async fn a_server_that_allows_few_streams_gets_more_connections_and_no_queue() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    let (connections, running) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (accepted, shared) = (Arc::clone(&connections), Arc::clone(&running));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            accepted.fetch_add(1, Ordering::SeqCst);
+            let running = Arc::clone(&shared);
+            let service = service_fn(move |request: Request<Incoming>| {
+                let guard = Running::start(&running);
+                async move {
+                    if request.uri().path() != "/warm" {
+                        until(|| guard.0.load(Ordering::SeqCst) == 12).await;
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                    Ok::<_, Infallible>(Response::new(full("ok")))
+                }
+            });
+            let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(builder.max_concurrent_streams(4).serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![grpc_cluster(address)]));
+    let mut sender = client(&proxy).await;
+    // One answer, so that the peer's settings are known.
+    let get = |path: &str| Request::get(format!("http://grpc.shop{path}")).body(full("")).expect("request");
+    assert_eq!(soon(sender.send_request(get("/warm"))).await.expect("response").status(), 200);
+    let mut calls = Vec::new();
+    for expected in 1..=12 {
+        calls.push(tokio::spawn(sender.send_request(get("/"))));
+        soon(until(|| running.load(Ordering::SeqCst) >= expected)).await;
+    }
+    for answer in calls {
+        assert_eq!(soon(answer).await.expect("task").expect("response").status(), 200);
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
 async fn early_hints_over_http2_do_not_disturb_the_exchange() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let address = listener.local_addr().expect("address");

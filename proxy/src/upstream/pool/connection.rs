@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use outrigger_config::model::{ConnectionPool, Workload};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::super::connect::ConnectionFacts;
@@ -33,6 +34,10 @@ pub struct Connection {
     pub requests: AtomicU32,
     /// Requests in flight on it.
     pub streams: AtomicU32,
+    /// HTTP/2: requests that the peer allows at a time, as far as it has said.
+    pub peer_streams: AtomicU32,
+    /// The first bytes have come.
+    pub heard: Notify,
     lifetime: ConnectionPool,
     permit: Permit,
 }
@@ -49,6 +54,8 @@ impl Connection {
             written: AtomicU64::new(0),
             requests: AtomicU32::new(0),
             streams: AtomicU32::new(0),
+            peer_streams: AtomicU32::new(u32::MAX),
+            heard: Notify::new(),
             lifetime,
             permit,
         })
@@ -80,17 +87,18 @@ impl Drop for Connection {
     }
 }
 
-/// Counts what is written to `io`.
+/// Counts what is written to `io`, and tells when it is first heard from.
 #[derive(Debug)]
 pub struct Counted<I> {
     io: I,
     connection: Arc<Connection>,
+    heard: bool,
 }
 
 impl<I> Counted<I> {
     /// Counts into `connection`.
     pub fn new(io: I, connection: Arc<Connection>) -> Self {
-        Counted { io, connection }
+        Counted { io, connection, heard: false }
     }
 
     fn count(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -103,7 +111,13 @@ impl<I> Counted<I> {
 
 impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_read(cx, buf)
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_read(cx, buf);
+        if !this.heard && result.is_ready() {
+            this.heard = true;
+            this.connection.heard.notify_one();
+        }
+        result
     }
 }
 

@@ -1,5 +1,7 @@
 //! HTTP/2 connections of one key: few, each filled up to its stream limit before another is dialled.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,7 +15,7 @@ use super::lease::Lease;
 use super::{Shard, Want, dial, lock, pending};
 use crate::error::{Error, Failure};
 use crate::http::body::RequestBody;
-use crate::upstream::connect::Connected;
+use crate::upstream::connect::{Connected, UpstreamIo};
 use crate::upstream::limits::{Permit, Resource};
 
 /// Window of one stream.
@@ -25,6 +27,9 @@ pub const MAX_HEADER_LIST: u32 = 60 * 1024;
 /// Streams we put on one connection at most, whatever the peer and the configuration allow: more connections serve
 /// better than more streams.
 const MAX_STREAMS: u32 = 100;
+
+/// hyper's side of a connection.
+type Driver = hyper::client::conn::http2::Connection<TokioIo<Counted<UpstreamIo>>, RequestBody, TokioExecutor>;
 
 /// HTTP/2 connections.
 #[derive(Debug, Default)]
@@ -104,6 +109,7 @@ impl Bundle {
         let streams = |open: &&mut Open| open.connection.streams.load(Ordering::Relaxed);
         let usable = |open: &&mut Open| {
             streams(open) < limit
+                && peer_allows(open)
                 && open.connection.has_life_left()
                 && !(want.fresh && open.connection.requests.load(Ordering::Relaxed) > 0)
         };
@@ -144,6 +150,28 @@ impl Bundle {
     }
 }
 
+/// Drives a connection and keeps the peer's limit on streams up to date: the driver runs with every request, and once more
+/// when the first bytes have come, which are the peer's settings.
+async fn drive(driver: Driver, connection: &Connection) -> hyper::Result<()> {
+    let (mut driver, mut heard) = (pin!(driver), pin!(connection.heard.notified()));
+    poll_fn(|cx| {
+        let _ = heard.as_mut().poll(cx);
+        let result = driver.as_mut().poll(cx);
+        let allowed = u32::try_from(driver.current_max_send_streams()).unwrap_or(u32::MAX);
+        connection.peer_streams.store(allowed, Ordering::Relaxed);
+        result
+    })
+    .await
+}
+
+/// Whether the peer's SETTINGS_MAX_CONCURRENT_STREAMS has room for one more. Beyond it the codec would hold a request back
+/// until another ends. A peer that allows none at present still gets one, to wait there: another connection would be no
+/// better off.
+fn peer_allows(open: &Open) -> bool {
+    let streams = open.connection.streams.load(Ordering::Relaxed);
+    streams == 0 || streams < open.connection.peer_streams.load(Ordering::Relaxed)
+}
+
 async fn establish(connected: Connected, want: &Want<'_>, permit: Permit) -> Result<(SendRequest<RequestBody>, Arc<Connection>), Error> {
     let connection = Connection::new(connected.facts, Arc::clone(want.host), want.cluster.model.connection_pool.clone(), permit);
     let io = TokioIo::new(Counted::new(connected.io, Arc::clone(&connection)));
@@ -159,7 +187,7 @@ async fn establish(connected: Connected, want: &Want<'_>, permit: Permit) -> Res
     let (sender, driver) = handshake.map_err(|error| Error::unsent(Failure::ConnectFailure).with_transport(error.to_string()))?;
     let held = Arc::clone(&connection);
     tokio::spawn(async move {
-        if let Err(error) = driver.await {
+        if let Err(error) = drive(driver, &held).await {
             tracing::debug!(upstream = %held.facts.address, %error, "upstream connection ended");
         }
         drop(held);
