@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Notify;
 
 use super::raw_head::{Findings, RawHeads};
+use super::refusal::Refusal;
 use crate::drain::{Drain, Phase};
 use crate::listener::{Direction, Downstream};
 use crate::router::exchange;
@@ -34,7 +35,7 @@ use crate::upstream::pool::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW};
 /// Bytes of a request head.
 const MAX_HEAD: usize = 60 * 1024;
 /// Fields of a request head.
-const MAX_HEADERS: usize = 100;
+pub(super) const MAX_HEADERS: usize = 100;
 /// Read buffer of an HTTP/1 connection; must hold a head.
 const MAX_BUFFER: usize = 128 * 1024;
 /// Concurrent streams of an HTTP/2 connection.
@@ -123,7 +124,7 @@ impl ServedConnection {
 
     /// Books a head that the codec refused by itself.
     fn codec_error(&self, error: &hyper::Error) {
-        let (status, details) = if error.is_parse_too_large() { (431, "http1.headers_too_large") } else { (400, "http1.codec_error") };
+        let Refusal { status, details, .. } = Refusal::new(error.is_parse_too_large(), &self.findings);
         let mut request = Request::new(());
         *request.method_mut() = Method::from_bytes(b"-").unwrap_or_default();
         let (head, ()) = request.into_parts();
@@ -158,7 +159,7 @@ where
     match codec {
         Codec::Http2 => serve_http2(RawHeads::http2(io, early), connection).await,
         Codec::Http1 | Codec::Auto => {
-            let io = RawHeads::http1(io, early, Arc::clone(&connection.findings));
+            let io = RawHeads::http1(io, early, Arc::clone(&connection.findings), connection.downstream.direction);
             serve_http1(io, connection).await;
         }
     }

@@ -2,6 +2,7 @@
 
 mod connection_manager;
 mod raw_head;
+mod refusal;
 
 pub mod body;
 pub mod grpc;

@@ -4,6 +4,8 @@
 //! former, which is how requests are smuggled past proxies. [`RawHeads`] therefore follows the framing of the byte stream
 //! with the least work that finds where heads begin (hyper validates; this only keeps in step with what hyper accepts) and
 //! numbers the heads. The connection manager asks, for its n-th request, whether that head was among the refused.
+//!
+//! In the other direction it replaces the codec's own refusals, see [`super::refusal`].
 
 use std::io;
 use std::pin::Pin;
@@ -13,6 +15,10 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::connection_manager::MAX_HEADERS;
+use super::refusal::Refusal;
+use crate::listener::Direction;
 
 /// A head larger than this is refused by the codec anyway; following stops there.
 const MAX_HEAD: usize = 64 * 1024;
@@ -26,11 +32,21 @@ pub struct Findings {
     requests: AtomicU64,
     /// The connection became a tunnel: its bytes are no heads.
     tunnel: AtomicBool,
+    /// A head had all the fields it may have.
+    many_fields: AtomicBool,
+    /// A head had a Transfer-Encoding that does not end in `chunked`.
+    strange_encoding: AtomicBool,
 }
 
 impl Default for Findings {
     fn default() -> Self {
-        Findings { first_bad: AtomicU64::new(u64::MAX), requests: AtomicU64::new(0), tunnel: AtomicBool::new(false) }
+        Findings {
+            first_bad: AtomicU64::new(u64::MAX),
+            requests: AtomicU64::new(0),
+            tunnel: AtomicBool::new(false),
+            many_fields: AtomicBool::new(false),
+            strange_encoding: AtomicBool::new(false),
+        }
     }
 }
 
@@ -43,6 +59,16 @@ impl Findings {
     /// Requests handed out so far.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Whether a head had as many fields as are allowed, so that one refused for its size probably had too many.
+    pub fn has_many_fields(&self) -> bool {
+        self.many_fields.load(Ordering::Relaxed)
+    }
+
+    /// Whether a head had a Transfer-Encoding other than `chunked`.
+    pub fn has_strange_encoding(&self) -> bool {
+        self.strange_encoding.load(Ordering::Relaxed)
     }
 
     /// Stops looking at the bytes.
@@ -59,17 +85,61 @@ pub struct RawHeads<I> {
     early: Bytes,
     tracker: Option<Tracker>,
     findings: Arc<Findings>,
+    speech: Speech,
+}
+
+/// What has been written to a connection.
+#[derive(Debug)]
+enum Speech {
+    /// Nothing; the direction decides by which name the proxy would refuse.
+    Silent(Direction),
+    /// A part of a refusal; this is the rest.
+    Refusing(Box<Bytes>),
+    /// Something: whatever follows is passed through.
+    Begun,
 }
 
 impl<I> RawHeads<I> {
     /// Follows the heads of an HTTP/1 connection. `early` was read from it already.
-    pub fn http1(io: I, early: Bytes, findings: Arc<Findings>) -> Self {
-        RawHeads { io, early, tracker: Some(Tracker::default()), findings }
+    pub fn http1(io: I, early: Bytes, findings: Arc<Findings>, direction: Direction) -> Self {
+        RawHeads { io, early, tracker: Some(Tracker::default()), findings, speech: Speech::Silent(direction) }
     }
 
     /// Passes bytes through.
     pub fn http2(io: I, early: Bytes) -> Self {
-        RawHeads { io, early, tracker: None, findings: Arc::default() }
+        RawHeads { io, early, tracker: None, findings: Arc::default(), speech: Speech::Begun }
+    }
+}
+
+impl<I: AsyncWrite + Unpin> RawHeads<I> {
+    /// Takes the first write of a connection, of `length` bytes beginning with `bytes`. Before any request was handed out it
+    /// can only be the codec's refusal. `None`: it is not, and is to be written as it is.
+    fn poll_first_write(&mut self, cx: &mut Context<'_>, bytes: &[u8], length: usize) -> Option<Poll<io::Result<usize>>> {
+        if let Speech::Silent(direction) = self.speech {
+            let own = self.findings.requests() == 0;
+            let refusal = own.then(|| Refusal::of_codec(bytes, &self.findings)).flatten();
+            self.speech = match refusal {
+                Some(refusal) => Speech::Refusing(Box::new(refusal.answer(bytes, direction))),
+                None => Speech::Begun,
+            };
+        }
+        while let Speech::Refusing(rest) = &mut self.speech {
+            match Pin::new(&mut self.io).poll_write(cx, rest) {
+                Poll::Pending => return Some(Poll::Pending),
+                Poll::Ready(Ok(written)) if written > 0 => rest.advance(written),
+                Poll::Ready(Ok(_)) => return Some(Poll::Ready(Err(io::ErrorKind::WriteZero.into()))),
+                Poll::Ready(Err(error)) => return Some(Poll::Ready(Err(error))),
+            }
+            if rest.is_empty() {
+                self.speech = Speech::Begun;
+                return Some(Poll::Ready(Ok(length)));
+            }
+        }
+        None
+    }
+
+    fn has_begun(&self) -> bool {
+        matches!(self.speech, Speech::Begun)
     }
 }
 
@@ -86,6 +156,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for RawHeads<I> {
         }
         if let Some(tracker) = &mut this.tracker {
             tracker.follow(&buf.filled()[before..]);
+            tracker.note(&this.findings);
             if tracker.lost || this.findings.tunnel.load(Ordering::Relaxed) {
                 this.tracker = None;
             } else if let Some(number) = tracker.first_bad {
@@ -98,11 +169,24 @@ impl<I: AsyncRead + Unpin> AsyncRead for RawHeads<I> {
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for RawHeads<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
+        let this = self.get_mut();
+        if !this.has_begun()
+            && let Some(done) = this.poll_first_write(cx, bytes, bytes.len())
+        {
+            return done;
+        }
+        Pin::new(&mut this.io).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, slices)
+        let this = self.get_mut();
+        if !this.has_begun() {
+            let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
+            if let Some(done) = this.poll_first_write(cx, first, slices.iter().map(|slice| slice.len()).sum()) {
+                return done;
+            }
+        }
+        Pin::new(&mut this.io).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -126,6 +210,9 @@ struct Tracker {
     partial: Vec<u8>,
     /// Bytes of the present head.
     head_size: usize,
+    /// Fields of the present head.
+    fields: usize,
+    strange_encoding: bool,
     framing: Framing,
     heads: u64,
     first_bad: Option<u64>,
@@ -168,6 +255,16 @@ impl Tracker {
         }
     }
 
+    /// Passes on why the codec may refuse what was read.
+    fn note(&self, findings: &Findings) {
+        if self.fields >= MAX_HEADERS {
+            findings.many_fields.store(true, Ordering::Relaxed);
+        }
+        if self.strange_encoding {
+            findings.strange_encoding.store(true, Ordering::Relaxed);
+        }
+    }
+
     fn advance(&mut self, left: u64) {
         self.state = match self.state {
             State::Body(_) if left == 0 => State::Start,
@@ -204,10 +301,14 @@ impl Tracker {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match self.state {
             State::Start if line.is_empty() => {}
-            State::Start => (self.state, self.framing, self.head_size) = (State::Headers, Framing::default(), line.len()),
+            State::Start => {
+                (self.state, self.framing) = (State::Headers, Framing::default());
+                (self.head_size, self.fields) = (line.len(), 0);
+            }
             State::Headers if line.is_empty() => self.end_of_head(),
             State::Headers => {
                 self.head_size += line.len();
+                self.fields += 1;
                 self.lost = self.head_size > MAX_HEAD;
                 self.header(line);
             }
@@ -235,6 +336,7 @@ impl Tracker {
         if self.framing.encodings && self.framing.length.is_some() && self.first_bad.is_none() {
             self.first_bad = Some(self.heads);
         }
+        self.strange_encoding |= self.framing.encodings && !self.framing.chunked;
         self.heads += 1;
         self.state = match self.framing {
             Framing { chunked: true, .. } => State::ChunkSize,

@@ -101,6 +101,39 @@ async fn heads_that_mean_two_things_are_refused() {
 }
 
 #[tokio::test]
+async fn what_the_codec_refuses_reads_as_in_envoy() {
+    let origin = Answering::start(|_, _| ok("")).await;
+    for (head, status, body) in [
+        ("GET / HTTP/1.1\r\nhost : a\r\n\r\n", 400, "Bad Request"),
+        ("GET / HTTP/1.1\r\nhost: a\r\nx: \0\r\n\r\n", 400, "Bad Request"),
+        ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n", 501, "Not Implemented"),
+    ] {
+        let proxy = in_front_of(origin.address, |_| ());
+        let mut client = Client::of(&proxy).await;
+        client.send(head).await;
+        let got = client.receive().await;
+        assert_eq!((got.status(), got.text().as_str()), (status, body), "{head:?}");
+        assert_eq!((got.header("server"), got.header("content-type")), (Some("envoy"), Some("text/plain")), "{head:?}");
+        assert_eq!((got.header("connection"), got.header("date").is_some()), (Some("close"), true), "{head:?}");
+        assert!(rest(&mut client.0).await.is_empty(), "{head:?} ends the connection");
+        let labels = [format!("response_code=\"{status}\""), "response_flags=\"DPE\"".to_owned()];
+        proxy.metric("istio_requests_total", &labels.each_ref().map(String::as_str)).await;
+    }
+    assert_eq!(origin.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_refusal_after_other_requests_keeps_its_status_and_touches_no_answer() {
+    let origin = Answering::start(|_, _| ok("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n")).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    assert_eq!(client.get("/").await.text(), "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
+    client.send("GET / HTTP/1.1\r\nhost : a\r\n\r\n").await;
+    assert_eq!(client.receive().await.status(), 400);
+    assert!(rest(&mut client.0).await.is_empty());
+}
+
+#[tokio::test]
 async fn heads_beyond_the_limits_get_431() {
     let origin = Answering::start(|_, _| ok("")).await;
     let many: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
@@ -109,7 +142,8 @@ async fn heads_beyond_the_limits_get_431() {
         let proxy = in_front_of(origin.address, |_| ());
         let mut client = Client::of(&proxy).await;
         client.send(format!("GET / HTTP/1.1\r\nhost: a\r\n{extra}\r\n")).await;
-        assert_eq!(client.receive().await.status(), 431);
+        let got = client.receive().await;
+        assert_eq!((got.status(), got.text().as_str()), (431, "Request Header Fields Too Large"));
     }
     let proxy = in_front_of(origin.address, |_| ());
     let mut client = Client::of(&proxy).await;
