@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test lint deny build
+.PHONY: help root demo test lint deny
 
 help:
 	@sed -n 's/^#   //p' Makefile
