@@ -1,3 +1,5 @@
+//! Handshakes between identities issued here: who is believed, who is refused and with which words.
+
 use std::fs;
 use std::time::Duration;
 
@@ -141,6 +143,14 @@ async fn an_identity_of_another_trust_domain_is_refused_unless_it_is_an_alias() 
     assert!(error.contains("server: ") && error.contains("trust domain cluster.local"), "{error}");
     server.set_trust_domains(&["cluster.local".to_owned(), "old.example".to_owned()]);
     handshake(&client, &server, &[PAY], MeshAlpn::Http1).await.expect("accepted as an alias");
+}
+
+#[tokio::test]
+async fn a_second_identity_does_not_vouch_for_the_first() {
+    let ca = Authority::new();
+    let (_client_files, client) = ca.identity(&["spiffe://elsewhere/ns/shop/sa/admin", SHOP]);
+    let (_server_files, server) = ca.identity(&[PAY]);
+    assert!(handshake(&client, &server, &[PAY], MeshAlpn::Http1).await.is_err());
 }
 
 #[tokio::test]

@@ -44,7 +44,8 @@ impl Names {
         let facts = CertificateFacts::of(certificate);
         let accepted = match self {
             Names::Any => true,
-            Names::TrustDomains(domains) => facts.uris.iter().any(|uri| domains.iter().any(|domain| in_trust_domain(uri, domain))),
+            // The identity that is reported must be the one that was verified: a second URI does not vouch for it.
+            Names::TrustDomains(domains) => facts.spiffe_id().is_some_and(|id| domains.iter().any(|domain| in_trust_domain(id, domain))),
             Names::OneOf(list, aliases) => list.iter().any(|expected| names_match(&facts, expected, aliases, certificate)),
         };
         if accepted { Ok(()) } else { Err(self.wrong_name(&facts)) }
