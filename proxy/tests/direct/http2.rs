@@ -365,3 +365,13 @@ async fn under_a_limit_of_one_connection_every_endpoint_gets_its_turn() {
     answers.sort();
     assert_eq!(answers, ["first", "first", "second", "second"]);
 }
+
+#[tokio::test]
+async fn the_longest_deadline_a_client_can_write_is_one() {
+    let origin = origin(|_| async { Response::new(with_trailers("pong", "0")) }).await;
+    let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![grpc_cluster(origin.address)]));
+    let mut sender = client(&proxy).await;
+    let mut request = call(full("ping"));
+    request.headers_mut().insert("grpc-timeout", HeaderValue::from_static("99999999H"));
+    assert_eq!(soon(sender.send_request(request)).await.expect("response").status(), 200);
+}

@@ -1,3 +1,5 @@
+//! Tables of connections and the chains they take.
+
 use std::sync::Arc;
 
 use outrigger_config::matcher::HostMap;

@@ -1,3 +1,5 @@
+//! First lines that are HTTP, are not, or are not yet either.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Beginnings of connections in pieces, with pauses, and none at all.
+
 use tokio::io::AsyncWriteExt;
 
 use super::*;

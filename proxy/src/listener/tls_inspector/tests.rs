@@ -1,3 +1,5 @@
+//! ClientHellos whole, cut, fragmented, damaged, and what is none.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
