@@ -11,8 +11,15 @@
 //! somewhere in the real interval `[jW/w, (j+1)W/w)`, so that spreading each request over the slots of its interval gives
 //! a matrix whose rows and columns all have the same sum. By Koenig's theorem such a matrix is a sum of permutations; each
 //! of these is a block, and over all of them every position holds every destination exactly as often as its weight says.
-//! That holds for periods up to 128, so for all whole percentages. Longer ones keep sixteen thousand slots of such a
-//! decomposition: just as even, and blind to every rhythm that does not divide the period.
+//! That holds for periods up to 128, so for all whole percentages. Longer ones, such as that of 997/3, keep sixteen
+//! thousand slots of such a decomposition. They are just as even, but a client with a rhythm of its own can tell:
+//! - One that shares a factor with the period always meets the same positions, and there the shares are those of a sample:
+//!   the larger the factor, the fewer slots it sees. Every 20th call of 997/3 is off by a tenth of a percent for good,
+//!   every 100th by almost one, every 1000th (the period itself) by up to ten.
+//! - One that is close to the rhythm of the weights themselves (every 3rd call of 333/333/334) meets long runs, because
+//!   being within one of the quota leaves little room for another order. Its shares are right only over many periods.
+//!
+//! All calls together, and rhythms without either, see the weights as above.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
