@@ -84,7 +84,12 @@ impl Identity {
     fn build_gateway(&self, settings: &ServerTls) -> Result<ServerConfig, TlsError> {
         if settings.mode == ServerTlsMode::IstioMutual {
             let current = self.require()?;
-            return generation::server_config(current.secret(), current.trust_domains()).map_err(TlsError::Configuration);
+            let domains = Arc::clone(current.trust_domains());
+            let names = match settings.subject_alt_names.as_slice() {
+                [] => Names::TrustDomains(domains),
+                list => Names::OneOf(list.to_vec(), domains),
+            };
+            return generation::server_config(current.secret(), names).map_err(TlsError::Configuration);
         }
         terminating(settings).map_err(TlsError::Configuration)
     }

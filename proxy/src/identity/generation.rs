@@ -34,7 +34,7 @@ impl Generation {
     /// # Errors
     /// When rustls refuses the material (an empty trust bundle).
     pub fn build(number: u64, secret: Arc<Secret>, trust_domains: &Arc<[String]>) -> Result<Generation, String> {
-        let mut tcp = server_config(&secret, trust_domains)?;
+        let mut tcp = server_config(&secret, Names::TrustDomains(Arc::clone(trust_domains)))?;
         let mut http = tcp.clone();
         http.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         tcp.alpn_protocols = Vec::new();
@@ -83,9 +83,8 @@ impl Generation {
     }
 }
 
-/// The mesh's server configuration without ALPN.
-pub fn server_config(secret: &Secret, trust_domains: &Arc<[String]>) -> Result<ServerConfig, String> {
-    let names = Names::TrustDomains(Arc::clone(trust_domains));
+/// The mesh's server configuration without ALPN, for clients of these names.
+pub fn server_config(secret: &Secret, names: Names) -> Result<ServerConfig, String> {
     let verifier = ClientVerifier::new(Arc::clone(secret.roots()), names, false)?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13, &TLS12])

@@ -273,6 +273,22 @@ async fn gateway_modes_ask_for_client_certificates_as_they_say() {
     }
 }
 
+#[tokio::test]
+async fn a_gateway_of_the_mesh_admits_only_the_listed_identities() {
+    let ca = Authority::new();
+    let (_files, gateway) = ca.identity(&[PAY]);
+    let mut settings = (*gateway_server(&ca, &["pay.example"], ServerTlsMode::IstioMutual)).clone();
+    settings.subject_alt_names = vec![SHOP.to_owned()];
+    let config = gateway.gateway_config(&Arc::new(settings), &[]).expect("config");
+    for (client, accepted) in [(SHOP, true), ("spiffe://cluster.local/ns/shop/sa/other", false)] {
+        let (chain, key) = ca.issue(&[client], (-1, 1));
+        let client_pair = CertificatePair { chain: pem("chain", &chain), key: pem("key", &key) };
+        let origination = TlsOrigination { client: Some(client_pair), subject_alt_names: vec![PAY.to_owned()], ..simple(&ca) };
+        let result = exchange(Arc::clone(&config), &Arc::new(origination), "pay.example").await;
+        assert_eq!(result.is_ok(), accepted, "{client}: {result:?}");
+    }
+}
+
 #[test]
 fn a_gateway_negotiates_a_protocol_only_when_one_is_common() {
     let gateway = Identity::new(None, &domains());
