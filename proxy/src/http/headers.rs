@@ -187,8 +187,9 @@ fn add_client_address(headers: &mut HeaderMap, peer: IpAddr) {
         IpAddr::V6(address) => address.to_ipv4_mapped().map_or(peer, IpAddr::V4),
         IpAddr::V4(_) => peer,
     };
-    let mut list = headers.get(&FORWARDED_FOR).map(|value| value.as_bytes().to_vec()).unwrap_or_default();
-    if !list.is_empty() {
+    let mut list = Vec::new();
+    for known in headers.get_all(&FORWARDED_FOR).iter().filter(|value| !value.is_empty()) {
+        list.extend_from_slice(known.as_bytes());
         list.push(b',');
     }
     list.extend_from_slice(address.to_string().as_bytes());

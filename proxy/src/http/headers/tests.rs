@@ -91,6 +91,8 @@ fn a_sidecar_keeps_forwarding_headers_and_a_gateway_rewrites_them() {
     );
     assert_eq!(gateway["x-envoy-external-address"], "10.0.0.9");
     assert_ne!(gateway["x-request-id"], "mine");
+    let lines = [("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "5.6.7.8")];
+    assert_eq!(sanitized(&lines, Direction::Gateway, None)["x-forwarded-for"], "1.2.3.4,5.6.7.8,10.0.0.9", "one list of all");
 }
 
 #[test]
