@@ -33,9 +33,11 @@ fn pod_network() {
     for (family, tool, pod, vip, delivery) in
         [("-4", "iptables", POD[0], "10.96.0.7", "127.0.0.6"), ("-6", "ip6tables", POD[1], "fd96::7", "::6")]
     {
-        run(&format!("ip {family} addr add {pod} dev lo"));
+        // On a busy machine an IPv6 address is tentative for a moment, even on lo, and cannot be bound.
+        let usable_at_once = if family == "-6" { " nodad" } else { "" };
+        run(&format!("ip {family} addr add {pod} dev lo{usable_at_once}"));
         if family == "-6" {
-            run("ip -6 addr add ::6/128 dev lo");
+            run("ip -6 addr add ::6/128 dev lo nodad");
         }
         run(&format!("ip {family} route add default dev lo"));
         run(&format!("{tool} -t nat -A OUTPUT -s {delivery} -j RETURN"));
