@@ -36,9 +36,11 @@ pub struct Config {
 
 impl Config {
     /// Joins a model with the state of the previous generation. State whose key stays is carried over.
-    pub fn build(model: Snapshot, previous: Option<&Config>) -> Config {
+    pub fn build(mut model: Snapshot, previous: Option<&Config>) -> Config {
         let generation = previous.map_or(1, |config| config.generation + 1);
         let clusters = ClusterState::carry_over(&model, previous.map(|config| config.clusters.as_slice()).unwrap_or_default());
+        // A cluster that stays is held by its state already; the equal one just compiled would be a second copy.
+        model.clusters = clusters.iter().map(|state| Arc::clone(&state.model)).collect();
         let routes = RouteState::carry_over(&model, previous.map(|config| config.routes.as_slice()).unwrap_or_default());
         let route_tables = route_tables(&model);
         let access_log = AccessLog::reuse_or_compile(model.mesh.access_log.as_ref(), previous.and_then(Config::access_log));

@@ -21,6 +21,7 @@
 //!
 //! All calls together, and rhythms without either, see the weights as above.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Longest period kept exactly. Weights with a longer one are rounded down to it, and what is lost by that is drawn at
@@ -97,12 +98,16 @@ impl Schedule {
     }
 }
 
+/// A schedule and the position with which its draws begin.
+type Started = (Schedule, u64);
+type MakeSchedule = Box<dyn FnOnce() -> Started + Send>;
+
 /// The run-time side of a weighted route: its schedule and the cursor that all workers share.
 #[derive(Debug)]
 pub struct Split {
-    /// `None` for a single destination: nothing to draw.
-    schedule: Option<Schedule>,
-    start: u64,
+    /// `None` for a single destination: nothing to draw. Made at the first draw: a schedule for whole percentages holds ten
+    /// thousand slots, and most of the services a mesh knows are never called by this workload.
+    schedule: Option<Box<LazyLock<Started, MakeSchedule>>>,
     cursor: AtomicU64,
 }
 
@@ -117,18 +122,23 @@ pub struct Decision {
 
 impl Split {
     /// A split by `weights`, starting at a random block of a random wrap.
-    pub fn new(weights: &[u64], mut random: impl FnMut() -> u64) -> Self {
+    pub fn new(weights: &[u64], mut random: impl FnMut() -> u64 + Send + 'static) -> Self {
         let choice = weights.iter().filter(|weight| **weight > 0).count() > 1;
-        let schedule = choice.then(|| Schedule::new(weights, &mut random));
-        let start = schedule.as_ref().map_or(0, |schedule| (random() >> 40) * schedule.period());
-        Split { schedule, start, cursor: AtomicU64::new(0) }
+        let weights: Box<[u64]> = weights.into();
+        let make = move || {
+            let schedule = Schedule::new(&weights, &mut random);
+            let start = (random() >> 40) * schedule.period();
+            (schedule, start)
+        };
+        Split { schedule: choice.then(|| Box::new(LazyLock::new(Box::new(make) as _))), cursor: AtomicU64::new(0) }
     }
 
     /// The next destination.
     pub fn draw(&self) -> Decision {
         let Some(schedule) = &self.schedule else { return Decision { destination: 0, number: 0 } };
+        let (schedule, start) = &***schedule;
         let number = self.cursor.fetch_add(1, Ordering::Relaxed);
-        Decision { destination: schedule.at(self.start + number, rand::random), number: number + 1 }
+        Decision { destination: schedule.at(start + number, rand::random), number: number + 1 }
     }
 }
 
@@ -145,7 +155,7 @@ pub struct Share {
 enum Draw {
     Never,
     Always,
-    Scheduled { schedule: Schedule, cursors: Box<[AtomicU64]> },
+    Scheduled { schedule: Box<Schedule>, cursors: Box<[AtomicU64]> },
 }
 
 impl Share {
@@ -156,7 +166,7 @@ impl Share {
             0 => Draw::Never,
             1_000_000.. => Draw::Always,
             _ => {
-                let schedule = Schedule::new(&[yes, 1_000_000 - yes], &mut random);
+                let schedule = Box::new(Schedule::new(&[yes, 1_000_000 - yes], &mut random));
                 let start = |_| AtomicU64::new((random() >> 40) * schedule.period());
                 let cursors = (0..groups.max(1)).map(start).collect();
                 Draw::Scheduled { schedule, cursors }

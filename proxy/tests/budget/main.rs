@@ -8,6 +8,7 @@ mod fixture;
 #[path = "../direct/http_fixture.rs"]
 #[allow(dead_code)]
 mod http_fixture;
+#[allow(dead_code)]
 mod sys;
 
 use http_fixture::{Client, default_retries, in_front_of};
