@@ -29,3 +29,5 @@ pub mod status;
 
 pub mod drain;
 pub mod error;
+
+mod sys;

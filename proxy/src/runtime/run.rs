@@ -22,7 +22,7 @@ use crate::listener::{Dispatcher, Incoming};
 use crate::snapshot::ConfigHandle;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access_log::LogWriter;
-use crate::{admin, status, upstream};
+use crate::{admin, status, sys, upstream};
 
 /// How often the certificate folder is compared.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(1);
@@ -58,6 +58,9 @@ pub fn run(settings: Settings, warnings: Vec<String>) -> anyhow::Result<ExitCode
     let workers = start_workers(incoming)?;
     process.lifecycle.workers_started();
     tracing::info!(target: "main", workers = workers.len(), took = ?started.elapsed(), "ready");
+    if let Err(error) = sys::release_code() {
+        tracing::debug!(target: "main", "code that only the start needed stays resident: {error}");
+    }
 
     let code = control.block_on(async {
         servers.into_iter().for_each(|server| drop(tokio::spawn(server.run())));
