@@ -13,6 +13,7 @@ mod ps;
 mod request;
 mod running;
 mod stand_in;
+mod sys;
 mod table;
 mod up;
 mod wait;
@@ -20,11 +21,6 @@ mod wait;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-/// jemalloc keeps resident memory per idle connection lowest of the allocators measured (design, section 5), and its
-/// background thread returns freed pages without work on the request path.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// A service-mesh data plane that understands Istio's API.
 #[derive(Parser)]
