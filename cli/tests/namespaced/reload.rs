@@ -155,7 +155,7 @@ async fn effect(bed: &Bed, folder: &Path, way: Way, number: usize, version: &str
         // The request that shows the effect was decided after it began; its own time does not count.
         let asked = Instant::now();
         let report = outrigger_loadtests::run(plan(bed, way, 1)).await?;
-        well(&report)?;
+        well(&report).with_context(|| format!("during change {number} by {way:?}"))?;
         if report.version(version) == 1 {
             return Ok(asked.saturating_duration_since(written).saturating_sub(stalls.total()));
         }

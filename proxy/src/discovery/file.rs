@@ -14,6 +14,9 @@ use outrigger_config::store::FileChange;
 /// metadata proves nothing.
 const RACY: Duration = Duration::from_secs(2);
 
+/// A file modified less than this ago may be about to change further, although the kernel's report is still on its way.
+const FRESH: Duration = Duration::from_millis(50);
+
 /// Folders, files and globs, with what was last read of them.
 #[derive(Debug)]
 pub struct FileSource {
@@ -58,6 +61,18 @@ impl FileSource {
     /// Lists all files and returns those that are new, gone, or differ. Files of `unsettled` are passed over, and while a
     /// root is missing or cannot be listed none of its files counts as gone: losing the source never stops traffic.
     pub fn rescan(&mut self, unsettled: &BTreeSet<PathBuf>) -> Vec<FileChange> {
+        self.scan(unsettled, None)
+    }
+
+    /// As [`FileSource::rescan`], while others write: a file that differs but was modified this very moment is passed over
+    /// too, and returned in the second list. Somebody may just have emptied it.
+    pub fn look_around(&mut self, unsettled: &BTreeSet<PathBuf>) -> (Vec<FileChange>, Vec<PathBuf>) {
+        let mut fresh = Vec::new();
+        let changes = self.scan(unsettled, Some(&mut fresh));
+        (changes, fresh)
+    }
+
+    fn scan(&mut self, unsettled: &BTreeSet<PathBuf>, mut fresh: Option<&mut Vec<PathBuf>>) -> Vec<FileChange> {
         self.problems.clear();
         let mut present = BTreeSet::new();
         let mut unlisted = Vec::new();
@@ -74,8 +89,17 @@ impl FileSource {
         let mut gone: Vec<PathBuf> = self.known.keys().filter(|path| !is_kept(path) && !unsettled.contains(*path)).cloned().collect();
         gone.sort();
         let mut changes: Vec<FileChange> = gone.into_iter().map(|path| self.forget(path)).collect();
-        let settled = present.into_iter().filter(|path| !unsettled.contains(path));
-        changes.extend(settled.filter_map(|path| self.reread(path, true)));
+        for path in present.into_iter().filter(|path| !unsettled.contains(path)) {
+            let before = self.known.get(&path).copied();
+            let Some(change) = self.reread(path, true) else { continue };
+            match &mut fresh {
+                Some(fresh) if is_fresh(&change.path) => {
+                    self.remember(&change.path, before);
+                    fresh.push(change.path);
+                }
+                _ => changes.push(change),
+            }
+        }
         changes
     }
 
@@ -136,6 +160,13 @@ impl FileSource {
         }
     }
 
+    fn remember(&mut self, path: &Path, seen: Option<Seen>) {
+        match seen {
+            Some(seen) => self.known.insert(path.to_owned(), seen),
+            None => self.known.remove(path),
+        };
+    }
+
     fn forget(&mut self, path: PathBuf) -> FileChange {
         self.known.remove(&path);
         self.problems.remove(&path);
@@ -150,6 +181,13 @@ impl Stamp {
         let stamp = Stamp { inode: metadata.ino(), length: metadata.len(), modified: (metadata.mtime(), metadata.mtime_nsec()) };
         (age > RACY).then_some(stamp)
     }
+}
+
+/// Whether a file was modified a moment ago. What is reached through a link was complete before the link pointed there.
+fn is_fresh(path: &Path) -> bool {
+    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+    let fresh = modified.is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|age| age < FRESH));
+    fresh && std::fs::canonicalize(path).is_ok_and(|real| real == path)
 }
 
 /// Below a root, folders whose names begin with a dot are not configuration (`..2026_11_20` of a mounted ConfigMap).

@@ -25,6 +25,8 @@ pub enum Event {
     Complete(PathBuf),
     /// The file is being written.
     Writing(PathBuf),
+    /// The file looks as if it were being written, though nobody has said so.
+    Doubtful(PathBuf),
     /// The file is gone from this name.
     Vanished(PathBuf),
     /// The set of files may have changed.
@@ -62,6 +64,11 @@ impl Pending {
                 self.vanished.remove(&path);
                 self.complete.remove(&path);
                 self.writing.insert(path, now);
+            }
+            // Whatever the kernel has reported meanwhile is better known.
+            Event::Doubtful(path) if self.complete.contains(&path) || self.vanished.contains_key(&path) => {}
+            Event::Doubtful(path) => {
+                self.writing.entry(path).or_insert(now);
             }
             Event::Vanished(path) => {
                 self.complete.remove(&path);
@@ -159,6 +166,18 @@ mod tests {
         pending.note(Event::Writing(path()), now);
         assert!(!pending.is_due() && pending.take(now) == Work::default());
         assert_eq!(pending.unsettled(), BTreeSet::from([path()]));
+    }
+
+    #[test]
+    fn a_doubtful_file_is_read_when_it_is_closed_or_silent_for_long() {
+        let now = Instant::now();
+        let mut pending = Pending::default();
+        pending.note(Event::Doubtful(path()), now);
+        assert!(!pending.is_due());
+        assert_eq!(pending.deadline(), Some(now + WRITING));
+        pending.note(Event::Complete(path()), now);
+        pending.note(Event::Doubtful(path()), now);
+        assert_eq!(pending.take(now), work(&["a.yaml"], false));
     }
 
     #[test]

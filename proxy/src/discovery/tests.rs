@@ -279,3 +279,23 @@ fn an_unchanged_file_publishes_nothing() {
     thread::sleep(Duration::from_millis(150));
     assert_eq!(watched.status.report().generation, before);
 }
+
+#[test]
+fn a_look_around_does_not_believe_a_file_that_is_being_written() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let root = folder.path().canonicalize().expect("resolved");
+    let file = root.join("a.yaml");
+    let past = std::time::SystemTime::now() - Duration::from_secs(1);
+    std::fs::write(&file, manifest("a", 1)).expect("written");
+    std::fs::File::open(&file).and_then(|file| file.set_modified(past)).expect("dated");
+    let mut source = FileSource::new(vec![root]);
+    assert_eq!(source.rescan(&Default::default()).len(), 1);
+
+    // Emptied, and the kernel's report of it not read yet.
+    std::fs::write(&file, "").expect("emptied");
+    let (changes, doubtful) = source.look_around(&Default::default());
+    assert_eq!((changes.len(), doubtful), (0, vec![file.clone()]));
+    // Empty it stays: believed when nothing happens any more.
+    std::fs::File::open(&file).and_then(|file| file.set_modified(past)).expect("dated");
+    assert_eq!(source.look_around(&Default::default()).0.len(), 1);
+}

@@ -4,12 +4,14 @@
 //! happens here, on the control thread. Update storms are bounded: after each publication the next one waits at least as
 //! long as the last took, so compiling never takes more than half of the control thread.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use outrigger_config::store::FileChange;
 use tokio::sync::Notify;
 
 use super::pending::{Event, Pending, Work};
@@ -45,7 +47,8 @@ pub async fn watch_files(
             watches.cover(source.roots());
         }
         let since = Instant::now();
-        let changes = changes(&mut source, work, &unsettled);
+        let (changes, doubtful) = changes(&mut source, work, &unsettled);
+        doubtful.into_iter().for_each(|path| notes.note(Event::Doubtful(path)));
         status.update(|status| status.last_error = source.problem());
         if changes.is_empty() {
             continue;
@@ -57,16 +60,15 @@ pub async fn watch_files(
     }
 }
 
-fn changes(
-    source: &mut FileSource,
-    work: Work,
-    unsettled: &std::collections::BTreeSet<PathBuf>,
-) -> Vec<outrigger_config::store::FileChange> {
+/// What differs, and files that must be looked at again.
+fn changes(source: &mut FileSource, work: Work, unsettled: &BTreeSet<PathBuf>) -> (Vec<FileChange>, Vec<PathBuf>) {
     let mut changes = source.read(work.files);
-    if work.rescan {
-        changes.extend(source.rescan(unsettled));
+    if !work.rescan {
+        return (changes, Vec::new());
     }
-    changes
+    let (found, doubtful) = source.look_around(unsettled);
+    changes.extend(found);
+    (changes, doubtful)
 }
 
 /// Events on their way from notify's thread.
@@ -105,7 +107,7 @@ impl Notes {
         }
     }
 
-    fn take(&self) -> (Work, std::collections::BTreeSet<PathBuf>) {
+    fn take(&self) -> (Work, BTreeSet<PathBuf>) {
         let mut pending = self.pending();
         let work = pending.take(Instant::now());
         (work, pending.unsettled())
