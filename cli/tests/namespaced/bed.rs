@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,8 @@ impl Bed {
         for (file, text) in files {
             std::fs::write(folder.path().join(file), text)?;
         }
+        // Proxies watch the folder itself and not a copy: what is tested is how they read files.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
         let mut options = Options::with_program(PROGRAM, [folder.path()]).named(format!("{name}-{}", std::process::id()));
         options.keep = std::env::var_os("KEEP_RUNS").is_some();
         let testbed = Testbed::start(options).await?;

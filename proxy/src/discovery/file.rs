@@ -10,11 +10,14 @@ use std::time::{Duration, SystemTime};
 use outrigger_config::load;
 use outrigger_config::store::FileChange;
 
+use super::pending::WRITING;
+
 /// A file modified less than this before it was read may have been modified again within the clock's grain, so its
 /// metadata proves nothing.
 const RACY: Duration = Duration::from_secs(2);
 
-/// A file modified less than this ago may be about to change further, although the kernel's report is still on its way.
+/// A new file modified less than this ago may be about to grow further, although the kernel's report is still on its way.
+/// A file that was there before gets [`WRITING`]: to lose what it held is worse than to be late, and its close is reported.
 const FRESH: Duration = Duration::from_millis(50);
 
 /// Folders, files and globs, with what was last read of them.
@@ -93,7 +96,7 @@ impl FileSource {
             let before = self.known.get(&path).copied();
             let Some(change) = self.reread(path, true) else { continue };
             match &mut fresh {
-                Some(fresh) if is_fresh(&change.path) => {
+                Some(fresh) if was_modified_within(before.map_or(FRESH, |_| WRITING), &change.path) => {
                     self.remember(&change.path, before);
                     fresh.push(change.path);
                 }
@@ -184,10 +187,10 @@ impl Stamp {
 }
 
 /// Whether a file was modified a moment ago. What is reached through a link was complete before the link pointed there.
-fn is_fresh(path: &Path) -> bool {
+fn was_modified_within(limit: Duration, path: &Path) -> bool {
     let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
-    let fresh = modified.is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|age| age < FRESH));
-    fresh && std::fs::canonicalize(path).is_ok_and(|real| real == path)
+    let recent = modified.is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|age| age < limit));
+    recent && std::fs::canonicalize(path).is_ok_and(|real| real == path)
 }
 
 /// Below a root, folders whose names begin with a dot are not configuration (`..2026_11_20` of a mounted ConfigMap).
