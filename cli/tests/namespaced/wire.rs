@@ -33,7 +33,7 @@ fn no_plaintext_on_the_wire_under_mtls() {
         let bed = Bed::start("wire", &[("all.yaml", text)]).await?;
         let hosts: &[&str] = if bed.address_v6("server").is_ok() { &["server", "server6"] } else { &["server"] };
         for host in hosts {
-            let seen = eavesdrop(&bed, host).await?;
+            let seen = eavesdrop(&bed, host).await.with_context(|| format!("calling {host}"))?;
             for secret in [PATH, HEADER, BODY] {
                 ensure!(!contains(&seen, secret), "{host}: {secret} is readable between the pods");
             }
