@@ -1,3 +1,5 @@
+//! Which pods stand behind a Service, and what is published about them.
+
 use super::*;
 use crate::names::zone::Answer;
 
