@@ -12,6 +12,7 @@ pub mod api;
 pub mod compile;
 pub mod decode;
 pub mod diagnostic;
+pub mod grpc_status;
 pub mod load;
 pub mod matcher;
 pub mod mesh;

@@ -3,28 +3,8 @@
 //! Source: Istio semantics 1.12. A share that is absent is zero: the fault never fires.
 
 use crate::api::virtual_service::{FaultAbort as ApiAbort, FaultDelay as ApiDelay, HttpFaultInjection, Percent};
+use crate::grpc_status;
 use crate::model::{AbortStatus, Fault, FaultAbort, FaultDelay};
-
-/// Canonical gRPC status names, at the position of their code.
-const GRPC_STATUS: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 /// The faults that can fire; `None` when none can.
 pub(super) fn convert(fault: &HttpFaultInjection) -> Option<Fault> {
@@ -42,15 +22,10 @@ fn convert_delay(delay: &ApiDelay) -> Option<FaultDelay> {
 
 fn convert_abort(abort: &ApiAbort) -> Option<FaultAbort> {
     let http = abort.http_status.and_then(|status| u16::try_from(status).ok()).map(AbortStatus::Http);
-    let grpc = abort.grpc_status.as_deref().and_then(grpc_status).map(AbortStatus::Grpc);
+    let grpc = abort.grpc_status.as_deref().and_then(grpc_status::code).map(AbortStatus::Grpc);
     let per_million = abort.percentage.as_ref().map_or(0, per_million);
     let status = http.or(grpc)?;
     (per_million > 0).then_some(FaultAbort { per_million, status })
-}
-
-fn grpc_status(name: &str) -> Option<u8> {
-    let position = GRPC_STATUS.iter().position(|known| *known == name || (*known == "CANCELLED" && name == "CANCELED"))?;
-    u8::try_from(position).ok()
 }
 
 /// Millionths, rounded down. The small allowance undoes the binary rounding of decimal percentages (0.29 x 10000).

@@ -80,7 +80,8 @@ fn origination(cx: &Context<'_>, service: &Service<'_>, tls: &ClientTlsSettings)
         ((tls.mode == ClientTlsMode::Mutual).then_some(pair), ca)
     } else {
         let secret = secret::credential(cx, &tls.credential_name);
-        (secret.pair.filter(|_| tls.mode == ClientTlsMode::Mutual), secret.ca)
+        let pair = || secret.pair.unwrap_or_else(|| missing(&tls.credential_name));
+        ((tls.mode == ClientTlsMode::Mutual).then(pair), secret.ca)
     };
     TlsOrigination {
         sni: (!tls.sni.is_empty()).then(|| tls.sni.clone()),
@@ -89,6 +90,12 @@ fn origination(cx: &Context<'_>, service: &Service<'_>, tls: &ClientTlsSettings)
         ca,
         client,
     }
+}
+
+/// Stands for a secret that is not there: connections fail and name it, instead of going out without a certificate.
+fn missing(credential: &str) -> CertificatePair {
+    let absent = Pem { origin: format!("secret {credential:?} (missing, or without certificate and key)"), bytes: Some(Arc::from([])) };
+    CertificatePair { chain: absent.clone(), key: absent }
 }
 
 /// A file that the proxy reads itself.

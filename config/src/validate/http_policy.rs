@@ -5,6 +5,7 @@ use super::http_route::{is_header_name, string_match};
 use super::virtual_service::destination;
 use crate::api::virtual_service::{CorsPolicy, HttpFaultInjection, HttpRetry, HttpRoute, StringMatch};
 use crate::decode::{Path, closest};
+use crate::grpc_status;
 
 /// Conditions of `retryOn`; a number is a status code.
 const RETRY_ON: &[&str] = &[
@@ -49,27 +50,6 @@ pub(super) fn retries(cx: &mut Checker<'_>, path: &Path<'_>, retries: &HttpRetry
     }
 }
 
-/// Canonical names of the gRPC statuses.
-const GRPC_STATUS: &[&str] = &[
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
-
 pub(super) fn fault(cx: &mut Checker<'_>, path: &Path<'_>, fault: &HttpFaultInjection) {
     cx.require(fault.delay.is_some() || fault.abort.is_some(), path, "expected delay or abort");
     if let Some(delay) = &fault.delay {
@@ -99,7 +79,7 @@ pub(super) fn fault(cx: &mut Checker<'_>, path: &Path<'_>, fault: &HttpFaultInje
         if let Some(status) = abort.http_status {
             cx.require((200..=600).contains(&status), &at.field("httpStatus"), "expected a status from 200 to 600");
         }
-        if let Some(status) = abort.grpc_status.as_deref().filter(|status| !GRPC_STATUS.contains(status)) {
+        if let Some(status) = abort.grpc_status.as_deref().filter(|status| grpc_status::code(status).is_none()) {
             cx.error(&at.field("grpcStatus"), format!("expected the name of a gRPC status such as \"UNAVAILABLE\", found {status:?}"));
         }
         match &abort.percentage {

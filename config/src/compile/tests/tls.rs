@@ -93,3 +93,13 @@ fn secrets_serve_gateways_and_rules_bound_to_a_workload() {
     let UpstreamTls::Origination(tls) = cluster(&sidecar(&bound, "shop", "app=x"), "80||a.shop").tls.clone() else { panic!("simple") };
     assert_eq!(tls.ca.as_ref().map(|ca| ca.origin.as_str()), Some("Secret shop/c key ca.crt"));
 }
+
+#[test]
+fn mutual_without_its_secret_never_connects_without_a_certificate() {
+    let rule = rule("mode: MUTUAL, credentialName: client-pair");
+    let gateway = router(&(mixed("10.96.0.1") + &rule));
+    let UpstreamTls::Origination(tls) = &cluster(&gateway, "80||a.shop").tls else { panic!("TLS is originated") };
+    let client = tls.client.as_ref().expect("a certificate is asked for");
+    assert_eq!(client.chain.bytes.as_deref(), Some([].as_slice()), "and cannot be had, so that connecting fails");
+    assert!(client.chain.origin.contains("client-pair"));
+}
