@@ -32,8 +32,11 @@ use run_loop::{Request, RunLoop};
 /// Port of a proxy's admin interface.
 const ADMIN: u16 = 15000;
 
-/// Within this time a change of a watched folder takes effect in every proxy, with some reserve.
-const PROPAGATION: Duration = Duration::from_millis(150);
+/// Where a proxy says how much it has heard of.
+const HEARD_OF: &str = "/stats/prometheus";
+const HEARD_OF_METRIC: &str = "outrigger_config_resource_version ";
+/// Time between two looks at the proxies.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A run. Dropping it ends the run and removes everything it made.
 #[derive(Debug)]
@@ -150,7 +153,7 @@ impl Testbed {
             .with_context(|| format!("no gateway {}={} with port {port}", selector.0, selector.1))
     }
 
-    /// Waits until everything the manifests ask for is there and ready, and every proxy has had the time to hear of it.
+    /// Waits until everything the manifests ask for is there and ready, and every proxy knows everything that was published.
     ///
     /// # Errors
     /// After `timeout`, with what is missing.
@@ -159,11 +162,27 @@ impl Testbed {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             self.wait_until(left, |state| state.settled).await.map_err(|_| self.missing(timeout))?;
-            tokio::time::sleep(PROPAGATION).await;
-            if self.state().settled {
+            if self.is_known_everywhere().await && self.state().settled {
                 return Ok(());
             }
+            if left.is_zero() {
+                bail!("not ready within {timeout:?}: a proxy has not heard of all pods");
+            }
+            tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Whether the configuration in force in every proxy holds what was published last.
+    async fn is_known_everywhere(&self) -> bool {
+        let state = self.state();
+        for proxy in state.pods.iter().filter(|pod| pod.injected && pod.ready) {
+            let heard = client::get(&NetNs::named(&proxy.netns), SocketAddr::from(([127, 0, 0, 1], ADMIN)), HEARD_OF, &[]).await;
+            let version = heard.ok().and_then(|response| version_in(&String::from_utf8_lossy(&response.body)));
+            if version.is_none_or(|version| version < state.published) {
+                return false;
+            }
+        }
+        true
     }
 
     fn missing(&self, timeout: Duration) -> anyhow::Error {
@@ -357,4 +376,8 @@ impl Drop for Testbed {
 
 fn key(pod: &PodInfo) -> PodKey {
     PodKey { namespace: pod.namespace.clone(), name: pod.name.clone() }
+}
+
+fn version_in(exposition: &str) -> Option<u64> {
+    exposition.lines().find_map(|line| line.strip_prefix(HEARD_OF_METRIC))?.trim().parse().ok()
 }

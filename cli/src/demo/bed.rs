@@ -60,7 +60,6 @@ impl Bed {
         let begin = Instant::now();
         let testbed = Testbed::start(Options::new([folder.path()])?).await?;
         testbed.wait_ready(READY).await?;
-        tokio::time::sleep(SETTLE).await;
         if text {
             println!("{} pods ready in {:.1} s", testbed.pods().len(), begin.elapsed().as_secs_f64());
         }

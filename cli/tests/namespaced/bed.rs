@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use outrigger_loadtests::{Plan, Report};
-use outrigger_testbed::run::state::{PodInfo, ServiceInfo};
 use outrigger_testbed::{Options, Testbed};
 use tokio::sync::RwLock;
 
@@ -67,31 +66,7 @@ impl Bed {
         options.keep = std::env::var_os("KEEP_RUNS").is_some();
         let testbed = Testbed::start(options).await?;
         testbed.wait_ready(PATIENCE).await?;
-        let bed = Bed { testbed, folder };
-        until("every proxy knows every endpoint", PATIENCE, || bed.is_known_everywhere()).await?;
-        Ok(bed)
-    }
-
-    /// Whether each proxy lists the pods of all Services (headless ones have no list): on a busy machine one may hear of
-    /// them late.
-    async fn is_known_everywhere(&self) -> Result<bool> {
-        let state = self.testbed.state();
-        let selected = |pod: &PodInfo| {
-            let by = |service: &ServiceInfo| {
-                let mut selector = service.selector.iter();
-                service.namespace == pod.namespace && !service.addresses.is_empty() && selector.all(|(k, v)| pod.labels.get(k) == Some(v))
-            };
-            state.services.iter().any(by)
-        };
-        let pods: Vec<&PodInfo> = state.pods.iter().filter(|pod| selected(pod)).collect();
-        for proxy in state.pods.iter().filter(|pod| pod.injected) {
-            let clusters = self.page(&format!("{}/{}", proxy.namespace, proxy.name), 15000, "/clusters").await?;
-            let known = |pod: &&PodInfo| pod.addresses.iter().any(|address| clusters.contains(&address.to_string()));
-            if !pods.iter().all(known) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        Ok(Bed { testbed, folder })
     }
 
     /// Ends the run, so that a failure to do so fails the test.

@@ -92,6 +92,12 @@ fn configuration(process: &Process, out: &mut Exposition) {
     out.single("outrigger_config_age_seconds", Kind::Gauge, "Time since the configuration in force was published.", age);
     out.single("outrigger_config_objects", Kind::Gauge, "Objects in force.", report.objects);
     out.single(
+        "outrigger_config_resource_version",
+        Kind::Gauge,
+        "Highest resourceVersion among the objects in force, 0 when none has one.",
+        report.resource_version,
+    );
+    out.single(
         "outrigger_config_source_failed",
         Kind::Gauge,
         "1 while the configuration source cannot be read in full.",

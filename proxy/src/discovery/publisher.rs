@@ -37,6 +37,7 @@ pub struct Draft {
     model: Snapshot,
     diagnostics: Vec<Diagnostic>,
     objects: usize,
+    resource_version: u64,
 }
 
 impl Draft {
@@ -69,7 +70,9 @@ impl Publisher {
         diagnostics.extend(references::check(&registry));
         diagnostics.extend(compiled);
         diagnostic::sort(&mut diagnostics);
-        Draft { model: snapshot, diagnostics, objects: self.store.objects().len() }
+        let versions = self.store.objects().filter_map(|object| object.meta.resource_version.parse().ok());
+        let resource_version = versions.max().unwrap_or(0);
+        Draft { model: snapshot, diagnostics, objects: self.store.objects().len(), resource_version }
     }
 
     /// Makes a first draft the configuration in force.
@@ -96,6 +99,7 @@ impl Publisher {
             status.generation = config.generation;
             status.published_at = Some(Instant::now());
             status.objects = draft.objects;
+            status.resource_version = draft.resource_version;
             status.updates += 1;
             status.rejected += u64::from(failed);
             status.last_duration = since.elapsed();

@@ -18,6 +18,9 @@ pub struct DiscoveryReport {
     pub published_at: Option<Instant>,
     /// Objects in force.
     pub objects: usize,
+    /// Highest `metadata.resourceVersion` among them; 0 when none has one. Whoever wrote the objects can tell by it
+    /// whether they have arrived.
+    pub resource_version: u64,
     /// Publications so far.
     pub updates: u64,
     /// Publications that came with at least one error.

@@ -90,7 +90,7 @@ impl Controller {
     pub fn new(parts: Parts) -> (Controller, watch::Receiver<Arc<State>>) {
         let (state, receiver) = watch::channel(Arc::new(parts.state));
         let (reporter, news) = mpsc::unbounded_channel();
-        let publisher = Publisher::new(&parts.folder.path().join("config"));
+        let publisher = Publisher::new(&parts.folder.path().join("config"), first_version());
         let controller = Controller {
             folder: parts.folder,
             network: parts.network,
@@ -285,6 +285,7 @@ impl Controller {
         let old = self.state.borrow().clone();
         let state = State {
             settled: self.settled(),
+            published: self.publisher.version(),
             pods: self.pods.values().map(|pod| self.info(pod)).collect(),
             services: self.inventory.services.iter().map(|service| self.service_info(service)).collect(),
             ..State::clone(&old)
@@ -324,4 +325,10 @@ impl Controller {
 
     /// How long until a certificate is due, at most.
     pub const RENEWAL_CHECK: Duration = Duration::from_secs(60);
+}
+
+/// Microseconds since 1970: above any version that a cluster gave to objects the user brings.
+fn first_version() -> u64 {
+    let now = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1000;
+    u64::try_from(now).unwrap_or(0)
 }

@@ -17,13 +17,21 @@ use crate::run::files;
 #[derive(Debug)]
 pub struct Publisher {
     folder: PathBuf,
-    written: BTreeMap<String, String>,
+    /// Text without version, and the version it was written under.
+    written: BTreeMap<String, (String, u64)>,
+    /// The last `metadata.resourceVersion` given; each file written gets the next.
+    version: u64,
 }
 
 impl Publisher {
-    /// A publisher into an empty folder.
-    pub fn new(folder: &Path) -> Publisher {
-        Publisher { folder: folder.to_owned(), written: BTreeMap::new() }
+    /// A publisher into an empty folder. Versions count up from `version`, which must be above those of the user's objects.
+    pub fn new(folder: &Path, version: u64) -> Publisher {
+        Publisher { folder: folder.to_owned(), written: BTreeMap::new(), version }
+    }
+
+    /// The highest version in the folder. A proxy that knows it knows everything published before.
+    pub fn version(&self) -> u64 {
+        self.written.values().map(|(_, version)| *version).max().unwrap_or(0)
     }
 
     /// Makes the folder hold these objects, by file name. Only what differs is written.
@@ -34,20 +42,27 @@ impl Publisher {
     /// # Errors
     /// When the folder cannot be written.
     pub fn publish(&mut self, objects: BTreeMap<String, Value>) -> Result<()> {
-        let mut texts = BTreeMap::new();
-        for (name, mut object) in objects {
-            put(&mut object, &["metadata", "annotations", PUBLISHED_BY], json!("testbed"));
-            texts.insert(name, object.to_string());
+        let gone: Vec<String> = self.written.keys().rev().filter(|name| !objects.contains_key(*name)).cloned().collect();
+        for (name, object) in objects {
+            self.write(name, object)?;
         }
-        for (name, text) in &texts {
-            if self.written.get(name) != Some(text) {
-                files::write_atomic(&self.folder.join(name), text.as_bytes())?;
-            }
+        for name in gone {
+            std::fs::remove_file(self.folder.join(&name))?;
+            self.written.remove(&name);
         }
-        for name in self.written.keys().rev().filter(|name| !texts.contains_key(*name)) {
-            std::fs::remove_file(self.folder.join(name))?;
+        Ok(())
+    }
+
+    fn write(&mut self, name: String, mut object: Value) -> Result<()> {
+        put(&mut object, &["metadata", "annotations", PUBLISHED_BY], json!("testbed"));
+        let text = object.to_string();
+        if self.written.get(&name).is_some_and(|(known, _)| *known == text) {
+            return Ok(());
         }
-        self.written = texts;
+        self.version += 1;
+        put(&mut object, &["metadata", "resourceVersion"], json!(self.version.to_string()));
+        files::write_atomic(&self.folder.join(&name), object.to_string().as_bytes())?;
+        self.written.insert(name, (text, self.version));
         Ok(())
     }
 }

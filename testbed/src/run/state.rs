@@ -25,6 +25,8 @@ pub struct State {
     pub paths: Vec<PathBuf>,
     /// Whether everything the manifests ask for is there and ready.
     pub settled: bool,
+    /// Highest resourceVersion among the objects published to the proxies.
+    pub published: u64,
     /// All pods, by namespace and name.
     pub pods: Vec<PodInfo>,
     /// All Services, by namespace and name.
@@ -175,7 +177,17 @@ mod tests {
         };
         let subnet = serde_json::from_str("{\"index\": 1, \"v6\": false}").unwrap();
         let pods = names.iter().map(pod).collect();
-        State { run: "r".into(), pid: 1, program: PathBuf::new(), subnet, paths: Vec::new(), settled: true, pods, services: Vec::new() }
+        State {
+            run: "r".into(),
+            pid: 1,
+            program: PathBuf::new(),
+            subnet,
+            paths: Vec::new(),
+            settled: true,
+            published: 0,
+            pods,
+            services: Vec::new(),
+        }
     }
 
     #[test]

@@ -188,6 +188,7 @@ fn allocate(folder: &RunFolder, options: &Options) -> Result<Network> {
         subnet,
         paths: options.paths.clone(),
         settled: false,
+        published: 0,
         pods: Vec::new(),
         services: Vec::new(),
     };
