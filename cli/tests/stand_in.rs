@@ -121,7 +121,7 @@ async fn sigterm_loses_neither_requests_in_flight_nor_those_that_come_a_little_l
     assert_eq!(late.status(200), 5, "within the time it lingers: {:?}", late.error_examples);
     tokio::time::sleep(Duration::from_millis(600)).await;
     let too_late = report(Plan::new(server.url("http", "/"), 1)).await;
-    assert_eq!(too_late.errors.get(&Cause::Connect), Some(&1));
+    assert_eq!(too_late.errors.get(&Cause::Refused), Some(&1));
     assert_eq!(slow.await.expect("joined").status(200), 1);
     assert_eq!(server.child.wait().expect("waited for").code(), Some(0));
 }

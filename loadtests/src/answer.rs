@@ -63,19 +63,27 @@ impl Failure {
     }
 }
 
-/// The stage at which a request failed.
+/// Why a request got no complete answer, in the order in which these can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
+    /// It was due, but no connection became free for it before the end of the run.
+    NotSent,
     /// The host's name did not resolve.
-    Resolve,
-    /// No TCP connection.
+    Dns,
+    /// The TCP connection was refused.
+    Refused,
+    /// No TCP connection within the time for it.
+    ConnectTimeout,
+    /// No TCP connection for another reason, such as no route or no free local port.
     Connect,
-    /// No TLS session, or no HTTP/2 preface.
-    Handshake,
-    /// The connection ended after the request was sent and before response headers.
-    NoResponse,
-    /// The connection ended within the response body.
+    /// No TLS session, or one that does not speak the protocol asked for.
+    Tls,
+    /// The connection was reset before the response headers.
+    Reset,
+    /// The connection ended in order after the request was sent and before response headers.
+    Closed,
+    /// The connection ended, or the stream was reset, within the response body.
     Body,
     /// Nothing complete within the plan's time.
     Timeout,
@@ -86,10 +94,14 @@ pub enum Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Resolve => "resolve",
+            Self::NotSent => "not-sent",
+            Self::Dns => "dns",
+            Self::Refused => "refused",
+            Self::ConnectTimeout => "connect-timeout",
             Self::Connect => "connect",
-            Self::Handshake => "handshake",
-            Self::NoResponse => "no-response",
+            Self::Tls => "tls",
+            Self::Reset => "reset",
+            Self::Closed => "closed",
             Self::Body => "body",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",

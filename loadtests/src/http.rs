@@ -56,7 +56,7 @@ async fn send(dialer: &Dialer, slot: &Slot, request: Request<RequestBody>) -> Re
 }
 
 fn failure(error: &hyper::Error) -> Failure {
-    let cause = if error.is_parse() { Cause::Protocol } else { Cause::NoResponse };
+    let cause = if error.is_parse() { Cause::Protocol } else { Cause::Closed };
     let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
     Failure::new(cause, format!("{error}{source}"))
 }

@@ -57,12 +57,12 @@ impl Dialer {
                 Err(error) => last = error,
             }
         }
-        Err(Failure::new(Cause::Connect, last))
+        Err(Failure::new(if last.kind() == io::ErrorKind::ConnectionRefused { Cause::Refused } else { Cause::Connect }, last))
     }
 
     async fn resolve(&self) -> Result<Vec<std::net::SocketAddr>, Failure> {
         let found = tokio::net::lookup_host((self.target.host.as_str(), self.target.port)).await;
-        found.map(Iterator::collect).map_err(|error| Failure::new(Cause::Resolve, error))
+        found.map(Iterator::collect).map_err(|error| Failure::new(Cause::Dns, error))
     }
 
     async fn http(&self) -> Result<Sender, Failure> {
@@ -70,7 +70,7 @@ impl Dialer {
         let Some(config) = &self.tls else {
             return self.handshake(stream).await;
         };
-        let failed = |error: &dyn std::fmt::Display| Failure::new(Cause::Handshake, error);
+        let failed = |error: &dyn std::fmt::Display| Failure::new(Cause::Tls, error);
         let name = ServerName::try_from(self.target.host.clone()).map_err(|error| failed(&error))?;
         let secured = TlsConnector::from(config.clone()).connect(name, stream).await.map_err(|error| failed(&error))?;
         self.handshake(secured).await
@@ -80,7 +80,7 @@ impl Dialer {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let failed = |error| Failure::new(Cause::Handshake, error);
+        let failed = |error| Failure::new(Cause::Tls, error);
         // The drivers end with their connection; a request that suffers from it reports the error itself.
         if self.http2 {
             let builder = http2::Builder::new(TokioExecutor::new());

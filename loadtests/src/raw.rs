@@ -21,7 +21,7 @@ const MAX_LINE: u64 = 64 * 1024;
 /// Connects, sends the body (a server may also speak first), reads one line. Closing without a line is an error.
 pub(crate) async fn tcp(plan: &Plan, dialer: &Dialer, answer: &mut Answer) -> Result<(), Failure> {
     let mut stream = BufStream::new(dialer.tcp().await?);
-    let lost = |error| Failure::new(Cause::NoResponse, error);
+    let lost = |error| Failure::new(Cause::Closed, error);
     stream.write_all(&plan.body).await.map_err(lost)?;
     stream.flush().await.map_err(lost)?;
     let line = line(&mut stream).await?;
@@ -33,7 +33,7 @@ pub(crate) async fn tcp(plan: &Plan, dialer: &Dialer, answer: &mut Answer) -> Re
 /// Upgrades, sends the body as one text message and expects it back.
 pub(crate) async fn websocket(plan: &Plan, dialer: &Dialer, answer: &mut Answer) -> Result<(), Failure> {
     let mut stream = BufStream::new(dialer.tcp().await?);
-    let lost = |error| Failure::new(Cause::NoResponse, error);
+    let lost = |error| Failure::new(Cause::Closed, error);
     stream.write_all(&upgrade_head(plan, dialer)).await.map_err(lost)?;
     stream.flush().await.map_err(lost)?;
     let (status, headers) = response_head(&mut stream).await?;
@@ -121,8 +121,8 @@ async fn line<S: AsyncBufRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Failur
     let mut line = Vec::new();
     let read = stream.take(MAX_LINE).read_until(b'\n', &mut line).await;
     match read {
-        Err(error) => Err(Failure::new(Cause::NoResponse, error)),
-        Ok(0) => Err(Failure::new(Cause::NoResponse, "closed without an answer")),
+        Err(error) => Err(Failure::new(Cause::Closed, error)),
+        Ok(0) => Err(Failure::new(Cause::Closed, "closed without an answer")),
         Ok(_) => Ok(line),
     }
 }
@@ -144,7 +144,7 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_closes_or_babbles_is_an_error() {
         let closed = response_head(&mut &b""[..]).await.map_err(|failure| failure.cause);
-        assert_eq!(closed.err(), Some(Cause::NoResponse));
+        assert_eq!(closed.err(), Some(Cause::Closed));
         let babble = response_head(&mut &b"220 ready\r\n\r\n"[..]).await.map_err(|failure| failure.cause);
         assert_eq!(babble.err(), Some(Cause::Protocol));
     }
