@@ -142,7 +142,7 @@ fn the_json_is_a_report_with_the_answers_in_order() {
     let output = load(&[&server.url("http", "/"), "-n", "30", "-c", "3", "--answers", "-o", "json"]);
     let report: Report = serde_json::from_slice(&output.stdout).expect("a report");
     assert_eq!(report.answers.iter().map(|answer| answer.index).collect::<Vec<_>>(), (0..30).collect::<Vec<_>>());
-    assert!(report.latency.p50_us > 0 && report.latency.p50_us <= report.latency.max_us);
+    assert!(report.latency.p50_us > 0.0 && report.latency.p50_us <= report.latency.max_us);
 }
 
 #[test]

@@ -10,20 +10,28 @@
 pub mod args;
 pub mod plan;
 
+mod collect;
 mod http;
+mod intern;
 mod pool;
 mod raw;
 mod run;
+mod slices;
 mod tls;
+mod turns;
 
 pub mod answer;
 pub mod expect;
+pub mod histogram;
+pub mod live;
 pub mod order;
+pub mod recorder;
 pub mod report;
 pub mod table;
 
 pub use answer::{Answer, Cause, Failure};
 pub use expect::Expectation;
 pub use plan::{Amount, CountBy, Plan};
-pub use report::Report;
+pub use recorder::{Connection, Layout, Outcome, Recorder, Sample};
+pub use report::{Facts, Report};
 pub use run::{run, run_until};

@@ -2,21 +2,27 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     answer::{Answer, Cause},
+    histogram::Hdr,
     plan::Plan,
 };
 
 /// Examples of errors kept in a report.
 const EXAMPLES: usize = 5;
 
+/// The version of the JSON that a [`Report`] serialises to; it rises when a field changes its meaning or goes away.
+pub const SCHEMA: u32 = 1;
+
 /// The outcome of a run. Serialised, it is what `outrigger load -o json` prints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// The plan's URL.
+    /// [`SCHEMA`].
+    #[serde(default)]
+    pub schema: u32,
+    /// The plan's URL; of several the first.
     pub url: String,
     /// Requests sent, those without an answer included.
     pub requests: u64,
@@ -24,6 +30,9 @@ pub struct Report {
     pub seconds: f64,
     /// Complete answers per second.
     pub rate: f64,
+    /// How the run was made.
+    #[serde(default)]
+    pub run: Facts,
     /// Complete answers by HTTP status.
     pub statuses: BTreeMap<u16, u64>,
     /// Complete answers by version.
@@ -38,14 +47,231 @@ pub struct Report {
     pub groups: BTreeMap<String, BTreeMap<String, u64>>,
     /// Requests without a complete answer, by cause.
     pub errors: BTreeMap<Cause, u64>,
-    /// The first few errors in full.
+    /// The first few errors of each cause in full.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub error_examples: Vec<String>,
-    /// Of complete answers.
+    /// Of complete answers, from when each request was due.
     pub latency: Latency,
+    /// Of complete answers, from when each request was sent.
+    #[serde(default)]
+    pub service: Latency,
+    /// The distributions behind `latency` and `service`.
+    #[serde(default)]
+    pub histograms: Histograms,
+    /// Times by HTTP status, by cause of error, by URL, and by value of each property.
+    #[serde(default)]
+    pub breakdown: Breakdown,
+    /// The run over time.
+    #[serde(default)]
+    pub series: Series,
+    /// Connections made and used.
+    #[serde(default)]
+    pub connections: Connections,
+    /// Bytes moved.
+    #[serde(default)]
+    pub bytes: Bytes,
+    /// What the generator itself cost, and whether it was the limit.
+    #[serde(default)]
+    pub generator: Generator,
+    /// How evenly the answers took turns, where the run kept their order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<Turns>,
+    /// What was demanded of the run, and whether it held.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
     /// All answers by [`Answer::index`], if the plan keeps them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<Answer>,
+}
+
+/// How a run was made: what its samples do not say.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Facts {
+    /// When the measured part began, in seconds since 1970.
+    pub started: f64,
+    /// The protocol spoken, such as `HTTP/1.1`.
+    pub protocol: String,
+    /// Requests per second asked for on average; none in a closed loop.
+    pub asked_rate: Option<f64>,
+    /// Requests in flight at most.
+    pub concurrency: u64,
+    /// Threads of the generator.
+    pub threads: u64,
+    /// Seconds before the measured part that are not in any figure.
+    pub warm_up_seconds: f64,
+    /// User and system CPU seconds of the generator in the measured part.
+    pub cpu_seconds: f64,
+    /// Requests that were due but never sent, because the run ended first.
+    pub unsent: u64,
+    /// Whether a signal ended the run early.
+    pub interrupted: bool,
+    /// The options, as the command line named them.
+    pub options: BTreeMap<String, String>,
+    /// How many runs were merged into this report; 0 or 1 for a single one.
+    pub merged: u64,
+}
+
+/// Corrected and raw distribution of the same answers, in nanoseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Histograms {
+    /// From when each request was due.
+    pub latency: Hdr,
+    /// From when each request was sent.
+    pub service: Hdr,
+}
+
+/// Requests that have something in common.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// How many.
+    pub requests: u64,
+    /// From when each was due.
+    pub latency: Latency,
+    /// From when each was sent.
+    pub service: Latency,
+    /// The distributions behind these.
+    pub histograms: Histograms,
+}
+
+/// The run taken apart. Only what occurred is listed; of each property the first 64 values met have times.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Breakdown {
+    /// Complete answers by HTTP status; `-` for protocols without.
+    pub status: BTreeMap<String, Group>,
+    /// Failed requests by cause, with the time until they failed.
+    pub error: BTreeMap<Cause, Group>,
+    /// Complete answers by URL.
+    pub url: BTreeMap<String, Group>,
+    /// Complete answers by property (`version`, `pod`, and those of `--count-by`) and its value.
+    pub answer: BTreeMap<String, BTreeMap<String, Group>>,
+}
+
+/// The run over time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Series {
+    /// The length of a slice in milliseconds.
+    pub slice_ms: u64,
+    /// Those in which a request ended, ascending.
+    pub slices: Vec<Slice>,
+}
+
+/// What ended in one slice of the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Slice {
+    /// Its beginning, in milliseconds since the run's.
+    pub at_ms: u64,
+    /// Requests that ended, those without an answer included.
+    pub requests: u64,
+    /// Those without a complete answer.
+    pub errors: u64,
+    /// Those answered with a status of 400 or above, or a gRPC status other than 0.
+    pub refused: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Corrected latency in microseconds, within 0.8 %.
+    pub p50_us: f64,
+    /// Likewise.
+    pub p90_us: f64,
+    /// Likewise.
+    pub p99_us: f64,
+    /// Likewise.
+    pub max_us: f64,
+    /// The distribution behind these.
+    pub latency: Hdr,
+    /// Answers by property and value.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+impl Slice {
+    /// Works the percentiles out of the distribution.
+    pub(crate) fn summarise(&mut self) {
+        let Latency { p50_us, p90_us, p99_us, max_us, .. } = Latency::from(&self.latency);
+        (self.p50_us, self.p90_us, self.p99_us, self.max_us) = (p50_us, p90_us, p99_us, max_us);
+    }
+}
+
+/// Connections made and used.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Connections {
+    /// Made for a request of this run.
+    pub opened: u64,
+    /// Requests over a connection that had carried one before.
+    pub reused: u64,
+    /// Time to make one, TCP and TLS together.
+    pub connect: Latency,
+    /// The distribution behind it.
+    pub histogram: Hdr,
+}
+
+/// Bytes moved: of bodies, or of whole messages where the engine counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Bytes {
+    /// To the server.
+    pub sent: u64,
+    /// From the server.
+    pub received: u64,
+}
+
+/// What the generator itself cost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Generator {
+    /// CPU microseconds per request.
+    pub cpu_us_per_request: f64,
+    /// The share of its threads' time it was busy, 0 to 1.
+    pub busy: f64,
+    /// How long requests waited for the generator although they were due and a connection was free.
+    pub lag: Latency,
+    /// The distribution behind it.
+    pub histogram: Hdr,
+    /// Why the figures may say more about the generator than about the server, if so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
+}
+
+/// How evenly answers took turns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turns {
+    /// The property whose values take turns.
+    pub property: String,
+    /// Per set of values that should take turns (a version's pods, or all values of the property), how they did.
+    pub sets: Vec<TurnSet>,
+}
+
+/// Values that should take turns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnSet {
+    /// The version they share, if that is what makes the set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Answers of each.
+    pub counts: BTreeMap<String, u64>,
+    /// The greatest difference between two of them within any window of consecutive requests, in the order of sending.
+    /// None when that order is not known, or there are too many values to look at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst_window: Option<u64>,
+}
+
+/// Something demanded of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// What is looked at, such as `v1` or `p99`.
+    pub name: String,
+    /// What was demanded.
+    pub want: String,
+    /// What was found.
+    pub got: String,
+    /// Whether it holds.
+    pub ok: bool,
+    /// The option that demanded it, such as `--slo`.
+    pub by: String,
 }
 
 /// One pod's share.
@@ -57,16 +283,42 @@ pub struct PodCount {
     pub requests: u64,
 }
 
-/// Microseconds from sending (or from when the request was due) to the end of the answer.
+/// A distribution in microseconds; all zero when it is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "the names are the statistics")]
 pub struct Latency {
-    pub min_us: u64,
+    pub min_us: f64,
     pub mean_us: f64,
-    pub p50_us: u64,
-    pub p90_us: u64,
-    pub p99_us: u64,
-    pub max_us: u64,
+    pub stdev_us: f64,
+    pub p50_us: f64,
+    pub p75_us: f64,
+    pub p90_us: f64,
+    pub p95_us: f64,
+    pub p99_us: f64,
+    pub p999_us: f64,
+    pub p9999_us: f64,
+    pub max_us: f64,
+}
+
+impl From<&Hdr> for Latency {
+    fn from(hdr: &Hdr) -> Self {
+        let us = |ns: u64| ns as f64 / 1000.0;
+        let tenth = |us: f64| (us * 10.0).round() / 10.0;
+        Self {
+            min_us: us(hdr.min()),
+            mean_us: tenth(hdr.mean() / 1000.0),
+            stdev_us: tenth(hdr.stdev() / 1000.0),
+            p50_us: us(hdr.at(0.5)),
+            p75_us: us(hdr.at(0.75)),
+            p90_us: us(hdr.at(0.9)),
+            p95_us: us(hdr.at(0.95)),
+            p99_us: us(hdr.at(0.99)),
+            p999_us: us(hdr.at(0.999)),
+            p9999_us: us(hdr.at(0.9999)),
+            max_us: us(hdr.max()),
+        }
+    }
 }
 
 impl Report {
@@ -101,7 +353,7 @@ impl Report {
 #[derive(Default)]
 pub(crate) struct Recorder {
     report: Report,
-    latency: Option<Histogram<u64>>,
+    latency: Hdr,
 }
 
 impl Recorder {
@@ -118,10 +370,7 @@ impl Recorder {
             }
             None => {
                 count(report, plan, &answer);
-                self.latency = self.latency.take().or_else(histogram);
-                if let Some(latency) = &mut self.latency {
-                    latency.saturating_record(answer.latency_us);
-                }
+                self.latency.record(answer.latency_us * 1000);
             }
         }
         if plan.keep_answers {
@@ -135,16 +384,10 @@ impl Recorder {
         report.seconds = elapsed.as_secs_f64();
         let answered = report.requests - report.error_count();
         report.rate = if report.seconds > 0.0 { answered as f64 / report.seconds } else { 0.0 };
-        report.latency = self.latency.as_ref().map(summary).unwrap_or_default();
+        report.latency = Latency::from(&self.latency);
         report.answers.sort_by_key(|answer| answer.index);
         report
     }
-}
-
-/// Three digits over an hour fit any answer; a longer one is recorded as the hour. `None` cannot happen: the bounds are
-/// constants that the crate accepts.
-fn histogram() -> Option<Histogram<u64>> {
-    Histogram::new_with_bounds(1, 3_600_000_000, 3).ok()
 }
 
 fn count(report: &mut Report, plan: &Plan, answer: &Answer) {
@@ -165,17 +408,6 @@ fn count(report: &mut Report, plan: &Plan, answer: &Answer) {
     for (by, value) in plan.count_by.iter().zip(&answer.values) {
         let group = report.groups.entry(by.name.clone()).or_default();
         *group.entry(value.clone().unwrap_or_default()).or_default() += 1;
-    }
-}
-
-fn summary(histogram: &Histogram<u64>) -> Latency {
-    Latency {
-        min_us: histogram.min(),
-        mean_us: histogram.mean(),
-        p50_us: histogram.value_at_quantile(0.5),
-        p90_us: histogram.value_at_quantile(0.9),
-        p99_us: histogram.value_at_quantile(0.99),
-        max_us: histogram.max(),
     }
 }
 
@@ -205,7 +437,7 @@ mod tests {
         assert_eq!(report.failed_count(), 1);
         assert_eq!(report.rate, 2.0);
         assert_eq!(report.answers.iter().map(|answer| answer.index).collect::<Vec<_>>(), [0, 1, 2, 3]);
-        assert_eq!((report.latency.min_us, report.latency.max_us), (100, 400));
+        assert!(report.latency.min_us <= 100.0 && report.latency.max_us >= 400.0, "{:?}", report.latency);
     }
 
     #[test]

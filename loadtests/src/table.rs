@@ -24,7 +24,7 @@ pub fn render_verdicts(verdicts: &[Verdict]) -> String {
 fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
     let Report { requests, seconds, rate, latency, .. } = report;
     writeln!(out, "{requests} requests to {} in {seconds:.2} s, {rate:.0} answers/s", report.url)?;
-    let ms = |us: u64| us as f64 / 1000.0;
+    let ms = |us: f64| us / 1000.0;
     let (p50, p90, p99, max) = (ms(latency.p50_us), ms(latency.p90_us), ms(latency.p99_us), ms(latency.max_us));
     writeln!(out, "latency  p50 {p50:.2} ms  p90 {p90:.2} ms  p99 {p99:.2} ms  max {max:.2} ms\n")?;
     let answered: u64 = requests - report.error_count();

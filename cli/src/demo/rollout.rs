@@ -32,7 +32,7 @@ pub async fn section(bed: &Bed) -> Result<Section> {
     let mut section = Section::new("a pod of v1 removed as Kubernetes does it, and one added, under load");
     let mut table = Table::new(&["traffic", "requests", "failed", "p99 ms"]);
     for (name, report) in names.iter().zip(&reports) {
-        let p99 = report.latency.p99_us / 1000;
+        let p99 = (report.latency.p99_us / 1000.0) as u64;
         table.row(vec![(*name).to_owned(), report.requests.to_string(), report.failed_count().to_string(), p99.to_string()]);
     }
     section.tables.push(table);

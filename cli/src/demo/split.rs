@@ -68,7 +68,7 @@ fn by_version(report: &Report) -> Table {
 
 fn cost_of(report: &Report) -> Table {
     let mut table = Table::new(&["p50 ms", "p99 ms", "requests/s", "errors"]);
-    let ms = |us: u64| format!("{:.2}", us as f64 / 1000.0);
+    let ms = |us: f64| format!("{:.2}", us / 1000.0);
     let latency = &report.latency;
     table.row(vec![ms(latency.p50_us), ms(latency.p99_us), format!("{:.0}", report.rate), report.error_count().to_string()]);
     table

@@ -50,10 +50,10 @@ fn others(expect: &Expect, report: &Report, wrong: &mut Vec<String>) {
         }
     }
     let (sooner, median) = (report.latency.min_us, report.latency.p50_us);
-    if let Some(least) = expect.latency_ms.at_least.filter(|least| sooner < least * 1000) {
+    if let Some(least) = expect.latency_ms.at_least.filter(|least| sooner < (least * 1000) as f64) {
         wrong.push(format!("want no answer before {least} ms, got one after {sooner} us"));
     }
-    if let Some(most) = expect.latency_ms.median_at_most.filter(|most| median > most * 1000) {
+    if let Some(most) = expect.latency_ms.median_at_most.filter(|most| median > (most * 1000) as f64) {
         wrong.push(format!("want half of the answers within {most} ms, got {median} us"));
     }
 }

@@ -1,0 +1,504 @@
+//! What a sending thread writes its results into: one [`Recorder`] per thread, merged at the end.
+//!
+//! [`Recorder::record`] takes a [`Sample`] of plain numbers and allocates nothing once every status, target and answer
+//! has been seen, apart from one small block per time slice. Texts that repeat (who answered, values to count) are
+//! interned: [`Recorder::key`] gives a number for them, which the sample carries.
+//!
+//! Times are nanoseconds since the start of the measured run. Samples come in roughly the order of `done_ns`.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    answer::{Answer, Cause},
+    histogram::{Hdr, bucket},
+    intern::Interner,
+    live::{Fate, Live},
+    slices::Slices,
+};
+
+/// Answers of one property that get a latency distribution of their own; later ones are only counted.
+pub(crate) const TIMED_KEYS: usize = 64;
+/// Messages kept per cause of error.
+pub(crate) const EXAMPLES: usize = 3;
+/// Answers whose order is kept, 12 bytes each.
+const ORDERED: usize = 16 << 20;
+
+/// What all recorders of a run have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// The URLs; a sample names one by its index.
+    pub targets: Vec<String>,
+    /// Names of the properties to count, as given to `--count-by`.
+    pub properties: Vec<String>,
+    /// Keep the order of answers, so that round robin can be judged over windows.
+    pub keep_order: bool,
+}
+
+/// An interned text: of [`Recorder::key`] or [`Recorder::who`], and valid only for that recorder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key(pub(crate) u32);
+
+/// What a request ended with.
+#[derive(Clone, Copy)]
+pub enum Outcome<'a> {
+    /// A complete answer with this HTTP status.
+    Status(u16),
+    /// A complete gRPC answer: HTTP status and `grpc-status`.
+    Grpc(u16, u16),
+    /// A complete answer of a protocol without statuses.
+    Plain,
+    /// No complete answer. The words are only formatted for the few examples that are kept.
+    Error(Cause, &'a dyn fmt::Display),
+}
+
+impl fmt::Debug for Outcome<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "Status({status})"),
+            Self::Grpc(http, grpc) => write!(f, "Grpc({http}, {grpc})"),
+            Self::Plain => write!(f, "Plain"),
+            Self::Error(cause, detail) => write!(f, "Error({cause}, {detail})"),
+        }
+    }
+}
+
+/// The connection a request went over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// One that had carried a request before.
+    Reused,
+    /// One made for this request, TCP and TLS together taking so long.
+    New {
+        /// Nanoseconds.
+        connect_ns: u64,
+    },
+    /// None came about.
+    None,
+}
+
+/// One finished request.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample<'a> {
+    /// Its number in the order of sending, from 0, over all threads.
+    pub order: u64,
+    /// Index into [`Layout::targets`].
+    pub target: usize,
+    /// When the schedule wanted it sent; without a schedule the same as `sent_ns`.
+    pub intended_ns: u64,
+    /// When it could be sent: the later of `intended_ns` and the moment a connection was free for it. What lies between
+    /// this and `sent_ns` is the generator's own lag.
+    pub able_ns: u64,
+    /// When work on it began: dialling if it got a new connection, else writing.
+    pub sent_ns: u64,
+    /// When its answer was complete, or given up.
+    pub done_ns: u64,
+    /// How it ended.
+    pub outcome: Outcome<'a>,
+    /// Who answered, from [`Recorder::who`].
+    pub who: Option<Key>,
+    /// Values of [`Layout::properties`], in their order, from [`Recorder::key`]; `None` where the answer has none.
+    pub keys: &'a [Option<Key>],
+    /// Bytes received of the body (or, where the engine knows, of the whole answer).
+    pub bytes_in: u64,
+    /// Bytes sent, likewise.
+    pub bytes_out: u64,
+    /// Its connection.
+    pub connection: Connection,
+}
+
+/// Corrected latency (from the intended time) and raw service time (from sending).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Times {
+    pub(crate) latency: Hdr,
+    pub(crate) service: Hdr,
+}
+
+impl Times {
+    fn record(&mut self, latency: u64, service: u64) {
+        self.latency.record(latency);
+        self.service.record(service);
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.latency.add(&other.latency);
+        self.service.add(&other.service);
+    }
+}
+
+/// [`Outcome`] without words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Status(u16),
+    Grpc(u16, u16),
+    Plain,
+    Error(Cause),
+}
+
+impl Ending {
+    fn of(outcome: &Outcome<'_>) -> Self {
+        match *outcome {
+            Outcome::Status(status) => Self::Status(status),
+            Outcome::Grpc(http, grpc) => Self::Grpc(http, grpc),
+            Outcome::Plain => Self::Plain,
+            Outcome::Error(cause, _) => Self::Error(cause),
+        }
+    }
+
+    fn fate(self) -> Fate {
+        match self {
+            Self::Error(_) => Fate::Lost,
+            Self::Status(400..) | Self::Grpc(400.., _) | Self::Grpc(_, 1..) => Fate::Refused,
+            Self::Status(_) | Self::Grpc(..) | Self::Plain => Fate::Answered,
+        }
+    }
+}
+
+/// Requests to one target that ended alike. The totals are sums over these, so that a request is recorded once.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    pub(crate) target: usize,
+    pub(crate) ending: Ending,
+    pub(crate) times: Times,
+}
+
+/// The answers with one value of a property.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) count: u64,
+    pub(crate) times: Option<Box<Times>>,
+}
+
+/// A property: its values and their answers. The last slot of `tallies` counts answers without the property.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Property {
+    pub(crate) names: Interner,
+    pub(crate) tallies: Vec<Tally>,
+    pub(crate) absent: u64,
+}
+
+impl Property {
+    fn tally(&mut self, key: usize) -> Option<&mut Tally> {
+        if key >= self.tallies.len() {
+            self.tallies.resize_with(key + 1, Tally::default);
+        }
+        self.tallies.get_mut(key)
+    }
+
+    fn record(&mut self, key: Option<Key>, latency: u64, service: u64) {
+        let Some(Key(key)) = key else {
+            self.absent += 1;
+            return;
+        };
+        let key = key as usize;
+        let Some(tally) = self.tally(key) else { return };
+        tally.count += 1;
+        if key < TIMED_KEYS {
+            tally.times.get_or_insert_default().record(latency, service);
+        }
+    }
+
+    /// Adds another's tallies and returns this one's number for each of the other's keys.
+    fn merge(&mut self, other: Self) -> Vec<u32> {
+        self.absent += other.absent;
+        let keys: Vec<u32> = other.names.iter().map(|name| self.names.key(name)).collect();
+        for (key, theirs) in keys.iter().zip(other.tallies) {
+            let Some(tally) = self.tally(*key as usize) else { continue };
+            tally.count += theirs.count;
+            if let Some(times) = theirs.times {
+                tally.times.get_or_insert_default().add(&times);
+            }
+        }
+        keys
+    }
+}
+
+/// An error kept as an example.
+#[derive(Clone, Debug)]
+pub(crate) struct Example {
+    pub(crate) cause: Cause,
+    pub(crate) order: u64,
+    pub(crate) text: String,
+}
+
+/// Collects one thread's samples.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    pub(crate) layout: Arc<Layout>,
+    live: Arc<Live>,
+    pub(crate) cells: Vec<Cell>,
+    /// [`Recorder::who`] first, then [`Layout::properties`].
+    pub(crate) properties: Vec<Property>,
+    pub(crate) slices: Slices,
+    pub(crate) lag: Hdr,
+    pub(crate) connect: Hdr,
+    pub(crate) reused: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) last_done_ns: u64,
+    pub(crate) examples: Vec<Example>,
+    /// Order and key of the property whose order is kept.
+    pub(crate) order: Vec<(u64, u32)>,
+    pub(crate) answers: Vec<Answer>,
+    who_text: Vec<u8>,
+}
+
+/// Separates pod and version within an interned answerer; neither can contain it, as header values cannot.
+pub(crate) const WHO_SEPARATOR: u8 = 0;
+
+impl Recorder {
+    /// An empty recorder.
+    pub fn new(layout: Arc<Layout>) -> Self {
+        let properties = vec![Property::default(); layout.properties.len() + 1];
+        Self { slices: Slices::new(properties.len()), properties, layout, ..Self::default() }
+    }
+
+    /// Counters that another thread may read while this one records.
+    pub fn live(&self) -> Arc<Live> {
+        self.live.clone()
+    }
+
+    /// The number for a value of the property with this index into [`Layout::properties`]; `None` without such a property.
+    pub fn key(&mut self, property: usize, value: &[u8]) -> Option<Key> {
+        Some(Key(self.properties.get_mut(property + 1)?.names.key(value)))
+    }
+
+    /// The number for the answerer with this pod and version; either may be empty.
+    pub fn who(&mut self, pod: &[u8], version: &[u8]) -> Option<Key> {
+        self.who_text.clear();
+        self.who_text.extend_from_slice(pod);
+        self.who_text.push(WHO_SEPARATOR);
+        self.who_text.extend_from_slice(version);
+        Some(Key(self.properties.first_mut()?.names.key(&self.who_text)))
+    }
+
+    /// Keeps an answer with its words for [`crate::Report::answers`]. It still has to be recorded.
+    pub fn keep(&mut self, answer: Answer) {
+        self.answers.push(answer);
+    }
+
+    /// Counts one finished request.
+    pub fn record(&mut self, sample: &Sample<'_>) {
+        let ending = Ending::of(&sample.outcome);
+        let fate = ending.fate();
+        let latency = sample.done_ns.saturating_sub(sample.intended_ns);
+        let service = sample.done_ns.saturating_sub(sample.sent_ns);
+        let coarse = bucket(latency);
+        self.live.count(fate, coarse);
+        self.cell(sample.target, ending).times.record(latency, service);
+        self.lag.record(sample.sent_ns.saturating_sub(sample.able_ns.max(sample.intended_ns)));
+        self.last_done_ns = self.last_done_ns.max(sample.done_ns);
+        self.bytes_in += sample.bytes_in;
+        self.bytes_out += sample.bytes_out;
+        match sample.connection {
+            Connection::Reused => self.reused += 1,
+            Connection::New { connect_ns } => self.connect.record(connect_ns),
+            Connection::None => {}
+        }
+        let slice = self.slices.current(sample.done_ns);
+        slice.count(fate, coarse, sample.bytes_in);
+        match sample.outcome {
+            Outcome::Error(cause, words) => self.example(cause, sample.order, words),
+            _ => self.count_answer(sample, latency, service),
+        }
+    }
+
+    /// What all of a target's requests that ended like this are recorded in.
+    fn cell(&mut self, target: usize, ending: Ending) -> &mut Cell {
+        let found = self.cells.iter().position(|cell| cell.target == target && cell.ending == ending);
+        let index = found.unwrap_or_else(|| {
+            self.cells.push(Cell { target, ending, times: Times::default() });
+            self.cells.len() - 1
+        });
+        // The index was found, or pushed a moment ago.
+        &mut self.cells[index]
+    }
+
+    fn count_answer(&mut self, sample: &Sample<'_>, latency: u64, service: u64) {
+        let keys = std::iter::once(sample.who).chain(sample.keys.iter().copied());
+        let mut last = None;
+        for (index, (property, key)) in self.properties.iter_mut().zip(keys).enumerate() {
+            property.record(key, latency, service);
+            if let Some(Key(key)) = key {
+                self.slices.count_key(index, key);
+            }
+            last = key;
+        }
+        if let (true, Some(Key(key))) = (self.layout.keep_order && self.order.len() < ORDERED, last) {
+            self.order.push((sample.order, key));
+        }
+    }
+
+    fn example(&mut self, cause: Cause, order: u64, words: &dyn fmt::Display) {
+        if self.examples.iter().filter(|example| example.cause == cause).count() < EXAMPLES {
+            self.examples.push(Example { cause, order, text: words.to_string() });
+        }
+    }
+
+    /// Adds what another thread recorded under the same layout.
+    pub fn merge(&mut self, other: Self) {
+        for cell in other.cells {
+            self.cell(cell.target, cell.ending).times.add(&cell.times);
+        }
+        let keys: Vec<Vec<u32>> = self.properties.iter_mut().zip(other.properties).map(|(mine, theirs)| mine.merge(theirs)).collect();
+        self.slices.merge(other.slices, &keys);
+        self.lag.add(&other.lag);
+        self.connect.add(&other.connect);
+        self.reused += other.reused;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.last_done_ns = self.last_done_ns.max(other.last_done_ns);
+        self.examples.extend(other.examples);
+        let renamed = |key: u32| keys.last()?.get(key as usize).copied();
+        self.order.extend(other.order.into_iter().filter_map(|(order, key)| Some((order, renamed(key)?))));
+        self.answers.extend(other.answers);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::report::{Facts, Report};
+
+    const MS: u64 = 1_000_000;
+
+    fn layout() -> Arc<Layout> {
+        let targets = vec!["http://a".to_owned(), "http://b".to_owned()];
+        Arc::new(Layout { targets, properties: vec!["body:(v[0-9])".to_owned()], keep_order: true })
+    }
+
+    fn sample(order: u64, outcome: Outcome<'_>) -> Sample<'_> {
+        let (intended_ns, sent_ns) = (order * MS, order * MS + 100_000);
+        Sample {
+            order,
+            target: 0,
+            intended_ns,
+            able_ns: intended_ns,
+            sent_ns,
+            done_ns: sent_ns + MS,
+            outcome,
+            who: None,
+            keys: &[],
+            bytes_in: 10,
+            bytes_out: 1,
+            connection: Connection::Reused,
+        }
+    }
+
+    fn report(recorder: Recorder) -> Report {
+        recorder.into_report(Facts::default(), Duration::from_secs(1))
+    }
+
+    #[test]
+    fn corrected_latency_counts_from_the_intended_time_and_service_time_from_sending() {
+        let mut recorder = Recorder::new(layout());
+        (0..100).for_each(|order| recorder.record(&sample(order, Outcome::Status(200))));
+        let report = report(recorder);
+        assert!((report.latency.p50_us - 1100.0).abs() < 2.0, "{:?}", report.latency);
+        assert!((report.service.p50_us - 1000.0).abs() < 2.0, "{:?}", report.service);
+        assert!((report.generator.lag.p99_us - 100.0).abs() < 1.0, "{:?}", report.generator.lag);
+    }
+
+    #[test]
+    fn waiting_for_a_free_connection_is_latency_and_no_lag_of_the_generator() {
+        let mut recorder = Recorder::new(layout());
+        let late = Sample { able_ns: 50 * MS, sent_ns: 50 * MS, done_ns: 51 * MS, intended_ns: 0, ..sample(0, Outcome::Status(200)) };
+        recorder.record(&late);
+        let report = report(recorder);
+        assert!(report.latency.p50_us > 50_000.0 && report.service.p50_us < 1_100.0);
+        assert_eq!(report.generator.lag.max_us, 0.0);
+    }
+
+    #[test]
+    fn errors_count_by_cause_with_a_few_examples_and_stay_out_of_the_latency() {
+        let mut recorder = Recorder::new(layout());
+        (0..10).for_each(|order| recorder.record(&sample(order, Outcome::Error(Cause::Connect, &"refused"))));
+        recorder.record(&sample(10, Outcome::Grpc(200, 14)));
+        let report = report(recorder);
+        assert_eq!((report.requests, report.error_count(), report.histograms.latency.count()), (11, 10, 1));
+        assert_eq!(report.error_examples.first().map(String::as_str), Some("request 0: connect: refused"));
+        assert_eq!(report.error_examples.len(), EXAMPLES);
+        assert_eq!(report.grpc_statuses.get("14"), Some(&1));
+        assert_eq!(report.series.slices.iter().map(|slice| (slice.errors, slice.refused)).collect::<Vec<_>>(), [(10, 1)]);
+    }
+
+    #[test]
+    fn who_answered_is_counted_by_version_and_pod_with_times_of_their_own() {
+        let mut recorder = Recorder::new(layout());
+        for (order, pod, version) in [(0, "a", "v1"), (1, "b", "v1"), (2, "c", "v2")] {
+            let who = recorder.who(pod.as_bytes(), version.as_bytes());
+            let keys = [recorder.key(0, version.as_bytes())];
+            recorder.record(&Sample { who, keys: &keys, ..sample(order, Outcome::Status(200)) });
+        }
+        recorder.record(&sample(3, Outcome::Status(200)));
+        let report = report(recorder);
+        assert_eq!((report.version("v1"), report.version("v2"), report.pods.len()), (2, 1, 3));
+        assert_eq!(report.breakdown.answer["version"]["v1"].requests, 2);
+        assert_eq!(report.groups["body:(v[0-9])"].get("v1"), Some(&2));
+        assert_eq!(report.series.slices[0].answers["version"]["v1"], 2);
+    }
+
+    #[test]
+    fn the_order_of_sending_tells_whether_answers_took_turns() {
+        let mut recorder = Recorder::new(layout());
+        // Recorded in another order than sent.
+        for (order, value) in [(1, "b"), (0, "a"), (2, "a"), (3, "b"), (4, "b"), (5, "a")] {
+            let keys = [recorder.key(0, value.as_bytes())];
+            recorder.record(&Sample { keys: &keys, ..sample(order, Outcome::Status(200)) });
+        }
+        let turns = report(recorder).turns.unwrap_or_default();
+        assert_eq!(turns.sets[0].worst_window, Some(2));
+        assert_eq!(turns.sets[0].counts.values().collect::<Vec<_>>(), [&3, &3]);
+    }
+
+    /// A sample's order, milliseconds, target, ending and answer.
+    type Spec = (u64, u64, usize, u8, u8);
+
+    fn record(recorder: &mut Recorder, (order, at_ms, target, ending, value): Spec) {
+        let text = format!("v{value}");
+        let who = recorder.who(text.as_bytes(), b"v");
+        let keys = [recorder.key(0, text.as_bytes())];
+        let outcome = match ending {
+            0 => Outcome::Status(200),
+            1 => Outcome::Status(503),
+            2 => Outcome::Grpc(200, 7),
+            3 => Outcome::Plain,
+            _ => Outcome::Error(Cause::Timeout, &"late"),
+        };
+        let connection = if order % 3 == 0 { Connection::New { connect_ns: order * 1000 } } else { Connection::Reused };
+        let (sent_ns, done_ns) = (at_ms * MS + 7, (at_ms + u64::from(value)) * MS);
+        let intended_ns = at_ms * MS;
+        recorder.record(&Sample { target, who, keys: &keys, intended_ns, sent_ns, done_ns, connection, ..sample(order, outcome) });
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn merged_recorders_report_what_one_would(specs in prop::collection::vec((0..500_000u64, 0..2usize, 0..5u8, 0..9u8), 1..120)) {
+            let specs: Vec<Spec> = {
+                let mut numbered: Vec<_> = specs.into_iter().collect();
+                numbered.sort_unstable();
+                numbered.into_iter().zip(0..).map(|((at, target, ending, value), order)| (order, at, target, ending, value)).collect()
+            };
+            let mut one = Recorder::new(layout());
+            let mut threads = [Recorder::new(layout()), Recorder::new(layout()), Recorder::new(layout())];
+            for spec in specs {
+                record(&mut one, spec);
+                record(&mut threads[(spec.0 % 3) as usize], spec);
+            }
+            let [mut merged, second, third] = threads;
+            merged.merge(second);
+            merged.merge(third);
+            let (mut one, mut merged) = (report(one), report(merged));
+            // Which examples are kept depends on the thread; there are at most so many of each cause.
+            prop_assert!(merged.error_examples.len() <= EXAMPLES);
+            merged.error_examples.clear();
+            one.error_examples.clear();
+            prop_assert_eq!(one, merged);
+        }
+    }
+}
