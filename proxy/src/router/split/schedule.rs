@@ -26,6 +26,15 @@ const MANY_SLOTS: u64 = 16384;
 /// Block orders to choose from at each wrap, besides the starting block.
 const STRIDES: usize = 16;
 
+/// How many blocks to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// Two: a hundredth of the work, as even, but a client with a rhythm can tell.
+    Small,
+    /// As many as make every rhythm see the weights.
+    Complete,
+}
+
 /// A precomputed random order of weighted destinations, endless by wrapping.
 #[derive(Clone, Debug)]
 pub struct Schedule {
@@ -35,6 +44,7 @@ pub struct Schedule {
     /// Numbers coprime to `blocks`.
     strides: Box<[u64]>,
     seed: u64,
+    start: u64,
     /// What is left of the weights after rounding, as running sums; the destination number `weights.len()` stands for a
     /// draw from these. Empty when the period is exact.
     residual: Box<[u64]>,
@@ -42,7 +52,7 @@ pub struct Schedule {
 
 impl Schedule {
     /// A schedule for `weights`, not all zero, of at most 65,535 destinations.
-    pub fn new(weights: &[u64], mut random: impl FnMut() -> u64) -> Self {
+    pub fn new(weights: &[u64], size: Size, mut random: impl FnMut() -> u64) -> Self {
         let divisor = weights.iter().fold(0, |a, b| gcd(a, *b)).max(1);
         let total: u64 = weights.iter().map(|weight| weight / divisor).sum();
         let mut quotas: Vec<u64> = weights.iter().map(|weight| weight / divisor).collect();
@@ -53,10 +63,11 @@ impl Schedule {
             quotas.push(MAX_PERIOD - quotas.iter().sum::<u64>());
         }
         let period = quotas.iter().sum::<u64>().max(1);
-        let slots = table(&quotas, period, &mut random);
+        let slots = table(&quotas, period, size, &mut random);
         let blocks = (slots.len() as u64 / period).max(1);
         let strides = (0..STRIDES).map(|_| coprime(1 + random() % blocks, blocks)).collect();
-        Schedule { slots, period, blocks, strides, seed: random(), residual: running_sums(residual) }
+        let (seed, start) = (random(), (random() >> 40) * period);
+        Schedule { slots, period, blocks, strides, seed, start, residual: running_sums(residual) }
     }
 
     /// Draws after which the order of the blocks changes.
@@ -67,6 +78,11 @@ impl Schedule {
     /// Draws within which every destination gets exactly its weight, unless rounded.
     pub fn period(&self) -> u64 {
         self.period
+    }
+
+    /// Where to begin: at a random block of a random wrap.
+    pub fn start(&self) -> u64 {
+        self.start
     }
 
     /// The destination at a position. `random` is used only for weights that had to be rounded.
@@ -108,10 +124,12 @@ fn running_sums(values: Vec<u64>) -> Box<[u64]> {
 }
 
 /// All blocks, one behind the other: complete decompositions while they are small, else the first blocks of one.
-fn table(quotas: &[u64], period: u64, random: &mut impl FnMut() -> u64) -> Box<[u16]> {
-    let complete = period * period <= MANY_SLOTS;
-    let blocks = if complete { period } else { (MANY_SLOTS / period).max(1) };
-    let repeats = if complete { ENOUGH_SLOTS.div_ceil(period * period) } else { 1 };
+fn table(quotas: &[u64], period: u64, size: Size, random: &mut impl FnMut() -> u64) -> Box<[u16]> {
+    let (blocks, repeats) = match size {
+        Size::Small => (period.min(2), 1),
+        Size::Complete if period * period <= MANY_SLOTS => (period, ENOUGH_SLOTS.div_ceil(period * period)),
+        Size::Complete => ((MANY_SLOTS / period).max(1), 1),
+    };
     let mut slots = Vec::with_capacity((repeats * blocks * period) as usize);
     for _ in 0..repeats {
         let mut matrix = Matrix::new(quotas, period);

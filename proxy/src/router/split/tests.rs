@@ -4,21 +4,22 @@ use std::sync::Mutex;
 
 use proptest::prelude::*;
 
-use super::schedule::mix;
 use super::*;
 
-/// A reproducible generator.
-fn generator(seed: u64) -> impl FnMut() -> u64 {
-    let mut state = seed;
-    move || {
-        state = state.wrapping_add(0x1234_5678_9abc_def1);
-        mix(state)
-    }
+/// Draws from the complete schedule.
+fn draws(weights: &[u64], seed: u64, count: usize) -> Vec<usize> {
+    let split = complete(weights, seed);
+    (0..count).map(|_| split.draw().destination).collect()
 }
 
-fn draws(weights: &[u64], seed: u64, count: usize) -> Vec<usize> {
+fn complete(weights: &[u64], seed: u64) -> Split {
     let split = Split::new(weights, generator(seed));
-    (0..count).map(|_| split.draw().destination).collect()
+    if let Some(choice) = &split.choice {
+        choice.asked.store(true, Ordering::Relaxed);
+        choice.finish();
+        choice.since.store(0, Ordering::Relaxed);
+    }
+    split
 }
 
 fn counts(draws: impl IntoIterator<Item = usize>, destinations: usize) -> Vec<u64> {
@@ -82,7 +83,7 @@ proptest! {
 
 #[test]
 fn whoever_calls_in_a_rhythm_sees_the_weights_within_chance() {
-    const SPLITS: usize = 12;
+    const SPLITS: usize = 24;
     let all = [2usize, 3, 4, 5, 7, 10, 20, 40, 89, 100, 400];
     let coprime = [3usize, 7, 89];
     for (weights, strides) in [
@@ -95,15 +96,15 @@ fn whoever_calls_in_a_rhythm_sees_the_weights_within_chance() {
         (&[99, 1], &all),
         (&[1, 2, 997], &coprime),
     ] {
-        let all: Vec<Vec<usize>> = (0..SPLITS).map(|seed| draws(weights, seed as u64, 300 * strides[strides.len() - 1])).collect();
+        let all: Vec<Vec<usize>> = (0..SPLITS).map(|seed| draws(weights, seed as u64, 200 * strides[strides.len() - 1])).collect();
         for &stride in strides {
             let heard = |(seed, all): (usize, &Vec<usize>)| {
-                let heard = all.iter().copied().skip(seed % stride).step_by(stride).take(300);
+                let heard = all.iter().copied().skip(seed % stride).step_by(stride).take(200);
                 chi_square(&counts(heard, weights.len()), weights)
             };
             let heard: Vec<f64> = all.iter().enumerate().map(heard).collect();
             let (mean, worst) = (heard.iter().sum::<f64>() / SPLITS as f64, heard.into_iter().fold(0.0, f64::max));
-            // Chance has a mean of 1, with a deviation of at most 1.5 for one split and 0.4 for the mean of them all. 99.99 %
+            // Chance has a mean of 1, with a deviation of at most 1.5 for one split and 0.3 for the mean of them all. 99.99 %
             // of splits lie below 15 for one degree of freedom and below 9 for two and more; one may be rarer than that.
             let limit = if weights.len() == 2 { 20.0 } else { 12.0 };
             assert!(mean < 2.5 && worst < limit, "weights {weights:?}, every {stride}th call: chi-square {mean:.2}, at worst {worst:.1}");
@@ -137,6 +138,32 @@ fn threads_together_see_exact_shares_and_every_number_once() {
         let order: Vec<usize> = all.iter().map(|decision| decision.destination).collect();
         assert_eq!(counts(order.iter().copied(), 4), [1000, 600, 300, 100], "{threads} threads");
         assert!(worst_window(&order, &[50, 30, 15, 5], 100) <= 2.0);
+    }
+}
+
+#[test]
+fn the_complete_schedule_takes_over_without_a_seam() {
+    for weights in [&[50u64, 30, 15, 5][..], &[33, 33, 34], &[1, 2, 997]] {
+        let split = Split::new(weights, generator(3));
+        let mut seen: Vec<usize> = (0..250).map(|_| split.draw().destination).collect();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        let choice = split.choice.as_ref().expect("a choice");
+        while choice.cursor.load(Ordering::Relaxed) & COMPLETE == 0 {
+            assert!(std::time::Instant::now() < deadline, "the complete schedule was never made");
+            seen.push(split.draw().destination);
+            std::thread::sleep(std::time::Duration::from_micros(100));
+        }
+        seen.extend((0..3000).map(|_| split.draw().destination));
+        let numbers = choice.cursor.load(Ordering::Relaxed) & !COMPLETE;
+        assert!(numbers == seen.len() as u64 && choice.since.load(Ordering::Relaxed) < numbers);
+        assert!(worst_window(&seen, weights, 100) <= 2.0, "{weights:?}");
+        let mut got = vec![0u64; weights.len()];
+        let total: u64 = weights.iter().sum();
+        for (n, destination) in seen.into_iter().enumerate() {
+            got[destination] += 1;
+            let within = |(got, weight): (&u64, &u64)| (got * total).abs_diff((n as u64 + 1) * weight) < total;
+            assert!(got.iter().zip(weights).all(within), "{weights:?} after {} draws: {got:?}", n + 1);
+        }
     }
 }
 
