@@ -1,6 +1,10 @@
 //! From changed files to a published configuration: store, registry, compiler, run-time state.
+//!
+//! A mistake of ours in any of these must not take the proxy down or deafen it: [`Publisher::update`] survives a panic, keeps
+//! what is in force and takes the next change as any other.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,10 +25,13 @@ pub struct Overrides {
     pub access_log: Option<AccessLogSettings>,
 }
 
+type Compiler = fn(&Registry, &Node) -> Compiled;
+
 /// Keeps the objects in force and publishes what they compile to.
 #[derive(Debug)]
 pub struct Publisher {
     node: Node,
+    pub(super) compiler: Compiler,
     overrides: Overrides,
     store: Store,
     status: Arc<DiscoveryStatus>,
@@ -55,14 +62,14 @@ impl Draft {
 impl Publisher {
     /// A publisher for the proxy of `node`, without objects.
     pub fn new(node: Node, overrides: Overrides, status: Arc<DiscoveryStatus>) -> Self {
-        Publisher { node, overrides, store: Store::new(), status, logged: BTreeSet::new() }
+        Publisher { node, compiler: compile, overrides, store: Store::new(), status, logged: BTreeSet::new() }
     }
 
     /// Takes over changed files and compiles all objects in force. Blocking; run it off the workers.
     pub fn compile(&mut self, changes: Vec<FileChange>) -> Draft {
         self.store.apply(changes);
         let registry = Registry::with_domain(self.store.objects(), &self.node.cluster_domain);
-        let Compiled { mut snapshot, diagnostics: compiled } = compile(&registry, &self.node);
+        let Compiled { mut snapshot, diagnostics: compiled } = (self.compiler)(&registry, &self.node);
         if let Some(access_log) = &self.overrides.access_log {
             snapshot.mesh.access_log = Some(access_log.clone());
         }
@@ -80,6 +87,26 @@ impl Publisher {
         let config = Config::build(draft.model.clone(), None);
         self.report(draft, &config, since);
         ConfigHandle::new(config)
+    }
+
+    /// Takes over changed files and replaces the configuration in force. False when that failed by a mistake of ours: what
+    /// was in force stays so, and the objects of these files count with the next change.
+    pub fn update(&mut self, changes: Vec<FileChange>, handle: &ConfigHandle, since: Instant) -> bool {
+        let files: Vec<String> = changes.iter().map(|change| change.path.display().to_string()).collect();
+        // What a panic can leave half done is the store, which is made whole by the next version of each file.
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let draft = self.compile(changes);
+            self.publish(draft, handle, since);
+        }));
+        if outcome.is_err() {
+            self.status.update(|status| status.rejected += 1);
+            tracing::error!(
+                target: "config",
+                "this version cannot compile {}: please report it with the message above; the configuration before it stays in force",
+                files.join(", "),
+            );
+        }
+        outcome.is_ok()
     }
 
     /// Replaces the configuration in force; run-time state whose key stays is carried over.

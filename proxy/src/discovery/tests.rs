@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use outrigger_config::compile::{Compiled, compile};
 use outrigger_config::model::{Node, ProxyType};
+use outrigger_config::registry::Registry;
 
 use super::*;
 use crate::snapshot::ConfigHandle;
@@ -63,9 +65,14 @@ struct Watched {
 
 impl Watched {
     fn start(roots: Vec<PathBuf>) -> Watched {
+        Watched::start_with(roots, |_| ())
+    }
+
+    fn start_with(roots: Vec<PathBuf>, edit: impl FnOnce(&mut Publisher)) -> Watched {
         let status = Arc::new(DiscoveryStatus::default());
         let mut source = FileSource::new(roots);
         let mut publisher = Publisher::new(node(), Overrides::default(), Arc::clone(&status));
+        edit(&mut publisher);
         let draft = publisher.compile(source.rescan(&Default::default()));
         let config = publisher.publish_first(draft, Instant::now());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
@@ -251,6 +258,24 @@ fn a_broken_file_is_named_and_keeps_its_last_good_version() {
     std::fs::write(&path, manifest("entry", 2)).expect("written");
     watched.until_version("entry", 2);
     assert!(watched.status.report().diagnostics.is_empty());
+}
+
+#[test]
+fn a_panic_of_the_compiler_keeps_what_is_in_force_and_the_next_change_counts() {
+    fn fragile(registry: &Registry, node: &Node) -> Compiled {
+        let compiled = compile(registry, node);
+        assert!(!compiled.snapshot.clusters.iter().any(|cluster| cluster.name.contains("v13.")), "a mistake of ours");
+        compiled
+    }
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("entry.yaml");
+    std::fs::write(&path, manifest("entry", 1)).expect("written");
+    let watched = Watched::start_with(vec![folder.path().to_owned()], |publisher| publisher.compiler = fragile);
+    std::fs::write(&path, manifest("entry", 13)).expect("written");
+    watched.until(|watched| watched.status.report().rejected == 1);
+    assert_eq!(versions(&watched.config, "entry"), [1]);
+    std::fs::write(&path, manifest("entry", 14)).expect("written");
+    watched.until_version("entry", 14);
 }
 
 #[test]

@@ -53,9 +53,9 @@ pub async fn watch_files(
         if changes.is_empty() {
             continue;
         }
-        let draft = publisher.compile(changes);
-        publisher.publish(draft, &config, since);
-        published(config.load().generation);
+        if publisher.update(changes, &config, since) {
+            published(config.load().generation);
+        }
         tokio::time::sleep(since.elapsed().min(MAX_PAUSE)).await;
     }
 }
