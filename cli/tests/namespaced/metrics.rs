@@ -64,7 +64,7 @@ fn expected(reporter: &str, security: &str) -> BTreeMap<String, String> {
 }
 
 /// All series of some pods, equal ones added up. They are scraped as Prometheus does, at the pod's address.
-async fn series(bed: &Bed, pods: &[String], port: u16) -> Result<BTreeMap<BTreeMap<String, String>, u64>> {
+pub async fn series(bed: &Bed, pods: &[String], port: u16) -> Result<BTreeMap<BTreeMap<String, String>, u64>> {
     let mut sums = BTreeMap::new();
     for pod in pods {
         for Sample { labels, value } in samples(&scrape(bed, pod, port).await?, REQUESTS_TOTAL) {
