@@ -1,11 +1,12 @@
 //! `outrigger load`: sends requests, counts who answered, and compares with what was expected.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use outrigger_loadtests::{
     Report,
     args::{Args, Output},
-    run_until, table,
+    run_until,
+    table::{self, Paint},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -17,7 +18,8 @@ use tokio::signal::unix::{SignalKind, signal};
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let plan = args.plan()?;
-    let report = runtime.block_on(async {
+    let properties: Vec<String> = plan.count_by.iter().map(|property| property.name.clone()).collect();
+    let mut report = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let stop = async {
@@ -28,22 +30,21 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         };
         run_until(plan, stop).await
     })?;
-    match args.output {
-        Output::Json => println!("{}", serde_json::to_string(&report)?),
-        Output::Text => print!("{}", table::render(&report)),
-    }
-    Ok(verdict(args, &report))
+    report.checks = args.demands.judge(&report, &properties);
+    present(&report, args.output)?;
+    Ok(if report.checks.iter().all(|check| check.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Judges the report; whatever is wrong goes to standard error, so that JSON on standard output stays whole.
-fn verdict(args: &Args, report: &Report) -> ExitCode {
-    let errors = report.error_count();
-    if errors > 0 {
-        eprintln!("warning: {errors} of {} requests got no complete answer", report.requests);
+/// Prints the report. With JSON on standard output, what was demanded and missed goes to standard error.
+pub(crate) fn present(report: &Report, output: Output) -> anyhow::Result<()> {
+    match output {
+        Output::Text => print!("{}", table::render(report, Paint::for_terminal(std::io::stdout().is_terminal()))),
+        Output::Json => {
+            println!("{}", serde_json::to_string(report)?);
+            if report.checks.iter().any(|check| !check.ok) {
+                eprint!("{}", table::render_checks(&report.checks, Paint::for_terminal(std::io::stderr().is_terminal())));
+            }
+        }
     }
-    let Some(expectation) = &args.expect else { return ExitCode::SUCCESS };
-    let verdicts = expectation.check(&report.versions, args.tolerance);
-    let met = errors == 0 && verdicts.iter().all(|verdict| verdict.ok);
-    eprint!("{}", table::render_verdicts(&verdicts));
-    if met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(())
 }

@@ -133,7 +133,7 @@ fn an_expectation_decides_the_exit_status() {
     assert_eq!(load(&[&url, "-n", "10", "--expect", "v7=1"]).status.code(), Some(0));
     let wrong = load(&[&url, "-n", "10", "--expect", "v7=1,v8=1"]);
     assert_eq!(wrong.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&wrong.stderr).contains("WRONG"));
+    assert!(String::from_utf8_lossy(&wrong.stdout).contains("WRONG"));
 }
 
 #[test]

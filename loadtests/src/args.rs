@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use http::{HeaderName, HeaderValue, Method};
 
 use crate::{
-    expect::Expectation,
+    demands::Demands,
     plan::{Amount, CountBy, Plan, Tls},
 };
 
@@ -69,7 +69,7 @@ pub struct Args {
     #[arg(long)]
     pub insecure: bool,
     /// Count the answers also by header:NAME, header:NAME~REGEX or body:REGEX, repeatable
-    #[arg(long = "count", value_name = "PROPERTY")]
+    #[arg(long, alias = "count", value_name = "PROPERTY")]
     pub count_by: Vec<CountBy>,
     /// Keep every answer in the JSON
     #[arg(long)]
@@ -80,12 +80,9 @@ pub struct Args {
     /// Keep response bodies with the answers
     #[arg(long, requires = "answers")]
     pub keep_bodies: bool,
-    /// Versions and their weights; the exit status is 1 when the answers are not split like this, or any is missing
-    #[arg(long, value_name = "v1=50,v2=50")]
-    pub expect: Option<Expectation>,
-    /// By how many answers each version may differ from its share
-    #[arg(long, default_value_t = 2.0, value_name = "N")]
-    pub tolerance: f64,
+    /// What has to hold.
+    #[command(flatten)]
+    pub demands: Demands,
     /// Output format
     #[arg(short = 'o', long, value_enum, default_value = "text")]
     pub output: Output,
@@ -149,7 +146,7 @@ impl Plan {
         arguments.push(format!("--data={}", String::from_utf8_lossy(&self.body)));
         let header = |(name, value): &(HeaderName, HeaderValue)| format!("--header={name}: {}", String::from_utf8_lossy(value.as_bytes()));
         arguments.extend(self.headers.iter().map(header));
-        arguments.extend(self.count_by.iter().map(|property| format!("--count={}", property.name)));
+        arguments.extend(self.count_by.iter().map(|property| format!("--count-by={}", property.name)));
         arguments.extend(self.connect.map(|address| format!("--connect={address}")));
         arguments.extend(self.rate.map(|rate| format!("--rate={rate}")));
         let file = |flag: &str, file: &PathBuf| format!("--{flag}={}", file.display());

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     histogram::{Hdr, middle},
+    live::Fate,
     recorder::{Ending, Example, Property, Recorder, Tally, Times, WHO_SEPARATOR},
     report::{
         Breakdown, Bytes, Connections, Facts, Generator, Group, Histograms, Latency, PodCount, Report, SCHEMA, Series, Slice, TurnSet,
@@ -69,6 +70,9 @@ fn totals(recorder: &Recorder, report: &mut Report) {
         };
         if let Ending::Grpc(_, grpc) = cell.ending {
             *report.grpc_statuses.entry(grpc.to_string()).or_default() += count;
+        }
+        if cell.ending.fate() == Fate::Refused {
+            report.refused += count;
         }
         all.add(&cell.times);
         by_status.entry(name).or_default().add(&cell.times);

@@ -21,17 +21,21 @@ mod tls;
 mod turns;
 
 pub mod answer;
+pub mod demands;
 pub mod expect;
 pub mod histogram;
 pub mod live;
 pub mod order;
 pub mod recorder;
 pub mod report;
+pub mod slo;
 pub mod table;
 
 pub use answer::{Answer, Cause, Failure};
+pub use demands::Demands;
 pub use expect::Expectation;
 pub use plan::{Amount, CountBy, Plan};
 pub use recorder::{Connection, Layout, Outcome, Recorder, Sample};
 pub use report::{Facts, Report};
 pub use run::{run, run_until};
+pub use slo::Slo;

@@ -144,7 +144,7 @@ impl Ending {
         }
     }
 
-    fn fate(self) -> Fate {
+    pub(crate) fn fate(self) -> Fate {
         match self {
             Self::Error(_) => Fate::Lost,
             Self::Status(400..) | Self::Grpc(400.., _) | Self::Grpc(_, 1..) => Fate::Refused,
@@ -475,7 +475,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
 
         #[test]
         fn merged_recorders_report_what_one_would(specs in prop::collection::vec((0..500_000u64, 0..2usize, 0..5u8, 0..9u8), 1..120)) {

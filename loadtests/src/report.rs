@@ -47,6 +47,9 @@ pub struct Report {
     pub groups: BTreeMap<String, BTreeMap<String, u64>>,
     /// Requests without a complete answer, by cause.
     pub errors: BTreeMap<Cause, u64>,
+    /// Complete answers with a status of 400 or above, or a gRPC status other than 0.
+    #[serde(default)]
+    pub refused: u64,
     /// The first few errors of each cause in full.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub error_examples: Vec<String>,
@@ -102,8 +105,6 @@ pub struct Facts {
     pub warm_up_seconds: f64,
     /// User and system CPU seconds of the generator in the measured part.
     pub cpu_seconds: f64,
-    /// Requests that were due but never sent, because the run ended first.
-    pub unsent: u64,
     /// Whether a signal ended the run early.
     pub interrupted: bool,
     /// The options, as the command line named them.
@@ -301,6 +302,24 @@ pub struct Latency {
     pub max_us: f64,
 }
 
+impl Latency {
+    /// What people read of a distribution, ascending, with names.
+    pub fn named(&self) -> [(&'static str, f64); 10] {
+        [
+            ("min", self.min_us),
+            ("mean", self.mean_us),
+            ("p50", self.p50_us),
+            ("p75", self.p75_us),
+            ("p90", self.p90_us),
+            ("p95", self.p95_us),
+            ("p99", self.p99_us),
+            ("p99.9", self.p999_us),
+            ("p99.99", self.p9999_us),
+            ("max", self.max_us),
+        ]
+    }
+}
+
 impl From<&Hdr> for Latency {
     fn from(hdr: &Hdr) -> Self {
         let us = |ns: u64| ns as f64 / 1000.0;
@@ -327,7 +346,12 @@ impl Report {
         self.errors.values().sum()
     }
 
-    /// Requests without a complete answer, or with a status of 400 or above.
+    /// Requests without a complete answer, with a status of 400 or above, or with a gRPC status other than 0.
+    pub fn failed(&self) -> u64 {
+        self.error_count() + self.refused
+    }
+
+    /// Requests without a complete answer, or with an HTTP status of 400 or above.
     pub fn failed_count(&self) -> u64 {
         self.error_count() + self.statuses.range(400..).map(|(_, count)| count).sum::<u64>()
     }

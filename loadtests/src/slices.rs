@@ -95,12 +95,17 @@ impl Slices {
 
     #[cold]
     fn turn(&mut self, index: u64) {
+        self.close(index);
+        if self.done.len() > MOST {
+            self.coarsen(self.rung + 1);
+        }
+    }
+
+    /// Ends the current slice; the next one is at `index`. A slice without requests leaves no trace.
+    fn close(&mut self, index: u64) {
         let slice = self.current.take(index);
         if slice.requests > 0 {
             self.done.push(slice);
-        }
-        if self.done.len() > MOST {
-            self.coarsen(self.rung + 1);
         }
     }
 
@@ -125,8 +130,7 @@ impl Slices {
 
     /// Adds another recorder's slices; `keys` gives for each property this recorder's number of the other's keys.
     pub(crate) fn merge(&mut self, mut other: Self, keys: &[Vec<u32>]) {
-        let index = other.current.slice.index;
-        other.done.push(other.current.take(index));
+        other.close(0);
         let rung = self.rung.max(other.rung);
         self.coarsen(rung);
         other.coarsen(rung);
@@ -143,10 +147,7 @@ impl Slices {
 
     /// The width in milliseconds and at most about `most` slices, ascending.
     pub(crate) fn finish(mut self, most: u64) -> (u64, Vec<Slice>) {
-        let last = self.current.take(0);
-        if last.requests > 0 {
-            self.done.push(last);
-        }
+        self.close(0);
         self.done = joined(std::mem::take(&mut self.done));
         while self.done.last().is_some_and(|slice| slice.index >= most) && self.rung + 1 < LADDER.len() {
             self.coarsen(self.rung + 1);

@@ -1,87 +1,286 @@
 //! A report as aligned text for people.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
-use crate::{expect::Verdict, report::Report};
+use crate::report::{Check, Group, Latency, Report};
 
-/// The whole report; ends with a newline.
-pub fn render(report: &Report) -> String {
+/// How many values of a property the summary lists; the JSON has all.
+const LISTED: usize = 20;
+
+/// Whether marks and warnings are coloured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Paint {
+    /// Plain text.
+    #[default]
+    Plain,
+    /// ANSI colours.
+    Colour,
+}
+
+impl Paint {
+    /// Colour on a terminal, unless `NO_COLOR` is set and not empty (<https://no-color.org>).
+    pub fn for_terminal(is_terminal: bool) -> Self {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        if is_terminal && !refused { Self::Colour } else { Self::Plain }
+    }
+
+    fn wrap(self, code: &str, text: &str) -> String {
+        match self {
+            Self::Plain => text.to_owned(),
+            Self::Colour => format!("\x1b[{code}m{text}\x1b[0m"),
+        }
+    }
+
+    pub(crate) fn good(self, text: &str) -> String {
+        self.wrap("32", text)
+    }
+
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.wrap("31", text)
+    }
+
+    fn title(self, text: &str) -> String {
+        self.wrap("1", text)
+    }
+}
+
+/// The whole report with its verdicts; ends with a newline.
+pub fn render(report: &Report, paint: Paint) -> String {
+    let mut blocks = vec![head(report), times(report, paint)];
+    blocks.extend(groups(report, paint));
+    blocks.push(errors(report, paint));
+    blocks.push(render_checks(&report.checks, paint));
+    blocks.push(
+        report.generator.limits.iter().map(|limit| format!("{} the generator was the limit: {limit}\n", paint.bad("warning:"))).collect(),
+    );
+    blocks.retain(|block| !block.is_empty());
+    blocks.join("\n")
+}
+
+/// What was demanded beside what was found; ends with a newline unless it is empty.
+pub fn render_checks(checks: &[Check], paint: Paint) -> String {
     let mut out = String::new();
-    // Writing to a String cannot fail.
-    let _infallible = write_all(&mut out, report);
+    for same in checks.chunk_by(|a, b| a.by == b.by) {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        let rows = same.iter().map(|check| {
+            let mark = if check.ok { "ok" } else { "WRONG" };
+            vec![check.name.clone(), check.want.clone(), check.got.clone(), mark.to_owned()]
+        });
+        let title = same.first().map(|check| check.by.as_str()).unwrap_or_default();
+        let text = aligned("lrrl", &[title, "want", "got", ""], rows);
+        // Marks are painted once they are in place, so that they do not count in the widths.
+        for line in text.lines() {
+            let painted = match (line.strip_suffix(" ok"), line.strip_suffix(" WRONG")) {
+                (Some(rest), _) => format!("{rest} {}", paint.good("ok")),
+                (_, Some(rest)) => format!("{rest} {}", paint.bad("WRONG")),
+                _ => paint.title(line),
+            };
+            out.push_str(&painted);
+            out.push('\n');
+        }
+    }
     out
 }
 
-/// The comparison with what was expected; ends with a newline.
-pub fn render_verdicts(verdicts: &[Verdict]) -> String {
-    let rows = verdicts.iter().map(|verdict| {
-        let mark = if verdict.ok { "ok" } else { "WRONG" };
-        vec![verdict.name.clone(), format!("{:.1}", verdict.want), verdict.got.to_string(), mark.to_owned()]
+/// What was sent, how fast, over what.
+fn head(report: &Report) -> String {
+    let answers = report.requests - report.error_count();
+    let lines = [
+        ("target", targets(report)),
+        ("load", manner(report)),
+        ("requests", format!("{} in {:.2} s{}", report.requests, report.seconds, circumstances(report))),
+        ("answers", format!("{answers}, {} per second", number(report.rate))),
+        ("connections", connections(report)),
+        ("bytes", bytes(report)),
+        ("generator", generator(report)),
+    ];
+    lines.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| format!("{name:<12} {text}\n")).collect()
+}
+
+fn manner(report: &Report) -> String {
+    let run = &report.run;
+    let pace = match run.asked_rate {
+        Some(rate) => format!("{} requests/s asked", number(rate)),
+        None => "as fast as answers come".to_owned(),
+    };
+    let parts = [run.protocol.clone(), pace, count(run.concurrency, "request") + " in flight", count(run.threads, "thread")];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+fn circumstances(report: &Report) -> String {
+    let run = &report.run;
+    let warm_up = if run.warm_up_seconds > 0.0 { format!(" after {:.1} s of warm-up", run.warm_up_seconds) } else { String::new() };
+    let merged = if run.merged > 1 { format!(", {} runs merged", run.merged) } else { String::new() };
+    let early = if run.interrupted { ", ended early by a signal" } else { "" };
+    warm_up + &merged + early
+}
+
+fn connections(report: &Report) -> String {
+    let connections = &report.connections;
+    let Latency { p50_us, max_us, .. } = connections.connect;
+    match (connections.opened, connections.reused) {
+        (0, 0) => String::new(),
+        (0, reused) => format!("{reused} requests over kept ones"),
+        (opened, reused) => format!("{opened} opened in {} (p50), {} (max); {reused} requests over kept ones", time(p50_us), time(max_us)),
+    }
+}
+
+fn bytes(report: &Report) -> String {
+    let per_second = if report.seconds > 0.0 { report.bytes.received as f64 / report.seconds } else { 0.0 };
+    format!("{} sent, {} received, {}/s", size(report.bytes.sent as f64), size(report.bytes.received as f64), size(per_second))
+}
+
+fn generator(report: &Report) -> String {
+    let generator = &report.generator;
+    if generator.busy == 0.0 {
+        return String::new();
+    }
+    let late = time(generator.lag.p99_us);
+    format!("{:.1} µs CPU per request, {:.0} % busy, at most {late} late (p99)", generator.cpu_us_per_request, generator.busy * 100.0)
+}
+
+fn targets(report: &Report) -> String {
+    let others = report.breakdown.url.len().saturating_sub(1);
+    if others > 0 { format!("{} and {others} more", report.url) } else { report.url.clone() }
+}
+
+fn count(number: u64, what: &str) -> String {
+    match number {
+        0 => String::new(),
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
+}
+
+/// Corrected and raw times side by side, one percentile per line.
+fn times(report: &Report, paint: Paint) -> String {
+    if report.requests == report.error_count() {
+        return String::new();
+    }
+    let rows = report.latency.named().into_iter().zip(report.service.named());
+    let rows = rows.map(|((name, latency), (_, service))| vec![name.to_owned(), time(latency), time(service)]);
+    titled(&aligned("lrr", &["latency", "corrected", "raw"], rows), paint)
+}
+
+/// By status, URL, and who answered.
+fn groups(report: &Report, paint: Paint) -> Vec<String> {
+    let breakdown = &report.breakdown;
+    let owned = |counts: &BTreeMap<String, u64>| counts.iter().map(|(name, count)| (name.clone(), *count)).collect::<Vec<_>>();
+    let statuses = report.statuses.iter().map(|(status, count)| (status.to_string(), *count)).collect();
+    let urls: Vec<_> = breakdown.url.iter().map(|(url, group)| (url.clone(), group.requests)).collect();
+    let urls = if urls.len() > 1 { urls } else { Vec::new() };
+    let pods = report.pods.iter().map(|(pod, count)| (pod.clone(), count.requests)).collect();
+    let none = BTreeMap::new();
+    let times_of = |property: &str| breakdown.answer.get(property).unwrap_or(&none);
+    let mut blocks = vec![
+        ("status", statuses, &breakdown.status),
+        ("grpc-status", owned(&report.grpc_statuses), &none),
+        ("url", urls, &breakdown.url),
+        ("version", owned(&report.versions), times_of("version")),
+        ("pod", pods, times_of("pod")),
+    ];
+    blocks.extend(report.groups.iter().map(|(name, counts)| (name.as_str(), owned(counts), times_of(name))));
+    blocks.retain(|(_, counts, _)| !counts.is_empty());
+    let answers = report.requests - report.error_count();
+    blocks.into_iter().map(|(title, counts, times)| group(title, listed(counts), times, answers, paint)).collect()
+}
+
+fn group(
+    title: &str,
+    (counts, hidden): (Vec<(String, u64)>, usize),
+    times: &BTreeMap<String, Group>,
+    answers: u64,
+    paint: Paint,
+) -> String {
+    let rows = counts.into_iter().map(|(name, count)| {
+        let share = format!("{:.2} %", 100.0 * count as f64 / answers.max(1) as f64);
+        let times = times.get(&name).map(|group| [group.latency.p50_us, group.latency.p99_us, group.latency.max_us].map(time));
+        let name = if name.is_empty() { "(none)".to_owned() } else { name };
+        [name, count.to_string(), share].into_iter().chain(times.into_iter().flatten()).collect()
     });
-    aligned(&["version", "want", "got", ""], rows)
+    let text = titled(&aligned("lrrrrr", &[title, "answers", "share", "p50", "p99", "max"], rows), paint);
+    if hidden > 0 { format!("{text}and {hidden} more\n") } else { text }
 }
 
-fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
-    let Report { requests, seconds, rate, latency, .. } = report;
-    writeln!(out, "{requests} requests to {} in {seconds:.2} s, {rate:.0} answers/s", report.url)?;
-    let ms = |us: f64| us / 1000.0;
-    let (p50, p90, p99, max) = (ms(latency.p50_us), ms(latency.p90_us), ms(latency.p99_us), ms(latency.max_us));
-    writeln!(out, "latency  p50 {p50:.2} ms  p90 {p90:.2} ms  p99 {p99:.2} ms  max {max:.2} ms\n")?;
-    let answered: u64 = requests - report.error_count();
-    let share = |count: u64| format!("{:.1} %", 100.0 * count as f64 / answered.max(1) as f64);
-    let row = |name: &str, count: u64| vec![name.to_owned(), count.to_string(), share(count)];
-    section(out, "status", report.statuses.iter().map(|(status, count)| row(&status.to_string(), *count)));
-    section(out, "grpc-status", report.grpc_statuses.iter().map(|(status, count)| row(status, *count)));
-    section(out, "version", report.versions.iter().map(|(version, count)| row(version, *count)));
-    section(out, "pod", report.pods.iter().map(|(pod, count)| row(&format!("{pod} ({})", count.version), count.requests)));
-    for (name, values) in &report.groups {
-        section(out, name, values.iter().map(|(value, count)| row(if value.is_empty() { "(none)" } else { value }, *count)));
+/// The values to list, the most frequent first when not all are, and how many are not.
+fn listed(mut counts: Vec<(String, u64)>) -> (Vec<(String, u64)>, usize) {
+    let hidden = counts.len().saturating_sub(LISTED);
+    if hidden > 0 {
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts.truncate(LISTED);
     }
-    section(out, "ERRORS", report.errors.iter().map(|(cause, count)| vec![cause.to_string(), count.to_string()]));
-    report.error_examples.iter().try_for_each(|example| writeln!(out, "  {example}"))
+    (counts, hidden)
 }
 
-fn section(out: &mut String, title: &str, rows: impl Iterator<Item = Vec<String>>) {
-    let mut rows = rows.peekable();
-    if rows.peek().is_some() {
-        out.push_str(&aligned(&[title], rows));
-        out.push('\n');
+fn errors(report: &Report, paint: Paint) -> String {
+    if report.errors.is_empty() {
+        return String::new();
+    }
+    let example = |cause: &str| {
+        let begin = format!(": {cause}: ");
+        let of = report.error_examples.iter().find_map(|text| text.split_once(&begin));
+        of.map_or(String::new(), |(_, words)| words.to_owned())
+    };
+    let rows = report.errors.iter().map(|(cause, count)| {
+        let share = format!("{:.2} %", 100.0 * *count as f64 / report.requests.max(1) as f64);
+        vec![cause.to_string(), count.to_string(), share, example(&cause.to_string())]
+    });
+    titled(&aligned("lrrl", &["ERRORS", "requests", "share", "for example"], rows), paint)
+}
+
+fn titled(text: &str, paint: Paint) -> String {
+    match text.split_once('\n') {
+        Some((title, rest)) => format!("{}\n{rest}", paint.title(title)),
+        None => text.to_owned(),
     }
 }
 
-/// Columns two spaces apart; the first is flush left, the others flush right.
-fn aligned(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+/// Microseconds with a unit and at most four digits.
+pub(crate) fn time(us: f64) -> String {
+    match us {
+        _ if us < 1.0 => format!("{us:.2} µs"),
+        _ if us < 100.0 => format!("{us:.1} µs"),
+        _ if us < 1_000.0 => format!("{us:.0} µs"),
+        _ if us < 10_000.0 => format!("{:.3} ms", us / 1e3),
+        _ if us < 100_000.0 => format!("{:.2} ms", us / 1e3),
+        _ if us < 1_000_000.0 => format!("{:.1} ms", us / 1e3),
+        _ => format!("{:.3} s", us / 1e6),
+    }
+}
+
+/// Bytes with a decimal unit.
+fn size(bytes: f64) -> String {
+    let (value, unit) = match bytes {
+        _ if bytes < 1e3 => return format!("{bytes:.0} B"),
+        _ if bytes < 1e6 => (bytes / 1e3, "kB"),
+        _ if bytes < 1e9 => (bytes / 1e6, "MB"),
+        _ => (bytes / 1e9, "GB"),
+    };
+    format!("{value:.1} {unit}")
+}
+
+/// A rate: whole from a hundred up.
+pub(crate) fn number(value: f64) -> String {
+    if value >= 100.0 || value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+}
+
+/// Columns two spaces apart, each flush left (`l`) or right (`r`).
+pub(crate) fn aligned(columns: &str, titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let head = titles.iter().map(|title| (*title).to_owned()).collect();
     let all: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
-    let columns = all.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| all.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let widths: Vec<usize> = (0..titles.len()).map(width).collect();
     let mut out = String::new();
     for row in &all {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
-            0 => format!("{cell:<width$}"),
+        let cells = row.iter().zip(&widths).zip(columns.chars()).map(|((cell, width), side)| match side {
+            'l' => format!("{cell:<width$}"),
             _ => format!("{cell:>width$}"),
         });
         let line = cells.collect::<Vec<_>>().join("  ");
-        out.push_str(line.trim_end());
-        out.push('\n');
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(out, "{}", line.trim_end());
     }
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_line_up() {
-        let rows = [vec!["v1".into(), "5".into()], vec!["longer".into(), "1000".into()]];
-        assert_eq!(aligned(&["version"], rows.into_iter()), "version\nv1          5\nlonger   1000\n");
-    }
-
-    #[test]
-    fn a_wrong_count_is_marked() {
-        let verdict = Verdict { name: "v1".into(), want: 50.0, got: 60, ok: false };
-        assert_eq!(render_verdicts(&[verdict]), "version  want  got\nv1       50.0   60  WRONG\n");
-    }
 }
