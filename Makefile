@@ -4,12 +4,14 @@
 #   make test    every test of the workspace, those in network namespaces included (root)
 #   make lint    formatting and clippy, warnings as errors
 #   make deny    bans, licences and sources of dependencies
+#   make bench   compare with Envoy, HAProxy and nginx (root, a quiet machine, 25 minutes; ONLY=tests REPS=n DURATION=seconds)
+#   make bench-peers BENCH=folder   the same proxies in the orbench.py of that folder (ONLY=tests REPS=n)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help root demo test lint deny
+.PHONY: help root demo test lint deny bench bench-peers
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -35,3 +37,19 @@ lint:
 deny:
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 	cargo deny check bans licenses sources
+
+# The program and its flags: target/release/outrigger-bench --help. A partial run leaves loadtests/results alone.
+bench:
+	@scripts/deps bench
+	cargo build --release -p outrigger -p outrigger-loadtests --bins
+	target/release/outrigger-bench run $(if $(ONLY),--only '$(ONLY)') $(if $(REPS),--reps $(REPS)) $(if $(DURATION),--duration $(DURATION))
+
+bench-peers: export ORBENCH_PEERS = $(CURDIR)/loadtests/peers
+bench-peers: export ORBENCH_OUTRIGGER = $(CURDIR)/target/release/outrigger
+bench-peers: export ORBENCH_ENVOY ?= $(CURDIR)/target/envoy/envoy/_bin/envoy
+bench-peers:
+	@[ -n "$(BENCH)" ] || { echo "make bench-peers needs the folder of orbench.py: make bench-peers BENCH=folder [ONLY=tests] [REPS=n]"; exit 1; }
+	@[ -f "$(BENCH)/orbench.py" ] || { echo "BENCH=$(BENCH): no orbench.py there"; exit 1; }
+	@scripts/deps bench
+	cargo build --release
+	python3 "$(BENCH)/orbench.py" run --peers loadtests/peers/orbench.toml $(if $(ONLY),--only '$(ONLY)') $(if $(REPS),--reps $(REPS))
