@@ -8,6 +8,7 @@
 //! code runs in a pod's network namespace as `outrigger load`, whose JSON is a serialised [`Report`].
 
 pub mod args;
+pub mod bench;
 pub mod plan;
 
 mod collect;

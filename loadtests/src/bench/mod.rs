@@ -1,0 +1,29 @@
+//! The comparison with other proxies: what `outrigger-bench` does. Linked into no other program.
+//!
+//! [`cases`] says what is measured, [`peers`] which proxies there are and how they start (their templates are in
+//! `loadtests/peers`, filled in by [`template`]). [`run`] takes the proxies in turns; [`measure`] is one turn: it starts them
+//! with [`process`], sends with [`load`] (or [`http2`]) to an [`origin`], and reads their CPU time and memory. [`results`] keeps
+//! what was found; [`report`], [`goals`] and [`plot`] show it.
+//!
+//! Assumptions: Linux 5.11, root, two CPUs that nobody else needs.
+
+pub mod cases;
+pub mod certificates;
+pub mod goals;
+pub mod http2;
+pub mod load;
+pub mod machine;
+pub mod measure;
+pub mod origin;
+pub mod peers;
+pub mod plot;
+pub mod process;
+pub mod report;
+pub mod results;
+pub mod run;
+pub mod stats;
+pub mod table;
+pub mod template;
+pub mod wire;
+
+mod sys;
