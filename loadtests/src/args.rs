@@ -117,11 +117,12 @@ impl Args {
             body: self.data.clone().into_bytes(),
             rate: self.rate,
             timeout: self.timeout,
-            tls: Tls { roots: self.cacert.clone(), identity: self.cert.clone().zip(self.key.clone()), insecure: self.insecure },
+            tls: Tls { roots: self.cacert.clone(), identity: self.cert.clone().zip(self.key.clone()), insecure: self.insecure, sni: None },
             count_by: self.count_by.clone(),
             keep_answers: self.answers,
             keep_headers: self.keep_headers,
             keep_bodies: self.keep_bodies,
+            ..Plan::new(self.url.clone(), self.requests)
         };
         match &self.host {
             Some(host) => plan.header("host", host),

@@ -3,8 +3,13 @@
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use anyhow::{Context, anyhow};
-use http::{HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderName, HeaderValue, Method};
 use regex_automata::meta::Regex;
+
+use crate::{
+    connect::Resolve,
+    schedule::{Arrivals, Stage},
+};
 
 /// How many requests, or for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,19 +18,6 @@ pub enum Amount {
     Requests(u64),
     /// Requests are started for so long; those in flight then are still awaited.
     For(Duration),
-}
-
-/// What a URL's scheme selects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
-    /// `http`, in the clear.
-    Http,
-    /// `https`, over TLS.
-    Https,
-    /// `ws`: one upgrade and one echoed message per request.
-    WebSocket,
-    /// `tcp`: one connection per request; sends the body, if any, and reads one line.
-    Tcp,
 }
 
 /// A property of the answers to count the values of.
@@ -63,15 +55,17 @@ impl FromStr for CountBy {
     }
 }
 
-/// TLS of `https` URLs. The server name is the URL's host.
+/// TLS of `https` URLs.
 #[derive(Clone, Debug, Default)]
 pub struct Tls {
-    /// PEM file of the roots to trust; required unless `insecure`.
+    /// PEM file of the roots to trust; without it the machine's own.
     pub roots: Option<PathBuf>,
     /// PEM files of the certificate chain and the key to show the server.
     pub identity: Option<(PathBuf, PathBuf)>,
     /// Accept any server certificate.
     pub insecure: bool,
+    /// Server name to ask for and to verify instead of the URL's host.
+    pub sni: Option<String>,
 }
 
 /// Everything about one run.
@@ -79,8 +73,15 @@ pub struct Tls {
 pub struct Plan {
     /// Where to, as written: `SCHEME://HOST[:PORT][/PATH][?QUERY]`.
     pub url: String,
+    /// Further URLs, requested in turn with the first.
+    pub more_urls: Vec<String>,
+    /// Weights of all URLs, the first first; empty when all are alike. Requests are interleaved so that each URL is within
+    /// one request of its share at every point.
+    pub weights: Vec<u32>,
     /// How much.
     pub amount: Amount,
+    /// Stop after so many requests, also when [`Amount::For`] has time left.
+    pub at_most: Option<u64>,
     /// Requests in flight at a time, at least 1.
     pub concurrency: usize,
     /// Connect here instead of to the URL's host and port.
@@ -91,6 +92,14 @@ pub struct Plan {
     pub connections: usize,
     /// A new connection for every request.
     pub new_connections: bool,
+    /// A new connection after so many requests.
+    pub requests_per_connection: Option<u64>,
+    /// Where to connect for some hosts and ports.
+    pub resolve: Vec<Resolve>,
+    /// Connect to this unix socket, whatever the URL's host.
+    pub unix_socket: Option<PathBuf>,
+    /// With `tcp` URLs: keep the connection and expect each body back.
+    pub tcp_echo: bool,
     /// Frame the body as one gRPC message and ask for it as gRPC does; implies HTTP/2.
     pub grpc: bool,
     /// The request method.
@@ -99,14 +108,33 @@ pub struct Plan {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The request body.
     pub body: Vec<u8>,
-    /// Start at most so many requests per second, evenly. Latency then counts from the time a request was due.
+    /// Open loop: so many requests per second are due, and latency counts from when a request was due. `None` is a closed
+    /// loop: each request in flight is followed by the next as soon as it is answered.
     pub rate: Option<f64>,
-    /// A request without a complete answer by then is an error.
+    /// Open loop with rates that change; takes the place of `rate` and of the time in `amount`.
+    pub stages: Vec<Stage>,
+    /// How due times lie around their even distance.
+    pub arrivals: Arrivals,
+    /// Send for so long before anything is counted.
+    pub warmup: Duration,
+    /// A request without a complete answer by then is an error. Counts from sending.
     pub timeout: Duration,
+    /// A connection without TCP by then, or without TLS after as much again, is an error.
+    pub connect_timeout: Duration,
+    /// Once stopped, what is in flight is waited for so long.
+    pub patience: Duration,
+    /// Threads to send from; at most one per connection.
+    pub threads: usize,
+    /// Make the connections before the first request. None that can be made is then an error of the run.
+    pub preconnect: bool,
+    /// End the run when nothing at all has been answered for two timeouts.
+    pub give_up: bool,
     /// TLS settings of an `https` URL.
     pub tls: Tls,
     /// Further properties to count.
     pub count_by: Vec<CountBy>,
+    /// Keep the order of answers, so that it can be judged whether they took turns.
+    pub keep_order: bool,
     /// Keep each answer in the report, not only its counts.
     pub keep_answers: bool,
     /// Keep response headers with the answers.
@@ -120,20 +148,36 @@ impl Plan {
     pub fn new(url: impl Into<String>, requests: u64) -> Self {
         Self {
             url: url.into(),
+            more_urls: Vec::new(),
+            weights: Vec::new(),
             amount: Amount::Requests(requests),
+            at_most: None,
             concurrency: 1,
             connect: None,
             http2: false,
             connections: 1,
             new_connections: false,
+            requests_per_connection: None,
+            resolve: Vec::new(),
+            unix_socket: None,
+            tcp_echo: false,
             grpc: false,
             method: Method::GET,
             headers: Vec::new(),
             body: Vec::new(),
             rate: None,
+            stages: Vec::new(),
+            arrivals: Arrivals::Even,
+            warmup: Duration::ZERO,
             timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            patience: Duration::from_secs(30),
+            threads: 1,
+            preconnect: false,
+            give_up: false,
             tls: Tls::default(),
             count_by: Vec::new(),
+            keep_order: false,
             keep_answers: true,
             keep_headers: false,
             keep_bodies: false,
@@ -151,44 +195,59 @@ impl Plan {
         Ok(self)
     }
 
-    /// The URL's parts.
-    pub(crate) fn target(&self) -> anyhow::Result<Target> {
-        self.url.parse()
+    /// Whether requests go over HTTP/2.
+    pub(crate) fn speaks_http2(&self) -> bool {
+        self.http2 || self.grpc
     }
-}
 
-/// A URL taken apart.
-#[derive(Clone, Debug)]
-pub(crate) struct Target {
-    pub(crate) scheme: Scheme,
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// Host and port as the `host` header wants them.
-    pub(crate) authority: HeaderValue,
-    pub(crate) path_and_query: String,
-}
+    /// How many requests a connection may carry.
+    pub(crate) fn per_connection(&self) -> u64 {
+        if self.new_connections { 1 } else { self.requests_per_connection.unwrap_or(u64::MAX).max(1) }
+    }
 
-impl FromStr for Target {
-    type Err = anyhow::Error;
+    /// All URLs, the first first.
+    pub(crate) fn urls(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.url).chain(&self.more_urls)
+    }
 
-    fn from_str(url: &str) -> anyhow::Result<Self> {
-        let expected = || format!("{url:?}: expected http, https, ws or tcp://HOST[:PORT][/PATH]");
-        let uri: Uri = url.parse().with_context(expected)?;
-        let (scheme, default_port) = match uri.scheme_str() {
-            Some("http") => (Scheme::Http, Some(80)),
-            Some("https") => (Scheme::Https, Some(443)),
-            Some("ws") => (Scheme::WebSocket, Some(80)),
-            Some("tcp") => (Scheme::Tcp, None),
-            _ => return Err(anyhow!(expected())),
+    /// The stages of an open loop, the warm-up at the first rate before them; empty for a closed loop.
+    pub(crate) fn schedule(&self) -> Vec<Stage> {
+        let mut stages = match self.rate {
+            _ if !self.stages.is_empty() => self.stages.clone(),
+            Some(rate) if rate > 0.0 => vec![Stage::constant(rate, self.length())],
+            _ => return Vec::new(),
         };
-        let authority = uri.authority().with_context(expected)?;
-        Ok(Self {
-            scheme,
-            host: authority.host().trim_matches(['[', ']']).to_owned(),
-            port: authority.port_u16().or(default_port).with_context(expected)?,
-            authority: HeaderValue::from_str(authority.as_str()).with_context(expected)?,
-            path_and_query: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
-        })
+        if !self.warmup.is_zero() {
+            let first = stages.first().map_or(0.0, |stage| if stage.from > 0.0 { stage.from } else { stage.to });
+            stages.insert(0, Stage::constant(first, Some(self.warmup)));
+        }
+        stages
+    }
+
+    /// The mean rate of an open loop.
+    pub(crate) fn asked_rate(&self) -> Option<f64> {
+        if self.stages.is_empty() {
+            return self.rate;
+        }
+        let seconds: f64 = self.stages.iter().filter_map(|stage| stage.length).map(|length| length.as_secs_f64()).sum();
+        let requests: f64 = self.stages.iter().filter_map(|stage| Some((stage.from + stage.to) / 2.0 * stage.length?.as_secs_f64())).sum();
+        (seconds > 0.0).then(|| requests / seconds)
+    }
+
+    /// For how long requests are sent, if that is known beforehand; without the warm-up.
+    pub(crate) fn length(&self) -> Option<Duration> {
+        match self.amount {
+            Amount::For(time) => Some(time),
+            Amount::Requests(_) => None,
+        }
+    }
+
+    /// How many requests are sent at most; without those of the warm-up.
+    pub(crate) fn most(&self) -> u64 {
+        match self.amount {
+            Amount::Requests(requests) => requests,
+            Amount::For(_) => self.at_most.unwrap_or(u64::MAX),
+        }
     }
 }
 
@@ -197,19 +256,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_gives_host_port_and_path() -> anyhow::Result<()> {
-        let target: Target = "http://[::1]:8080/a?b=c".parse()?;
-        assert_eq!((target.host.as_str(), target.port, target.path_and_query.as_str()), ("::1", 8080, "/a?b=c"));
-        assert_eq!(target.authority, "[::1]:8080");
-        assert_eq!("https://shop.example".parse::<Target>()?.port, 443);
-        Ok(())
-    }
-
-    #[test]
-    fn a_url_without_scheme_or_tcp_without_port_is_refused() {
-        for url in ["shop.example", "/path", "ftp://a", "tcp://a"] {
-            assert!(url.parse::<Target>().is_err(), "{url}");
-        }
+    fn the_warm_up_comes_before_the_schedule_at_its_first_rate() {
+        let second = Some(Duration::from_secs(1));
+        let ramp = Stage { from: 0.0, to: 9.0, length: second };
+        let plan = Plan { warmup: Duration::from_secs(1), stages: vec![ramp], ..Plan::new("http://a", 1) };
+        assert_eq!(plan.schedule(), [Stage::constant(9.0, second), ramp]);
+        let closed = Plan { stages: Vec::new(), ..plan };
+        assert_eq!(closed.schedule(), []);
     }
 
     #[test]

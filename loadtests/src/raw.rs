@@ -3,61 +3,84 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tokio::{
-    io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream},
-    net::TcpStream,
-};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
 
 use crate::{
-    answer::{Answer, Cause, Failure},
-    http::{authority, describe},
+    answer::{Cause, Failure},
+    io::{Io, lost},
     plan::Plan,
-    pool::Dialer,
+    seen::{Seen, Wants},
+    target::{Target, authority},
 };
 
 /// Response heads and lines above this are cut off as broken.
 const MAX_LINE: u64 = 64 * 1024;
 
-/// Connects, sends the body (a server may also speak first), reads one line. Closing without a line is an error.
-pub(crate) async fn tcp(plan: &Plan, dialer: &Dialer, answer: &mut Answer) -> Result<(), Failure> {
-    let mut stream = BufStream::new(dialer.tcp().await?);
-    let lost = |error| Failure::new(Cause::Closed, error);
-    stream.write_all(&plan.body).await.map_err(lost)?;
-    stream.flush().await.map_err(lost)?;
+/// Sends the body (a server may also speak first), reads one line. Closing without a line is an error.
+pub(crate) async fn line_exchange(io: Io, plan: &Plan, wants: &Wants, seen: &mut Seen) -> Result<(), Failure> {
+    let mut stream = BufStream::new(io);
+    send(&mut stream, &plan.body, seen).await?;
     let line = line(&mut stream).await?;
-    answer.bytes = line.len() as u64;
-    describe(plan, &HeaderMap::new(), &line, answer);
+    wants.body(seen, &line);
     Ok(())
 }
 
+/// Sends the body and expects it back, byte for byte.
+pub(crate) async fn echo(io: &mut Io, plan: &Plan, wants: &Wants, seen: &mut Seen) -> Result<(), Failure> {
+    let (mut reader, mut writer) = tokio::io::split(io);
+    let there = async {
+        writer.write_all(&plan.body).await?;
+        writer.flush().await
+    };
+    let back = async {
+        let mut echoed = vec![0; plan.body.len()];
+        reader.read_exact(&mut echoed).await.map(|_| echoed)
+    };
+    // Both at once: a body larger than the buffers on the way comes back before all of it is gone.
+    let ((), echoed) = tokio::try_join!(there, back).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => Failure::new(Cause::Closed, "closed before all of the body came back"),
+        _ => lost(Cause::Closed, &error),
+    })?;
+    seen.sent = plan.body.len() as u64;
+    wants.body(seen, &echoed);
+    if echoed == plan.body { Ok(()) } else { Err(Failure::new(Cause::Protocol, "other bytes came back than were sent")) }
+}
+
 /// Upgrades, sends the body as one text message and expects it back.
-pub(crate) async fn websocket(plan: &Plan, dialer: &Dialer, answer: &mut Answer) -> Result<(), Failure> {
-    let mut stream = BufStream::new(dialer.tcp().await?);
-    let lost = |error| Failure::new(Cause::Closed, error);
-    stream.write_all(&upgrade_head(plan, dialer)).await.map_err(lost)?;
-    stream.flush().await.map_err(lost)?;
+pub(crate) async fn websocket(io: Io, plan: &Plan, target: &Target, wants: &Wants, seen: &mut Seen) -> Result<(), Failure> {
+    let mut stream = BufStream::new(io);
+    send(&mut stream, &upgrade_head(plan, target), seen).await?;
     let (status, headers) = response_head(&mut stream).await?;
-    answer.status = Some(status);
+    seen.status = Some(status);
+    wants.fields(seen, &headers);
     if status != 101 {
-        describe(plan, &headers, b"", answer);
         return Ok(());
     }
     let message = plan.body.get(..plan.body.len().min(125)).unwrap_or_default();
     let echoed = exchange_message(&mut stream, message).await.map_err(|error| Failure::new(Cause::Body, error))?;
-    answer.bytes = echoed.len() as u64;
-    describe(plan, &headers, &echoed, answer);
+    wants.body(seen, &echoed);
     if echoed == message { Ok(()) } else { Err(Failure::new(Cause::Protocol, "another message came back than was sent")) }
 }
 
-fn upgrade_head(plan: &Plan, dialer: &Dialer) -> Vec<u8> {
-    let mut head = format!("GET {} HTTP/1.1\r\n", dialer.target.path_and_query).into_bytes();
+async fn send(stream: &mut BufStream<Io>, bytes: &[u8], seen: &mut Seen) -> Result<(), Failure> {
+    let sent = async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    };
+    sent.await.map_err(|error| lost(Cause::Closed, &error))?;
+    seen.sent = bytes.len() as u64;
+    Ok(())
+}
+
+fn upgrade_head(plan: &Plan, target: &Target) -> Vec<u8> {
+    let mut head = format!("GET {} HTTP/1.1\r\n", target.path_and_query).into_bytes();
     let mut line = |name: &str, value: &[u8]| {
         head.extend_from_slice(name.as_bytes());
         head.extend_from_slice(b": ");
         head.extend_from_slice(value);
         head.extend_from_slice(b"\r\n");
     };
-    line("host", authority(plan, &dialer.target).as_bytes());
+    line("host", authority(plan, target).as_bytes());
     line("connection", b"Upgrade");
     line("upgrade", b"websocket");
     line("sec-websocket-version", b"13");
@@ -91,7 +114,7 @@ async fn response_head<S: AsyncBufRead + Unpin>(stream: &mut S) -> Result<(u16, 
 }
 
 /// Sends one masked text frame of at most 125 bytes (RFC 6455 section 5.2) and reads one unmasked short frame.
-async fn exchange_message(stream: &mut BufStream<TcpStream>, message: &[u8]) -> std::io::Result<Vec<u8>> {
+async fn exchange_message(stream: &mut BufStream<Io>, message: &[u8]) -> std::io::Result<Vec<u8>> {
     const MASK: [u8; 4] = [0x6F, 0x72, 0x67, 0x67];
     let length = u8::try_from(message.len()).unwrap_or(125);
     let mut frame = vec![0x81, 0x80 | length];
@@ -108,7 +131,7 @@ async fn exchange_message(stream: &mut BufStream<TcpStream>, message: &[u8]) -> 
 }
 
 /// Says goodbye and waits a moment for the answer, so that no proxy on the way logs a broken connection.
-async fn close(stream: &mut BufStream<TcpStream>) {
+async fn close(stream: &mut BufStream<Io>) {
     let goodbye = async {
         stream.write_all(&[0x88, 0x80, 0, 0, 0, 0]).await?;
         stream.flush().await?;
@@ -121,7 +144,7 @@ async fn line<S: AsyncBufRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Failur
     let mut line = Vec::new();
     let read = stream.take(MAX_LINE).read_until(b'\n', &mut line).await;
     match read {
-        Err(error) => Err(Failure::new(Cause::Closed, error)),
+        Err(error) => Err(lost(Cause::Closed, &error)),
         Ok(0) => Err(Failure::new(Cause::Closed, "closed without an answer")),
         Ok(_) => Ok(line),
     }

@@ -334,6 +334,11 @@ impl Recorder {
         }
     }
 
+    /// From the start to the last answer.
+    pub(crate) fn elapsed(&self) -> std::time::Duration {
+        std::time::Duration::from_nanos(self.last_done_ns)
+    }
+
     /// Adds what another thread recorded under the same layout.
     pub fn merge(&mut self, other: Self) {
         for cell in other.cells {

@@ -1,17 +1,13 @@
 //! What a run found: counts, latency, errors, and the answers in order.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     answer::{Answer, Cause},
     histogram::Hdr,
-    plan::Plan,
 };
-
-/// Examples of errors kept in a report.
-const EXAMPLES: usize = 5;
 
 /// The version of the JSON that a [`Report`] serialises to; it rises when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -370,114 +366,5 @@ impl Report {
     pub fn spread(&self, version: &str) -> u64 {
         let counts = || self.pods.values().filter(|pod| pod.version == version).map(|pod| pod.requests);
         counts().max().unwrap_or_default() - counts().min().unwrap_or_default()
-    }
-}
-
-/// Collects answers as they come.
-#[derive(Default)]
-pub(crate) struct Recorder {
-    report: Report,
-    latency: Hdr,
-}
-
-impl Recorder {
-    pub(crate) fn add(&mut self, plan: &Plan, answer: Answer) {
-        let report = &mut self.report;
-        report.requests += 1;
-        match &answer.error {
-            Some(failure) => {
-                *report.errors.entry(failure.cause).or_default() += 1;
-                if report.error_examples.len() < EXAMPLES {
-                    let example = format!("request {}: {}: {}", answer.index, failure.cause, failure.detail);
-                    report.error_examples.push(example);
-                }
-            }
-            None => {
-                count(report, plan, &answer);
-                self.latency.record(answer.latency_us * 1000);
-            }
-        }
-        if plan.keep_answers {
-            self.report.answers.push(answer);
-        }
-    }
-
-    pub(crate) fn into_report(self, plan: &Plan, elapsed: Duration) -> Report {
-        let mut report = self.report;
-        report.url.clone_from(&plan.url);
-        report.seconds = elapsed.as_secs_f64();
-        let answered = report.requests - report.error_count();
-        report.rate = if report.seconds > 0.0 { answered as f64 / report.seconds } else { 0.0 };
-        report.latency = Latency::from(&self.latency);
-        report.answers.sort_by_key(|answer| answer.index);
-        report
-    }
-}
-
-fn count(report: &mut Report, plan: &Plan, answer: &Answer) {
-    if let Some(status) = answer.status {
-        *report.statuses.entry(status).or_default() += 1;
-    }
-    if let Some(version) = &answer.version {
-        *report.versions.entry(version.clone()).or_default() += 1;
-    }
-    if let Some(pod) = &answer.pod {
-        let entry = report.pods.entry(pod.clone()).or_default();
-        entry.requests += 1;
-        entry.version = answer.version.clone().unwrap_or_default();
-    }
-    if let Some(status) = &answer.grpc_status {
-        *report.grpc_statuses.entry(status.clone()).or_default() += 1;
-    }
-    for (by, value) in plan.count_by.iter().zip(&answer.values) {
-        let group = report.groups.entry(by.name.clone()).or_default();
-        *group.entry(value.clone().unwrap_or_default()).or_default() += 1;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::answer::Failure;
-
-    fn answer(index: u64, pod: &str, version: &str, status: u16) -> Answer {
-        let named = |text: &str| Some(text.to_owned());
-        Answer { index, latency_us: 100 * (index + 1), status: Some(status), pod: named(pod), version: named(version), ..Answer::default() }
-    }
-
-    fn report(answers: Vec<Answer>) -> Report {
-        let plan = Plan::new("http://a", 0);
-        let mut recorder = Recorder::default();
-        answers.into_iter().for_each(|answer| recorder.add(&plan, answer));
-        recorder.into_report(&plan, Duration::from_secs(2))
-    }
-
-    #[test]
-    fn answers_are_counted_and_put_back_into_the_order_of_sending() {
-        let report =
-            report(vec![answer(1, "b", "v2", 503), answer(0, "a", "v1", 200), answer(2, "c", "v2", 200), answer(3, "c", "v2", 200)]);
-        assert_eq!((report.version("v1"), report.version("v2"), report.status(503)), (1, 3, 1));
-        assert_eq!(report.spread("v2"), 1);
-        assert_eq!(report.failed_count(), 1);
-        assert_eq!(report.rate, 2.0);
-        assert_eq!(report.answers.iter().map(|answer| answer.index).collect::<Vec<_>>(), [0, 1, 2, 3]);
-        assert!(report.latency.min_us <= 100.0 && report.latency.max_us >= 400.0, "{:?}", report.latency);
-    }
-
-    #[test]
-    fn an_error_counts_by_cause_and_not_as_an_answer() {
-        let mut lost = answer(0, "a", "v1", 200);
-        lost.error = Some(Failure::new(Cause::Body, "cut off"));
-        let report = report(vec![lost]);
-        assert_eq!((report.requests, report.error_count(), report.version("v1")), (1, 1, 0));
-        assert_eq!(report.error_examples, ["request 0: body: cut off"]);
-    }
-
-    #[test]
-    fn a_report_survives_its_json() -> serde_json::Result<()> {
-        let report = report(vec![answer(0, "a", "v1", 200)]);
-        let again: Report = serde_json::from_str(&serde_json::to_string(&report)?)?;
-        assert_eq!(again, report);
-        Ok(())
     }
 }

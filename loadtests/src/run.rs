@@ -1,25 +1,27 @@
-//! The run itself: workers that take the next request's number, send, and record.
+//! The run itself: threads that send, started together and stopped together, and their records made one report.
 
 use std::{
     future::Future,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::Context;
-use tokio::{task::JoinSet, time::Instant};
+use anyhow::{Context, anyhow};
+use tokio::sync::{oneshot, watch};
 
 use crate::{
-    answer::{Answer, Cause, Failure},
-    http,
-    plan::{Amount, Plan, Scheme},
-    pool::{Dialer, Slot},
-    raw,
-    report::{Recorder, Report},
-    tls,
+    answer::{Cause, Failure},
+    connect,
+    feed::Feed,
+    live::Live,
+    pace::nanos,
+    plan::Plan,
+    recorder::{Connection, Layout, Outcome, Recorder, Sample},
+    report::{Facts, Report},
+    seen::Wants,
+    target::{Prepared, Scheme, Target},
+    thread::{self, Ended, Share},
+    worker::{Job, Work},
 };
 
 /// Carries a plan out.
@@ -36,116 +38,204 @@ pub async fn run(plan: Plan) -> anyhow::Result<Report> {
 /// # Errors
 /// As [`run`].
 pub async fn run_until(plan: Plan, stop: impl Future<Output = ()>) -> anyhow::Result<Report> {
-    let shared = Arc::new(Shared::new(plan)?);
-    let mut workers = JoinSet::new();
-    for worker in 0..shared.plan.concurrency.max(1) {
-        workers.spawn(work(shared.clone(), worker));
-    }
-    let all_done = async { while workers.join_next().await.is_some() {} };
-    tokio::pin!(all_done);
-    tokio::select! {
-        () = &mut all_done => {}
-        () = stop => {
-            shared.stopped.store(true, Ordering::Relaxed);
-            shared.wake.notify_waiters();
-            all_done.await;
-        }
-    }
-    let elapsed = shared.start.elapsed();
-    let recorder = std::mem::take(&mut *shared.recorder.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok(recorder.into_report(&shared.plan, elapsed))
+    Run::prepare(plan)?.finish(stop).await
 }
 
-/// What the workers of one run share.
-struct Shared {
-    plan: Plan,
-    dialer: Dialer,
-    slots: Vec<Slot>,
-    start: Instant,
-    next: AtomicU64,
-    stopped: AtomicBool,
-    wake: tokio::sync::Notify,
-    recorder: Mutex<Recorder>,
+/// What the threads are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Connections are being made.
+    Prepare,
+    /// Requests are sent; the clock started then.
+    Send(Instant),
+    /// No further request is sent.
+    Stop,
 }
 
-impl Shared {
-    fn new(plan: Plan) -> anyhow::Result<Self> {
-        let target = plan.target()?;
-        let tls = match target.scheme {
-            Scheme::Https => Some(tls::config(&plan).context("TLS")?),
-            _ => None,
-        };
-        let slots = if plan.http2 || plan.grpc { plan.connections } else { plan.concurrency };
-        Ok(Self {
-            dialer: Dialer::new(&plan, target, tls),
-            slots: (0..slots.max(1)).map(|_| Slot::default()).collect(),
-            start: Instant::now(),
-            next: AtomicU64::new(0),
-            stopped: AtomicBool::new(false),
-            wake: tokio::sync::Notify::new(),
-            recorder: Mutex::new(Recorder::default()),
-            plan,
-        })
-    }
+/// Threads that are ready to begin.
+pub struct Run {
+    work: Arc<Work>,
+    lives: Vec<Arc<Live>>,
+    phase: watch::Sender<Phase>,
+    ready: Vec<oneshot::Receiver<Vec<Result<(), Failure>>>>,
+    ended: Vec<oneshot::Receiver<anyhow::Result<Ended>>>,
+    threads: usize,
+}
 
-    /// The next request's number and the time it is due, or `None` when the run is over.
-    fn claim(&self) -> Option<(u64, Duration)> {
-        if self.stopped.load(Ordering::Relaxed) {
-            return None;
+impl Run {
+    /// Starts the threads; they send nothing yet.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub fn prepare(plan: Plan) -> anyhow::Result<Self> {
+        let targets = plan.urls().map(|url| url.parse()).collect::<anyhow::Result<Vec<Target>>>()?;
+        let tls = connect::tls_config(&plan, &targets)?;
+        // Each thread makes dialers of its own; what can be wrong about one is known now.
+        for target in &targets {
+            connect::Dialer::new(&plan, target, tls.clone())?;
         }
-        let index = self.next.fetch_add(1, Ordering::Relaxed);
-        let due = match self.plan.rate {
-            Some(rate) if rate > 0.0 => Duration::from_secs_f64(index as f64 / rate),
-            _ => self.start.elapsed(),
-        };
-        let over = match self.plan.amount {
-            Amount::Requests(total) => index >= total,
-            Amount::For(length) => due >= length,
-        };
-        (!over).then_some((index, due))
+        let layout = Arc::new(layout(&plan));
+        let work = Arc::new(work(plan, targets)?);
+        let (phase, _) = watch::channel(Phase::Prepare);
+        let threads = threads(&work.plan);
+        let mut run = Self { work, lives: Vec::new(), phase, ready: Vec::new(), ended: Vec::new(), threads };
+        for number in 0..threads {
+            let recorder = Recorder::new(layout.clone());
+            run.lives.push(recorder.live());
+            let share = Share::of(&run.work.plan, number, threads);
+            let (ready, when_ready) = oneshot::channel();
+            let (ended, when_ended) = oneshot::channel();
+            let (work, tls, phase) = (run.work.clone(), tls.clone(), run.phase.subscribe());
+            let body = move || {
+                // Whoever waits for it sees a thread that cannot say how it ended as one that failed.
+                let _nobody_waits = ended.send(thread::run(work, share, tls.as_ref(), recorder, phase, ready));
+            };
+            std::thread::Builder::new().name(format!("load-{number}")).spawn(body).context("starting a thread")?;
+            run.ready.push(when_ready);
+            run.ended.push(when_ended);
+        }
+        Ok(run)
     }
 
-    /// Sleeps until the request is due; `false` when the run was stopped meanwhile.
-    async fn wait_for(&self, due: Duration) -> bool {
-        if due > self.start.elapsed() {
-            tokio::select! {
-                () = tokio::time::sleep_until(self.start + due) => {}
-                () = self.wake.notified() => {}
+    /// Counters to watch the run by, one per thread.
+    pub fn lives(&self) -> Vec<Arc<Live>> {
+        self.lives.clone()
+    }
+
+    /// Sends, until the plan is carried out or `stop` resolves.
+    ///
+    /// # Errors
+    /// Nobody to connect to, when the plan wants connections made beforehand; a thread that failed.
+    pub async fn finish(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<Report> {
+        let started = SystemTime::now() + self.work.plan.warmup;
+        self.wait_until_ready().await?;
+        let start = Instant::now();
+        self.phase.send_replace(Phase::Send(start));
+        let ended = std::mem::take(&mut self.ended);
+        let all = futures_util::future::join_all(ended);
+        tokio::pin!(all, stop);
+        let mut interrupted = false;
+        let ended = tokio::select! {
+            ended = &mut all => ended,
+            () = &mut stop => {
+                interrupted = true;
+                self.phase.send_replace(Phase::Stop);
+                all.await
+            }
+        };
+        let mut recorder: Option<Recorder> = None;
+        let mut cpu_seconds = 0.0;
+        for thread in ended {
+            let thread = thread.map_err(|_| anyhow!("a sending thread ended unexpectedly"))??;
+            cpu_seconds += thread.cpu.as_secs_f64();
+            match &mut recorder {
+                Some(all) => all.merge(thread.recorder),
+                None => recorder = Some(thread.recorder),
             }
         }
-        !self.stopped.load(Ordering::Relaxed)
+        let mut recorder = recorder.context("a run without threads")?;
+        let elapsed = recorder.elapsed();
+        self.record_not_sent(&mut recorder, nanos(elapsed));
+        Ok(recorder.into_report(self.facts(started, cpu_seconds, interrupted), elapsed))
+    }
+
+    /// Waits for the threads' connections. One that fails may be one too many for the server; all of them are no server.
+    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let mut failures = Vec::new();
+        let mut connected = false;
+        for ready in self.ready.drain(..) {
+            for dialled in ready.await.unwrap_or_default() {
+                match dialled {
+                    Ok(()) => connected = true,
+                    Err(failure) => failures.push(failure),
+                }
+            }
+        }
+        match failures.first() {
+            Some(Failure { cause, detail }) if !connected => {
+                Err(anyhow!(Unreachable(format!("{} is not reachable: {cause}: {detail}", self.work.plan.url))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Requests that the schedule had and the run did not send are requests without an answer.
+    fn record_not_sent(&self, recorder: &mut Recorder, end: u64) {
+        let first = self.work.feed.handed_out();
+        for order in first..first.saturating_add(self.work.feed.not_sent()) {
+            recorder.record(&Sample {
+                order,
+                target: self.work.feed.target(order),
+                intended_ns: end,
+                able_ns: end,
+                sent_ns: end,
+                done_ns: end,
+                outcome: Outcome::Error(Cause::NotSent, &"no connection was free until a second after the end"),
+                who: None,
+                keys: &[],
+                bytes_in: 0,
+                bytes_out: 0,
+                connection: Connection::None,
+            });
+        }
+    }
+
+    fn facts(&self, started: SystemTime, cpu_seconds: f64, interrupted: bool) -> Facts {
+        let plan = &self.work.plan;
+        Facts {
+            started: started.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
+            protocol: protocol(plan, self.work.jobs.first().map(|job| job.target.scheme)).to_owned(),
+            asked_rate: plan.asked_rate(),
+            concurrency: plan.concurrency as u64,
+            threads: self.threads as u64,
+            warm_up_seconds: plan.warmup.as_secs_f64(),
+            cpu_seconds,
+            interrupted,
+            ..Facts::default()
+        }
     }
 }
 
-async fn work(shared: Arc<Shared>, worker: usize) {
-    let Some(slot) = shared.slots.get(worker % shared.slots.len().max(1)) else { return };
-    while let Some((index, due)) = shared.claim() {
-        if !shared.wait_for(due).await {
-            return;
-        }
-        let answer = one(&shared, slot, index, due).await;
-        shared.recorder.lock().unwrap_or_else(PoisonError::into_inner).add(&shared.plan, answer);
+/// Nobody answered to the first connections: nothing was sent.
+#[derive(Debug)]
+pub struct Unreachable(String);
+
+impl std::fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
-/// Sends one request and times it.
-async fn one(shared: &Shared, slot: &Slot, index: u64, due: Duration) -> Answer {
-    let Shared { plan, dialer, start, .. } = shared;
-    let mut answer = Answer { index, sent_us: micros(start.elapsed()), ..Answer::default() };
-    let exchange = async {
-        match dialer.target.scheme {
-            Scheme::Http | Scheme::Https => http::exchange(plan, dialer, slot, &mut answer).await,
-            Scheme::WebSocket => raw::websocket(plan, dialer, &mut answer).await,
-            Scheme::Tcp => raw::tcp(plan, dialer, &mut answer).await,
-        }
-    };
-    let outcome = tokio::time::timeout(plan.timeout, exchange).await;
-    let outcome = outcome.unwrap_or_else(|_| Err(Failure::new(Cause::Timeout, format!("no answer in {:?}", plan.timeout))));
-    answer.error = outcome.err();
-    answer.latency_us = micros(start.elapsed().saturating_sub(due));
-    answer
+impl std::error::Error for Unreachable {}
+
+fn layout(plan: &Plan) -> Layout {
+    Layout {
+        targets: plan.urls().cloned().collect(),
+        properties: plan.count_by.iter().map(|by| by.name.clone()).collect(),
+        keep_order: plan.keep_order,
+    }
 }
 
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+fn work(plan: Plan, targets: Vec<Target>) -> anyhow::Result<Work> {
+    let origin = |target: &Target| targets.iter().position(|other| other.same_origin(target)).unwrap_or_default();
+    let job = |target: &Target| Ok(Job { target: target.clone(), request: Prepared::new(&plan, target)?, origin: origin(target) });
+    let jobs = targets.iter().map(job).collect::<anyhow::Result<_>>()?;
+    let (wants, feed, warmup) = (Wants::new(&plan), Feed::new(&plan)?, nanos(plan.warmup));
+    Ok(Work { plan, wants, jobs, feed, warmup })
+}
+
+/// As many threads as the plan wants and has connections for.
+fn threads(plan: &Plan) -> usize {
+    let connections = if plan.speaks_http2() { plan.connections.min(plan.concurrency) } else { plan.concurrency };
+    plan.threads.min(connections).max(1)
+}
+
+fn protocol(plan: &Plan, scheme: Option<Scheme>) -> &'static str {
+    match scheme {
+        Some(Scheme::WebSocket) => "WebSocket",
+        Some(Scheme::Tcp) => "TCP",
+        _ if plan.grpc => "gRPC",
+        _ if plan.http2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    }
 }

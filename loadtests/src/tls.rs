@@ -12,17 +12,20 @@ use rustls::{
 
 use crate::plan::{Plan, Tls};
 
+/// HTTP/2 as ALPN names it.
+pub(crate) const H2: &[u8] = b"h2";
+
 /// The configuration for a plan's connections.
 ///
 /// # Errors
-/// No roots given, or files that cannot be used; the message names the file.
+/// No roots, or files that cannot be used; the message names the file.
 pub(crate) fn config(plan: &Plan) -> anyhow::Result<Arc<ClientConfig>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let builder = match (&plan.tls.roots, plan.tls.insecure) {
         (_, true) => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
         (Some(path), false) => builder.with_root_certificates(roots(path)?),
-        (None, false) => return Err(anyhow!("{}: expected --cacert FILE or --insecure", plan.url)),
+        (None, false) => builder.with_root_certificates(system_roots()?),
     };
     let mut config = match &plan.tls {
         Tls { identity: None, .. } => builder.with_no_client_auth(),
@@ -31,7 +34,7 @@ pub(crate) fn config(plan: &Plan) -> anyhow::Result<Arc<ClientConfig>> {
             builder.with_client_auth_cert(certificates(chain)?, key)?
         }
     };
-    config.alpn_protocols = vec![if plan.http2 || plan.grpc { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+    config.alpn_protocols = vec![if plan.speaks_http2() { H2.to_vec() } else { b"http/1.1".to_vec() }];
     // A resumed session would not show the client certificate again, which is what a run may want to measure.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
@@ -47,6 +50,17 @@ fn roots(path: &Path) -> anyhow::Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     for certificate in certificates(path)? {
         store.add(certificate).with_context(|| format!("{}: not a usable root certificate", path.display()))?;
+    }
+    Ok(store)
+}
+
+/// The machine's own roots.
+fn system_roots() -> anyhow::Result<RootCertStore> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(found.certs);
+    if store.is_empty() {
+        return Err(anyhow!("this machine has no root certificates: expected --cacert FILE or --insecure"));
     }
     Ok(store)
 }

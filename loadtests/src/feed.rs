@@ -1,0 +1,224 @@
+//! Which request is next: numbers and due times, handed to whichever worker is free.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use crate::{
+    interleave::Interleaving,
+    pace::nanos,
+    plan::Plan,
+    schedule::{Due, Schedule},
+};
+
+/// How long after its end a schedule's late requests are still sent.
+const GRACE: Duration = Duration::from_secs(1);
+/// The seed of jitter: runs of one plan have one schedule.
+const SEED: u64 = 0x6F75_7472_6967_6765;
+
+/// A request to be sent. Times are nanoseconds since the start, the warm-up included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// Its number among those that count, or among those of the warm-up.
+    pub(crate) number: u64,
+    /// Index of its URL.
+    pub(crate) target: usize,
+    /// When it is due; in a closed loop, now.
+    pub(crate) due: u64,
+    /// Whether it is part of the warm-up.
+    pub(crate) warm: bool,
+}
+
+/// The requests of a run.
+pub(crate) struct Feed {
+    open: Option<Mutex<Schedule>>,
+    order: Interleaving,
+    most: u64,
+    warmup: u64,
+    /// When a closed loop ends.
+    end: u64,
+    /// When an open loop gives up what is late.
+    last_call: u64,
+    warm: AtomicU64,
+    next: AtomicU64,
+    not_sent: AtomicU64,
+    answered: AtomicBool,
+    patience: Option<u64>,
+}
+
+impl Feed {
+    /// # Errors
+    /// Weights that do not fit the URLs.
+    pub(crate) fn new(plan: &Plan) -> anyhow::Result<Self> {
+        let urls = plan.urls().count();
+        anyhow::ensure!(
+            plan.weights.is_empty() || plan.weights.len() == urls,
+            "{urls} URLs, but {} weights: expected one for each",
+            plan.weights.len()
+        );
+        let order = if plan.weights.is_empty() { Interleaving::new(&vec![1; urls])? } else { Interleaving::new(&plan.weights)? };
+        let stages = plan.schedule();
+        let open = (!stages.is_empty()).then(|| Schedule::new(stages, plan.arrivals, SEED));
+        let last_call = open.as_ref().and_then(Schedule::length).map_or(u64::MAX, |length| nanos(length + GRACE));
+        Ok(Self {
+            open: open.map(Mutex::new),
+            order,
+            most: plan.most(),
+            warmup: nanos(plan.warmup),
+            end: plan.length().map_or(u64::MAX, |length| nanos(plan.warmup + length)),
+            last_call,
+            warm: AtomicU64::new(0),
+            next: AtomicU64::new(0),
+            not_sent: AtomicU64::new(0),
+            answered: AtomicBool::new(false),
+            patience: plan.give_up.then(|| nanos(2 * plan.timeout)),
+        })
+    }
+
+    /// The next request; `None` when there is none.
+    pub(crate) fn claim(&self, now: u64) -> Option<Claim> {
+        match &self.open {
+            Some(schedule) => self.claim_due(&mut schedule.lock().unwrap_or_else(PoisonError::into_inner), now),
+            None => self.claim_now(now),
+        }
+    }
+
+    fn claim_now(&self, now: u64) -> Option<Claim> {
+        let warm = now < self.warmup;
+        let number = if warm { &self.warm } else { &self.next }.fetch_add(1, Relaxed);
+        let over = now >= self.end || (!warm && number >= self.most);
+        (!over).then(|| Claim { number, target: self.order.target(number), due: now, warm })
+    }
+
+    fn claim_due(&self, schedule: &mut Schedule, now: u64) -> Option<Claim> {
+        if self.next.load(Relaxed) >= self.most {
+            return None;
+        }
+        let Due { at, .. } = schedule.next()?;
+        let warm = at < self.warmup;
+        if now > self.last_call {
+            // Asked again, the schedule has nothing left, and so nothing counts twice.
+            let late = u64::from(!warm) + schedule.remaining().unwrap_or_default();
+            self.not_sent.fetch_add(late.min(self.most - self.next.load(Relaxed)), Relaxed);
+            schedule.end();
+            return None;
+        }
+        // The schedule's lock orders these.
+        let number = if warm { &self.warm } else { &self.next }.fetch_add(1, Relaxed);
+        Some(Claim { number, target: self.order.target(number), due: at, warm })
+    }
+
+    /// Requests that were due within the schedule and for which no connection became free.
+    pub(crate) fn not_sent(&self) -> u64 {
+        self.not_sent.load(Relaxed)
+    }
+
+    /// How many requests were handed out, without those of the warm-up.
+    pub(crate) fn handed_out(&self) -> u64 {
+        self.next.load(Relaxed)
+    }
+
+    /// The index of a request's URL.
+    pub(crate) fn target(&self, number: u64) -> usize {
+        self.order.target(number)
+    }
+
+    /// Whether requests follow a schedule.
+    pub(crate) fn is_open_loop(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Notes how a request ended. `true`: nothing has been answered for so long that nothing will.
+    pub(crate) fn hopeless(&self, answered: bool, now: u64) -> bool {
+        if answered && !self.answered.load(Relaxed) {
+            self.answered.store(true, Relaxed);
+        }
+        !answered && self.patience.is_some_and(|patience| now > patience) && !self.answered.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Amount;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn feed(plan: Plan) -> anyhow::Result<Feed> {
+        Feed::new(&plan)
+    }
+
+    fn plan(amount: Amount, rate: Option<f64>) -> Plan {
+        Plan { amount, rate, ..Plan::new("http://a", 0) }
+    }
+
+    #[test]
+    fn a_closed_loop_ends_after_its_requests_or_its_time() -> anyhow::Result<()> {
+        let counted = feed(plan(Amount::Requests(3), None))?;
+        assert_eq!((0..9).map_while(|_| counted.claim(5)).count(), 3);
+        let timed = feed(plan(Amount::For(Duration::from_secs(1)), None))?;
+        assert_eq!(timed.claim(SECOND - 1).map(|claim| claim.due), Some(SECOND - 1));
+        assert_eq!(timed.claim(SECOND), None);
+        let both = feed(Plan { at_most: Some(2), ..plan(Amount::For(Duration::from_secs(1)), None) })?;
+        assert_eq!((0..9).map_while(|_| both.claim(5)).count(), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn an_open_loop_hands_out_the_schedule_whatever_the_time() -> anyhow::Result<()> {
+        let feed = feed(plan(Amount::For(Duration::from_secs(1)), Some(4.0)))?;
+        let due: Vec<u64> = std::iter::from_fn(|| feed.claim(SECOND / 2)).map(|claim| claim.due).collect();
+        assert_eq!(due, [0, SECOND / 4, SECOND / 2, SECOND / 4 * 3]);
+        assert_eq!(feed.not_sent(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_late_beyond_the_grace_is_counted_and_not_sent() -> anyhow::Result<()> {
+        let feed = feed(plan(Amount::For(Duration::from_secs(10)), Some(100.0)))?;
+        for _ in 0..10 {
+            assert!(feed.claim(11 * SECOND).is_some(), "within the grace");
+        }
+        assert_eq!((feed.claim(11 * SECOND + 1), feed.claim(12 * SECOND)), (None, None));
+        assert_eq!(feed.not_sent(), 990);
+        Ok(())
+    }
+
+    #[test]
+    fn the_warm_up_does_not_count() -> anyhow::Result<()> {
+        let warm = Plan { warmup: Duration::from_secs(1), ..plan(Amount::Requests(3), Some(2.0)) };
+        let open = feed(warm.clone())?;
+        let claims: Vec<Claim> = std::iter::from_fn(|| open.claim(0)).collect();
+        assert_eq!(
+            claims.iter().map(|claim| (claim.number, claim.warm)).collect::<Vec<_>>(),
+            [(0, true), (1, true), (0, false), (1, false), (2, false)]
+        );
+        assert_eq!(claims[2].due, SECOND);
+        let closed = feed(Plan { rate: None, ..warm })?;
+        assert_eq!(closed.claim(5).map(|claim| claim.warm), Some(true));
+        assert_eq!((0..9).map_while(|_| closed.claim(SECOND)).count(), 3);
+        Ok(())
+    }
+
+    #[test]
+    fn weights_must_fit_the_urls() {
+        let two = Plan { more_urls: vec!["http://b".into()], ..Plan::new("http://a", 1) };
+        assert!(feed(Plan { weights: vec![1], ..two.clone() }).is_err());
+        assert!(feed(Plan { weights: vec![1, 3], ..two }).is_ok());
+    }
+
+    #[test]
+    fn it_is_hopeless_only_when_nothing_ever_came() -> anyhow::Result<()> {
+        let patient = Plan { give_up: true, timeout: Duration::from_secs(1), ..Plan::new("http://a", 9) };
+        let feed = feed(patient)?;
+        assert!(!feed.hopeless(false, SECOND));
+        assert!(feed.hopeless(false, 3 * SECOND));
+        assert!(!feed.hopeless(true, 3 * SECOND));
+        assert!(!feed.hopeless(false, 9 * SECOND));
+        Ok(())
+    }
+}

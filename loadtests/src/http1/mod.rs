@@ -1,0 +1,214 @@
+//! A lean HTTP/1.1 client connection: the request is written as bytes prepared once, the answer's head is parsed in
+//! place, and of the body only what was asked for is kept. One write and one read per small exchange.
+
+mod chunked;
+mod head;
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{
+    answer::{Cause, Failure},
+    io::{Io, lost},
+    seen::{Seen, Wants},
+};
+use chunked::Chunked;
+use head::{Framing, Head};
+
+/// Room for what is read; heads of most answers and small bodies fit.
+const ROOM: usize = 16 * 1024;
+/// A head that does not fit in this is refused. Bodies larger than [`ROOM`] are read in pieces of this.
+const MAX_ROOM: usize = 256 * 1024;
+
+/// One connection; carries one request at a time.
+pub(crate) struct Http1 {
+    io: Io,
+    /// Bytes received and not yet used are `start..end`.
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    reusable: bool,
+}
+
+impl Http1 {
+    pub(crate) fn new(io: Io) -> Self {
+        Self { io, buffer: vec![0; ROOM], start: 0, end: 0, reusable: true }
+    }
+
+    /// Whether it may carry another request: the last answer was read to its end and left it open.
+    pub(crate) fn reusable(&self) -> bool {
+        self.reusable
+    }
+
+    /// Whether the server has not closed it meanwhile. Without news it costs no system call.
+    pub(crate) async fn is_open(&mut self) -> bool {
+        let news = poll_fn(|cx| Poll::Ready(self.poll_fill(cx))).await;
+        // Bytes before the request was sent are no answer to it; servers say goodbye in this way (408).
+        self.reusable && self.start == self.end && news.is_pending()
+    }
+
+    /// Sends a request and reads its answer to the end. `bodiless`: an answer to it has no body.
+    pub(crate) async fn exchange(&mut self, request: &[u8], bodiless: bool, wants: &Wants, seen: &mut Seen) -> Result<(), Failure> {
+        self.reusable = false;
+        let sent = self.send(request).await;
+        seen.sent = sent.as_ref().map_or(0, |all| if *all { request.len() as u64 } else { 0 });
+        let head = match (sent, self.head(bodiless, wants, seen).await) {
+            // A server that refuses a body may answer and close before it has read all: its answer counts.
+            (_, Ok(head)) => head,
+            (Err(error), Err(_)) => return Err(lost(Cause::Closed, &error)),
+            (Ok(_), Err(failure)) => return Err(failure),
+        };
+        seen.status = Some(head.status);
+        self.body(head.framing, wants, seen).await?;
+        self.reusable = head.keep_alive && seen.sent == request.len() as u64;
+        Ok(())
+    }
+
+    /// Writes the request; `false` when the server ended or answered before all of it was written.
+    async fn send(&mut self, request: &[u8]) -> io::Result<bool> {
+        let mut written = 0;
+        let mut begun = false;
+        poll_fn(|cx| {
+            while let Some(rest) = request.get(written..).filter(|rest| !rest.is_empty()) {
+                match Pin::new(&mut self.io).poll_write(cx, rest) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(length)) => written += length,
+                    Poll::Ready(Err(_)) if begun => return Poll::Ready(Ok(())),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    // Only a large body fills the socket. Its answer may begin meanwhile, and a server that nobody reads
+                    // from stops reading.
+                    Poll::Pending => match std::task::ready!(self.poll_fill(cx))? {
+                        0 => return Poll::Ready(Ok(())),
+                        _ => begun = true,
+                    },
+                }
+            }
+            Pin::new(&mut self.io).poll_flush(cx)
+        })
+        .await?;
+        Ok(written == request.len())
+    }
+
+    /// Reads a final head, passing over interim ones.
+    async fn head(&mut self, bodiless: bool, wants: &Wants, seen: &mut Seen) -> Result<Head, Failure> {
+        loop {
+            let bytes = self.buffer.get(self.start..self.end).unwrap_or_default();
+            let parsed =
+                if bytes.is_empty() { Ok(None) } else { head::parse(bytes, bodiless, |name, value| wants.field(seen, name, value)) };
+            match parsed.map_err(|words| Failure::new(Cause::Protocol, words))? {
+                Some(head) if head.status == 101 => return Err(Failure::new(Cause::Protocol, "status 101, but no upgrade was asked for")),
+                Some(head) => {
+                    self.start += head.length;
+                    seen.received += head.length as u64;
+                    if head.status >= 200 {
+                        return Ok(head);
+                    }
+                }
+                None => self.more_of_a_head().await?,
+            }
+            wants.forget_fields(seen);
+        }
+    }
+
+    async fn more_of_a_head(&mut self) -> Result<(), Failure> {
+        if self.end - self.start >= MAX_ROOM {
+            return Err(Failure::new(Cause::Protocol, format!("a response head of more than {MAX_ROOM} bytes")));
+        }
+        match poll_fn(|cx| self.poll_fill(cx)).await {
+            Ok(0) if self.start == self.end => Err(Failure::new(Cause::Closed, "closed without an answer")),
+            Ok(0) => Err(Failure::new(Cause::Closed, "closed within the response head")),
+            Ok(_) => Ok(()),
+            Err(error) => Err(lost(Cause::Closed, &error)),
+        }
+    }
+
+    /// Reads the body to its end.
+    async fn body(&mut self, framing: Framing, wants: &Wants, seen: &mut Seen) -> Result<(), Failure> {
+        match framing {
+            Framing::Length(length) => self.counted(length, wants, seen).await,
+            Framing::Chunked => self.chunked(wants, seen).await,
+            Framing::UntilClose => self.until_close(wants, seen).await,
+        }
+    }
+
+    async fn counted(&mut self, length: u64, wants: &Wants, seen: &mut Seen) -> Result<(), Failure> {
+        let mut left = length;
+        while left > 0 {
+            if self.start == self.end {
+                self.roomy(left);
+                self.more_of_a_body(format_args!("{left} of {length} bytes missing")).await?;
+            }
+            let there = self.buffer.get(self.start..self.end).unwrap_or_default();
+            let piece = there.get(..usize::try_from(left).unwrap_or(usize::MAX).min(there.len())).unwrap_or_default();
+            wants.body(seen, piece);
+            left -= piece.len() as u64;
+            self.start += piece.len();
+        }
+        Ok(())
+    }
+
+    async fn chunked(&mut self, wants: &Wants, seen: &mut Seen) -> Result<(), Failure> {
+        let mut decoder = Chunked::default();
+        loop {
+            let there = self.buffer.get(self.start..self.end).unwrap_or_default();
+            let taken = decoder.take(there, |data| wants.body(seen, data));
+            self.start += taken.map_err(|_| Failure::new(Cause::Body, "broken chunked coding"))?;
+            if decoder.done() {
+                return Ok(());
+            }
+            self.more_of_a_body(format_args!("no last chunk")).await?;
+        }
+    }
+
+    async fn until_close(&mut self, wants: &Wants, seen: &mut Seen) -> Result<(), Failure> {
+        loop {
+            wants.body(seen, self.buffer.get(self.start..self.end).unwrap_or_default());
+            self.start = self.end;
+            match poll_fn(|cx| self.poll_fill(cx)).await {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) => return Err(lost(Cause::Body, &error)),
+            }
+        }
+    }
+
+    async fn more_of_a_body(&mut self, missing: std::fmt::Arguments<'_>) -> Result<(), Failure> {
+        match poll_fn(|cx| self.poll_fill(cx)).await {
+            Ok(0) => Err(Failure::new(Cause::Body, format!("closed within the body: {missing}"))),
+            Ok(_) => Ok(()),
+            Err(error) => Err(lost(Cause::Body, &error)),
+        }
+    }
+
+    /// Makes room for a large rest of a body, which would otherwise cost a system call per [`ROOM`].
+    fn roomy(&mut self, left: u64) {
+        if left > self.buffer.len() as u64 && self.buffer.len() < MAX_ROOM {
+            self.buffer.resize(MAX_ROOM, 0);
+        }
+    }
+
+    /// Reads once behind what is there; 0 at the end of the stream.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.end == self.buffer.len() {
+            if self.start > 0 {
+                self.buffer.copy_within(self.start..self.end, 0);
+                (self.start, self.end) = (0, self.end - self.start);
+            } else {
+                self.buffer.resize(self.buffer.len() * 2, 0);
+            }
+        }
+        let mut room = ReadBuf::new(self.buffer.get_mut(self.end..).unwrap_or_default());
+        std::task::ready!(Pin::new(&mut self.io).poll_read(cx, &mut room))?;
+        let length = room.filled().len();
+        self.end += length;
+        Poll::Ready(Ok(length))
+    }
+}

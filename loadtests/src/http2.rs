@@ -1,0 +1,116 @@
+//! HTTP/2 connections, each shared by several requests in flight.
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::Request;
+use tokio::sync::Mutex;
+
+use crate::{
+    answer::{Cause, Failure},
+    connect::Dialer,
+    io::Io,
+    recorder::Connection,
+    seen::{Seen, Wants},
+};
+
+/// Windows large enough never to make the generator the one who waits.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 64 << 20;
+
+/// A place for a connection that requests share.
+#[derive(Default)]
+pub(crate) struct Slot(Mutex<Option<Shared>>);
+
+struct Shared {
+    sender: SendRequest<Bytes>,
+    used: u64,
+    /// How it was made, until its first request took that.
+    made: Option<Connection>,
+}
+
+/// A sender, and whether its connection was made for this request.
+pub(crate) struct Taken {
+    sender: SendRequest<Bytes>,
+    pub(crate) connection: Connection,
+}
+
+impl Slot {
+    /// The slot's connection, unless it has ended or carried `limit` requests; then a new one over what `dial` brings.
+    pub(crate) async fn take(&self, limit: u64, dialer: &Dialer) -> Result<Taken, Failure> {
+        let mut place = self.0.lock().await;
+        if let Some(shared) = place.as_mut()
+            && shared.used < limit
+            && let Ok(sender) = shared.sender.clone().ready().await
+        {
+            shared.used += 1;
+            return Ok(Taken { sender, connection: shared.made.take().unwrap_or(Connection::Reused) });
+        }
+        // Given up before dialling, so that the old connection ends with its last stream.
+        *place = None;
+        let (io, connection) = dialer.timed().await?;
+        let sender = handshake(io).await?;
+        if limit > 1 {
+            *place = Some(Shared { sender: sender.clone(), used: 1, made: None });
+        }
+        Ok(Taken { sender, connection })
+    }
+
+    /// Makes the connection before it is needed.
+    pub(crate) async fn open(&self, dialer: &Dialer) -> Result<(), Failure> {
+        let (io, made) = dialer.timed().await?;
+        *self.0.lock().await = Some(Shared { sender: handshake(io).await?, used: 0, made: Some(made) });
+        Ok(())
+    }
+}
+
+async fn handshake(io: Io) -> Result<SendRequest<Bytes>, Failure> {
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW).enable_push(false);
+    let (sender, driver) = builder.handshake(io).await.map_err(|error| failure(Cause::Closed, &error))?;
+    // It ends with the connection; a request that suffers from that reports the error itself.
+    tokio::task::spawn_local(driver);
+    Ok(sender)
+}
+
+/// Sends a request over a taken connection and reads its answer to the end.
+pub(crate) async fn exchange(taken: Taken, head: &Request<()>, body: &Bytes, wants: &Wants, seen: &mut Seen) -> Result<(), Failure> {
+    let mut sender = taken.sender.ready().await.map_err(|error| failure(Cause::Closed, &error))?;
+    let sent = sender.send_request(head.clone(), body.is_empty());
+    let (response, mut stream) = sent.map_err(|error| failure(Cause::Closed, &error))?;
+    if !body.is_empty() {
+        // h2 keeps what the peer's window does not take yet. A stream that the peer has ended meanwhile still has an answer.
+        let _ended = stream.send_data(body.clone(), true);
+        seen.sent = body.len() as u64;
+    }
+    let response = response.await.map_err(|error| failure(Cause::Closed, &error))?;
+    seen.status = Some(response.status().as_u16());
+    wants.fields(seen, response.headers());
+    read(response.into_body(), wants, seen).await
+}
+
+async fn read(mut body: h2::RecvStream, wants: &Wants, seen: &mut Seen) -> Result<(), Failure> {
+    while let Some(piece) = body.data().await {
+        let piece = piece.map_err(|error| failure(Cause::Body, &error))?;
+        // Fails only for a stream that has ended, which needs no window.
+        let _ended = body.flow_control().release_capacity(piece.len());
+        wants.body(seen, &piece);
+    }
+    if let Some(trailers) = body.trailers().await.map_err(|error| failure(Cause::Body, &error))? {
+        wants.fields(seen, &trailers);
+    }
+    Ok(())
+}
+
+/// Names an error: what the connection suffered, what the peer did to the stream, or a broken protocol.
+fn failure(otherwise: Cause, error: &h2::Error) -> Failure {
+    if let Some(io) = error.get_io() {
+        return crate::io::lost(otherwise, io);
+    }
+    let cause = match error.reason() {
+        _ if otherwise == Cause::Body => Cause::Body,
+        _ if error.is_go_away() && error.is_library() => Cause::Protocol,
+        Some(_) if error.is_reset() => Cause::Reset,
+        _ => otherwise,
+    };
+    Failure::new(cause, error)
+}
