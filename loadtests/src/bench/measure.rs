@@ -255,8 +255,11 @@ fn wait(processes: &mut [Process], port: u16, http2: bool) -> Result<Duration> {
     }
 }
 
-/// One request on a new connection, which is returned; anything but a complete answer with status 200 is an error.
-fn get(address: SocketAddr) -> io::Result<TcpStream> {
+/// One request on a new connection, which is returned.
+///
+/// # Errors
+/// Anything but a complete answer with status 200.
+pub fn get(address: SocketAddr) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
     stream.write_all(b"GET /b/1024 HTTP/1.1\r\nhost: svc.test\r\nuser-agent: outrigger-bench\r\n\r\n")?;
