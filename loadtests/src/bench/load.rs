@@ -16,6 +16,11 @@ use socket2::{Domain, Socket, Type};
 
 use super::process::Cpu;
 use super::{sys, wire};
+use connection::{Connection, Progress};
+use schedule::Schedule;
+
+mod connection;
+mod schedule;
 
 /// What to send.
 #[derive(Debug, Clone)]
@@ -91,25 +96,6 @@ fn request(plan: &Plan) -> Vec<u8> {
     .into_bytes()
 }
 
-struct Connection {
-    stream: Option<TcpStream>,
-    busy: bool,
-    /// When the request was due, in nanoseconds since the start.
-    due: u64,
-    sent: usize,
-    /// The beginning of an answer whose head is not complete.
-    head: Vec<u8>,
-    /// The head of the answer whose body is being read, and how much of that is missing.
-    reading: Option<(wire::Head, u64)>,
-    armed: bool,
-}
-
-/// What reading came to.
-enum Progress {
-    Partial,
-    Complete(wire::Head),
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     WarmUp,
@@ -164,8 +150,7 @@ impl<'a> Load<'a> {
 
     fn connect(&mut self) -> io::Result<()> {
         for index in 0..self.plan.connections {
-            let (stream, head) = (None, Vec::new());
-            self.connections.push(Connection { stream, busy: false, due: 0, sent: 0, head, reading: None, armed: false });
+            self.connections.push(Connection::default());
             if !self.plan.close {
                 self.open(index)?;
             }
@@ -372,56 +357,6 @@ impl<'a> Load<'a> {
         } else {
             self.idle.push_back(index);
         }
-    }
-}
-
-impl Connection {
-    /// Takes received bytes in; one answer at most is under way.
-    fn receive(&mut self, bytes: &[u8]) -> io::Result<Progress> {
-        let (head, body) = match self.reading {
-            Some((head, left)) => (head, left.checked_sub(bytes.len() as u64)),
-            None => {
-                if !self.head.is_empty() {
-                    self.head.extend_from_slice(bytes);
-                }
-                let seen = if self.head.is_empty() { bytes } else { &self.head };
-                match wire::head(seen).map_err(|_| io::Error::from(ErrorKind::InvalidData))? {
-                    Some(head) => (head, head.body.checked_sub((seen.len() - head.length) as u64)),
-                    None => {
-                        if self.head.is_empty() {
-                            self.head.extend_from_slice(bytes);
-                        }
-                        return Ok(Progress::Partial);
-                    }
-                }
-            }
-        };
-        self.head.clear();
-        match body {
-            None => Err(ErrorKind::InvalidData.into()),
-            Some(0) => {
-                self.reading = None;
-                Ok(Progress::Complete(head))
-            }
-            Some(left) => {
-                self.reading = Some((head, left));
-                Ok(Progress::Partial)
-            }
-        }
-    }
-}
-
-/// When requests are due: evenly spaced from the start on, computed from their number so that nothing adds up.
-struct Schedule {
-    rate: Option<f64>,
-    number: u64,
-    end: u64,
-}
-
-impl Schedule {
-    fn next(&self) -> Option<u64> {
-        let due = (self.number as f64 / self.rate? * 1e9) as u64;
-        (due < self.end).then_some(due)
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=60), value_name = "N")]
     reps: u16,
     /// Seconds measured in each turn
-    #[arg(long, default_value_t = 1.6, value_parser = seconds, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 1.5, value_parser = seconds, value_name = "SECONDS")]
     duration: f64,
     /// Seconds of load before
     #[arg(long, default_value_t = 0.3, value_parser = seconds, value_name = "SECONDS")]
@@ -200,14 +200,16 @@ fn plays(peer: &Peer, case: &Case) -> bool {
 
 /// About how long a step takes, the start and end of its proxies included.
 fn estimate(step: &Step<'_>, args: &Args) -> f64 {
+    let around = if args.patience > 0 { 0.7 } else { 0.4 };
     let load = args.warm_up + args.duration;
-    match step.case.method {
-        Method::Load { .. } | Method::Bulk => load + 0.5,
-        Method::Http2 { .. } => args.duration + 1.2,
-        Method::Memory { .. } => 1.3,
-        Method::Start => 0.5,
-        Method::SystemCalls { .. } => args.duration + 0.9,
-    }
+    around
+        + match step.case.method {
+            Method::Load { .. } | Method::Bulk => load,
+            Method::Http2 { .. } => args.duration + 0.8,
+            Method::Memory { .. } => 0.7,
+            Method::Start => 0.0,
+            Method::SystemCalls { .. } => args.duration + 0.3,
+        }
 }
 
 fn announce(steps: &[Step<'_>], peers: &[Peer], args: &Args) {

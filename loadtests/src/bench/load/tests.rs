@@ -45,6 +45,21 @@ fn an_open_loop_sends_what_is_due_and_no_more() {
 }
 
 #[test]
+fn an_answer_is_understood_however_it_is_cut() {
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+    for cut in 1..answer.len() {
+        let mut connection = Connection::default();
+        for _ in 0..2 {
+            let first = connection.receive(&answer[..cut]).expect("the beginning of an answer");
+            assert!(matches!(first, Progress::Partial), "cut at {cut}");
+            let second = connection.receive(&answer[cut..]).expect("the rest");
+            assert!(matches!(second, Progress::Complete(head) if head.status == 200), "cut at {cut}");
+        }
+    }
+    assert!(Connection::default().receive(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nab").is_err(), "more than was announced");
+}
+
+#[test]
 fn a_body_larger_than_any_buffer_arrives_whole() {
     let port = free_port();
     let _origin = Origin::start(&[port], None).expect("an origin");
