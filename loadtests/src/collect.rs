@@ -14,8 +14,6 @@ use crate::{
     turns::worst_window,
 };
 
-/// Slices in a report, at most.
-const SLICES: u64 = 240;
 /// Busier threads than this count as the limit of a run.
 const BUSY: f64 = 0.9;
 /// Lag that counts as the limit of a run: at the 99th percentile this long, and this part of the median service time.
@@ -29,7 +27,7 @@ impl Recorder {
             schema: SCHEMA,
             url: self.layout.targets.first().cloned().unwrap_or_default(),
             seconds: elapsed.as_secs_f64(),
-            run: facts,
+            run: Facts { count_by: self.layout.properties.clone(), ..facts },
             bytes: Bytes { sent: self.bytes_out, received: self.bytes_in },
             connections: connections(&self),
             turns: turns(&mut self),
@@ -187,7 +185,7 @@ pub(crate) fn generator(lag: Hdr, report: &Report) -> Generator {
 }
 
 fn series(recorder: &mut Recorder) -> Series {
-    let (slice_ms, slices) = std::mem::take(&mut recorder.slices).finish(SLICES);
+    let (slice_ms, slices) = std::mem::take(&mut recorder.slices).finish(slices::REPORTED);
     let slices = slices.into_iter().map(|slice| public(slice, slice_ms, recorder)).collect();
     Series { slice_ms, slices }
 }

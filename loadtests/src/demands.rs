@@ -2,7 +2,7 @@
 
 use crate::{
     expect::{Expectation, Tolerance, counted, round_robin},
-    report::{Check, Report},
+    report::{Check, Expected, Report},
     slo::Slo,
 };
 
@@ -25,11 +25,20 @@ pub struct Demands {
 }
 
 impl Demands {
-    /// The verdicts on a report whose run counted these properties.
-    pub fn judge(&self, report: &Report, properties: &[String]) -> Vec<Check> {
+    /// Writes the verdicts into the report; whether all demands are met.
+    pub fn judge(&self, report: &mut Report) -> bool {
+        report.checks = self.checks(report);
+        report.expected = self.expect.as_ref().map(|expectation| Expected {
+            property: report.run.count_by.first().map_or("version", String::as_str).to_owned(),
+            shares: expectation.shares(),
+        });
+        report.checks.iter().all(|check| check.ok)
+    }
+
+    fn checks(&self, report: &Report) -> Vec<Check> {
         let mut checks = self.slo.as_ref().map(|slo| slo.check(report)).unwrap_or_default();
         if let Some(expectation) = &self.expect {
-            checks.extend(expectation.check(&counted(report, properties.first().map(String::as_str)), self.tolerance));
+            checks.extend(expectation.check(&counted(report), self.tolerance));
         }
         if self.expect_round_robin {
             checks.extend(round_robin(report, report.run.concurrency == 1));
@@ -55,23 +64,28 @@ mod tests {
 
     #[test]
     fn nothing_demanded_gives_no_verdict() {
-        assert_eq!(Demands::default().judge(&report(), &[]), []);
+        let mut report = report();
+        assert!(Demands::default().judge(&mut report));
+        assert_eq!(report.checks, []);
     }
 
     #[test]
     fn a_lost_request_is_no_part_of_an_expectation_met() {
         let demands = Demands { expect: "v1=1,v2=1".parse().ok(), ..Demands::default() };
-        assert!(demands.judge(&report(), &[]).iter().all(|check| check.ok));
-        let lossy = Report { requests: 101, errors: [(crate::Cause::Reset, 1)].into(), ..report() };
-        assert_eq!(demands.judge(&lossy, &[]).iter().filter(|check| !check.ok).count(), 1);
+        assert!(demands.judge(&mut report()));
+        let mut lossy = Report { requests: 101, errors: [(crate::Cause::Reset, 1)].into(), ..report() };
+        assert!(!demands.judge(&mut lossy));
+        assert_eq!(lossy.checks.iter().filter(|check| !check.ok).count(), 1);
     }
 
     #[test]
     fn with_properties_the_first_is_what_shares_are_expected_of() {
         let group = [("a".to_owned(), 100)].into();
-        let report = Report { groups: [("body:.*".to_owned(), group)].into(), ..report() };
+        let mut report = Report { groups: [("body:.*".to_owned(), group)].into(), ..report() };
         let demands = Demands { expect: "a=1".parse().ok(), ..Demands::default() };
-        assert!(demands.judge(&report, &["body:.*".to_owned()]).iter().all(|check| check.ok));
-        assert!(!demands.judge(&report, &[]).iter().all(|check| check.ok));
+        assert!(!demands.judge(&mut report));
+        report.run.count_by.push("body:.*".to_owned());
+        assert!(demands.judge(&mut report));
+        assert_eq!(report.expected.map(|expected| expected.property), Some("body:.*".to_owned()));
     }
 }

@@ -83,6 +83,12 @@ impl Expectation {
         &self.weights
     }
 
+    /// The share of each value, 0 to 1.
+    pub fn shares(&self) -> BTreeMap<String, f64> {
+        let total: f64 = self.weights.iter().map(|(_, weight)| weight).sum();
+        self.weights.iter().map(|(name, weight)| (name.clone(), weight / total)).collect()
+    }
+
     /// Compares counts of answers with the shares.
     ///
     /// A value nobody expected is wrong however rare, and so is one that was expected and never came: a tolerance excuses
@@ -111,8 +117,8 @@ impl Expectation {
 }
 
 /// The answers of a report that `--expect` looks at: those by the first `--count-by`, else those by version.
-pub fn counted(report: &Report, first_property: Option<&str>) -> BTreeMap<String, u64> {
-    match first_property {
+pub fn counted(report: &Report) -> BTreeMap<String, u64> {
+    match report.run.count_by.first() {
         Some(property) => report.groups.get(property).cloned().unwrap_or_default(),
         None => {
             let mut counts = report.versions.clone();
@@ -203,7 +209,7 @@ mod tests {
     #[test]
     fn answers_without_a_version_count_as_unexpected() {
         let report = Report { requests: 10, versions: [("v1".to_owned(), 8)].into(), ..Report::default() };
-        assert_eq!(counted(&report, None).get(""), Some(&2));
+        assert_eq!(counted(&report).get(""), Some(&2));
     }
 
     fn turning(counts: &[(&str, u64)], worst_window: Option<u64>) -> Report {

@@ -33,11 +33,14 @@ mod turns;
 mod worker;
 
 pub mod answer;
+pub mod compare;
 pub mod demands;
 pub mod expect;
 pub mod histogram;
 pub mod live;
+pub mod merge;
 pub mod order;
+pub mod progress;
 pub mod recorder;
 pub mod report;
 pub mod schedule;

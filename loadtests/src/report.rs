@@ -75,6 +75,9 @@ pub struct Report {
     /// How evenly the answers took turns, where the run kept their order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turns: Option<Turns>,
+    /// The shares demanded of the answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Expected>,
     /// What was demanded of the run, and whether it held.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
@@ -105,6 +108,8 @@ pub struct Facts {
     pub interrupted: bool,
     /// The options, as the command line named them.
     pub options: BTreeMap<String, String>,
+    /// The properties counted, as given to `--count-by`.
+    pub count_by: Vec<String>,
     /// How many runs were merged into this report; 0 or 1 for a single one.
     pub merged: u64,
 }
@@ -185,6 +190,21 @@ pub struct Slice {
 }
 
 impl Slice {
+    /// Adds what ended in another slice. [`Slice::summarise`] has to follow.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.errors += other.errors;
+        self.refused += other.refused;
+        self.bytes_in += other.bytes_in;
+        self.latency.add(&other.latency);
+        for (property, values) in &other.answers {
+            let mine = self.answers.entry(property.clone()).or_default();
+            for (value, count) in values {
+                *mine.entry(value.clone()).or_default() += count;
+            }
+        }
+    }
+
     /// Works the percentiles out of the distribution.
     pub(crate) fn summarise(&mut self) {
         let Latency { p50_us, p90_us, p99_us, max_us, .. } = Latency::from(&self.latency);
@@ -254,6 +274,15 @@ pub struct TurnSet {
     /// None when that order is not known, or there are too many values to look at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worst_window: Option<u64>,
+}
+
+/// The shares that answers should have.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Expected {
+    /// The property: `version`, or one of `--count-by`.
+    pub property: String,
+    /// The share of each value, 0 to 1.
+    pub shares: BTreeMap<String, f64>,
 }
 
 /// Something demanded of a run.

@@ -7,6 +7,8 @@ use crate::{histogram::Coarse, live::Fate, recorder::TIMED_KEYS};
 
 /// Widths of slices in milliseconds.
 const LADDER: [u64; 11] = [100, 200, 1_000, 2_000, 10_000, 20_000, 60_000, 120_000, 600_000, 3_600_000, 36_000_000];
+/// Slices in a report, at most.
+pub(crate) const REPORTED: u64 = 240;
 /// Finished slices a recorder keeps before it joins them.
 const MOST: usize = 1_200;
 
@@ -154,6 +156,12 @@ impl Slices {
         }
         (self.width_ms(), self.done)
     }
+}
+
+/// The width for slices of at most `widest_ms` that reach to `end_ms`, so that about [`REPORTED`] of them do.
+pub(crate) fn common_width(widest_ms: u64, end_ms: u64) -> u64 {
+    let fits = |width: &u64| *width >= widest_ms && end_ms / *width < REPORTED;
+    LADDER.into_iter().find(fits).unwrap_or(widest_ms.max(1))
 }
 
 /// Slices in ascending order, those with the same index made one.

@@ -1,24 +1,24 @@
 //! The text summary, character for character.
 
-mod common;
-
 use outrigger_loadtests::table::{Paint, render};
+
+use crate::shopfront;
 
 /// `UPDATE_GOLDEN=1` writes what is rendered now into the file; read the difference before committing it.
 #[test]
 fn the_text_summary_is_as_recorded() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/summary.txt");
-    let rendered = render(&common::report(1.0), Paint::Plain);
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/results/summary.txt");
+    let rendered = render(&shopfront::report(1.0), Paint::Plain);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(path, &rendered).expect("written");
     }
-    let golden = std::fs::read_to_string(path).expect("tests/summary.txt");
-    assert_eq!(rendered, golden, "see tests/summary.rs");
+    let golden = std::fs::read_to_string(path).expect("tests/results/summary.txt");
+    assert_eq!(rendered, golden, "see tests/results/summary.rs");
 }
 
 #[test]
 fn colour_only_adds_escapes() {
-    let report = common::report(1.0);
+    let report = shopfront::report(1.0);
     let painted = render(&report, Paint::Colour);
     assert!(painted.contains("\x1b[32mok\x1b[0m") && painted.contains("\x1b[31mWRONG\x1b[0m"));
     let mut bare = painted;

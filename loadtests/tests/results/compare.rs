@@ -1,0 +1,97 @@
+//! Verdicts on data with a known answer.
+
+use std::{sync::Arc, time::Duration};
+
+use outrigger_loadtests::{
+    Connection, Facts, Layout, Outcome, Recorder, Report, Sample,
+    compare::{Comparison, Method, Verdict, compare, render},
+    table::Paint,
+};
+
+/// A run of 200 requests/s for 20 s whose service times are `scale` milliseconds times a draw that depends on the seed.
+fn run(scale: f64, seed: u64) -> Report {
+    let mut recorder = Recorder::new(Arc::new(Layout { targets: vec!["http://a/".to_owned()], ..Layout::default() }));
+    let mut state = seed;
+    for order in 0..4_000u64 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let draw = ((state >> 33) as f64 + 1.0) / f64::from(1u32 << 31);
+        let ns = (scale * 1e6 * (1.0 - draw.min(1.0).ln())) as u64;
+        let sent_ns = order * 5_000_000;
+        recorder.record(&Sample {
+            order,
+            target: 0,
+            intended_ns: sent_ns,
+            able_ns: sent_ns,
+            sent_ns,
+            done_ns: sent_ns + ns,
+            outcome: Outcome::Status(200),
+            who: None,
+            keys: &[],
+            bytes_in: 0,
+            bytes_out: 0,
+            connection: Connection::Reused,
+        });
+    }
+    let facts = Facts { asked_rate: Some(200.0), concurrency: 8, threads: 1, ..Facts::default() };
+    recorder.into_report(facts, Duration::from_secs(20))
+}
+
+fn side(scales: &[f64], seed: u64) -> Vec<(String, Report)> {
+    scales.iter().zip(seed..).map(|(scale, seed)| (format!("{seed}.json"), run(*scale, seed))).collect()
+}
+
+fn verdict(comparison: &Comparison, name: &str) -> Verdict {
+    let metric = comparison.metrics.iter().find(|metric| metric.name == name);
+    let metric = metric.unwrap_or_else(|| panic!("{name} is missing"));
+    assert!(metric.low <= metric.ratio * 1.01 && metric.ratio <= metric.high * 1.01, "{metric:?}");
+    metric.verdict
+}
+
+#[test]
+fn a_tenth_slower_is_seen_over_runs_that_differ_by_a_hundredth() {
+    let (a, b) = (side(&[1.0, 1.01, 0.99], 1), side(&[1.1, 1.11, 1.09], 11));
+    let comparison = compare(&a, &b);
+    assert_eq!(comparison.method, Method::Runs);
+    assert_eq!((verdict(&comparison, "p50"), verdict(&comparison, "rate")), (Verdict::Slower, Verdict::NoSignificantDifference));
+    assert_eq!(verdict(&compare(&b, &a), "p50"), Verdict::Faster);
+    assert!(comparison.cautions.is_empty(), "{:?}", comparison.cautions);
+}
+
+#[test]
+fn runs_that_differ_by_a_fifth_among_themselves_hide_a_tenth() {
+    let comparison = compare(&side(&[0.8, 1.0, 1.2], 1), &side(&[0.9, 1.1, 1.3], 11));
+    for metric in ["p50", "p90", "p99", "mean"] {
+        assert_eq!(verdict(&comparison, metric), Verdict::NoSignificantDifference, "{metric}");
+    }
+}
+
+#[test]
+fn single_runs_are_compared_by_their_slices_and_it_is_said() {
+    let comparison = compare(&side(&[1.0], 1), &side(&[1.2], 2));
+    assert_eq!(comparison.method, Method::Slices);
+    assert_eq!((verdict(&comparison, "p50"), verdict(&comparison, "mean")), (Verdict::Slower, Verdict::Slower));
+    assert!(comparison.cautions[0].contains("a single run"));
+    let same = compare(&side(&[1.0], 1), &side(&[1.0], 2));
+    for metric in ["p50", "mean", "rate"] {
+        assert_eq!(verdict(&same, metric), Verdict::NoSignificantDifference, "{metric}: {same:?}");
+    }
+}
+
+#[test]
+fn other_rates_and_short_runs_are_pointed_out() {
+    let (a, mut b) = (side(&[1.0, 1.0], 1), side(&[1.0, 1.0], 3));
+    b[0].1.run.asked_rate = Some(100.0);
+    assert!(compare(&a, &b).cautions.iter().any(|caution| caution.contains("same rate")));
+    b[0].1.series.slices.truncate(3);
+    let short = compare(&a[..1], &b[..1]);
+    assert!(short.metrics.iter().all(|metric| metric.verdict == Verdict::Unknown));
+    assert!(render(&short, Paint::Plain).contains("too little data"));
+}
+
+#[test]
+fn the_table_is_aligned_and_names_the_runs() {
+    let text = render(&compare(&side(&[1.0, 1.01], 1), &side(&[2.0, 2.01], 11)), Paint::Plain);
+    assert!(text.starts_with("A  8000 answers, 0 failed: 1.json, 2.json\n"), "{text}");
+    let p50 = text.lines().find(|line| line.starts_with("p50")).unwrap_or_default();
+    assert!(p50.ends_with("B is slower") && p50.contains(" to "), "{text}");
+}

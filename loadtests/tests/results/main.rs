@@ -1,0 +1,6 @@
+//! What becomes of recorded samples: summary, JSON, page, merged and compared reports.
+
+mod compare;
+mod merge;
+mod shopfront;
+mod summary;
