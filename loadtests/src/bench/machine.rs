@@ -83,8 +83,12 @@ impl Quiet {
             }
         }
         // With autogroups, priorities count only within a session, so the session gets one as well.
-        if Path::new(AUTOGROUP).exists() && fs::write(AUTOGROUP, "-15").is_ok() {
-            before.push((AUTOGROUP, "0".to_owned()));
+        // Reading gives "/autogroup-7 nice 0", writing takes the number.
+        if let Ok(old) = fs::read_to_string(AUTOGROUP)
+            && let Some((_, nice)) = old.trim().rsplit_once(' ')
+            && fs::write(AUTOGROUP, "-15").is_ok()
+        {
+            before.push((AUTOGROUP, nice.to_owned()));
         }
         Quiet { before }
     }
