@@ -137,8 +137,9 @@ impl Results {
     }
 }
 
+/// The median of the ratios within each turn. A turn in which noise made the other add less than nothing has none.
 fn paired(ours: &BTreeMap<usize, f64>, theirs: &BTreeMap<usize, f64>) -> Option<f64> {
-    let ratios = ours.iter().filter_map(|(rep, value)| Some(value / theirs.get(rep).filter(|other| **other != 0.0)?));
+    let ratios = ours.iter().filter_map(|(rep, value)| Some(value / theirs.get(rep).filter(|other| **other > 0.0)?));
     stats::spread(ratios).map(|spread| spread.median)
 }
 

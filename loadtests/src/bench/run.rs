@@ -84,13 +84,17 @@ impl Step<'_> {
 /// # Errors
 /// Not root, programs missing, interrupted. A proxy that fails is a row with an error instead.
 pub fn run(args: &Args) -> Result<()> {
-    let selected = cases::select(&args.only);
+    let mut selected = cases::select(&args.only);
     if selected.is_empty() {
         bail!("--only {}: no such test; `outrigger-bench list` has them", args.only);
     }
     let peers = chosen(peers::find(&args.root), &args.peers)?;
     if args.proxy_cpu == args.load_cpu {
         bail!("--proxy-cpu and --load-cpu are the same CPU {}: the generator would take the proxy's time", args.load_cpu);
+    }
+    if peers::in_path("perf").is_none() {
+        selected.retain(|case| !matches!(case.method, Method::SystemCalls { .. }));
+        println!("perf is not here (Debian package linux-perf): system calls are not counted");
     }
     sys::catch_interrupts()?;
     let date = OffsetDateTime::now_utc();
