@@ -178,10 +178,14 @@ impl<'a> Load<'a> {
                 self.outcome.elapsed = opened.elapsed();
                 self.phase = Phase::After;
             }
-            if self.phase == Phase::After && (self.plan.rate.is_none() || self.drained()) {
+            if self.phase == Phase::After && self.plan.rate.is_none() {
                 return Ok(self.outcome);
             }
+            // Before the end is decided, so that what was due in the last moments is sent as well.
             self.start_due(&mut schedule);
+            if self.phase == Phase::After && self.drained() {
+                return Ok(self.outcome);
+            }
             let count = sys::wait(&self.epoll, &mut events, self.patience(&schedule))?;
             if count == 0 {
                 sys::check_interrupt()?;

@@ -17,7 +17,7 @@ fn plan(port: u16) -> Plan {
         rate: None,
         close: false,
         warm_up: Duration::from_millis(20),
-        window: Duration::from_millis(200),
+        window: Duration::from_secs(1),
     }
 }
 
@@ -27,7 +27,13 @@ fn a_closed_loop_is_answered_and_measured() {
     let origin = Origin::start(&[port], None).expect("an origin");
     for close in [false, true] {
         let outcome = run(&Plan { close, ..plan(port) }, Cpu::default).expect("a run");
-        assert!(outcome.requests > 0, "close {close}: {outcome:?}");
+        assert!(
+            outcome.requests > 0,
+            "close {close}: {} failed, {} in all, {:?}",
+            outcome.failed,
+            outcome.answered_in_all,
+            outcome.elapsed
+        );
         assert_eq!((outcome.failed, outcome.bad_status, outcome.unanswered), (0, 0, 0), "close {close}");
         assert_eq!(outcome.latency.len(), outcome.requests);
         assert!(outcome.bytes >= outcome.requests * 1024, "close {close}: {} bytes", outcome.bytes);
@@ -40,7 +46,7 @@ fn an_open_loop_sends_what_is_due_and_no_more() {
     let port = free_port();
     let _origin = Origin::start(&[port], None).expect("an origin");
     let outcome = run(&Plan { rate: Some(500.0), ..plan(port) }, Cpu::default).expect("a run");
-    assert_eq!(outcome.latency.len(), 100, "500/s for 0.2 s");
+    assert_eq!(outcome.latency.len(), 500);
     assert_eq!((outcome.failed, outcome.unanswered), (0, 0));
 }
 
@@ -63,9 +69,8 @@ fn an_answer_is_understood_however_it_is_cut() {
 fn a_body_larger_than_any_buffer_arrives_whole() {
     let port = free_port();
     let _origin = Origin::start(&[port], None).expect("an origin");
-    let window = Duration::from_millis(500);
-    let outcome = run(&Plan { path: "/b/5000000".to_owned(), connections: 1, window, ..plan(port) }, Cpu::default).expect("a run");
-    assert!(outcome.requests > 0, "{outcome:?}");
+    let outcome = run(&Plan { path: "/b/5000000".to_owned(), connections: 1, ..plan(port) }, Cpu::default).expect("a run");
+    assert!(outcome.requests > 0);
     assert_eq!(outcome.failed, 0);
 }
 
@@ -87,7 +92,7 @@ fn a_stall_is_charged_to_every_request_that_was_due_meanwhile() {
     let schedule = Plan { rate: Some(100.0), connections: 1, warm_up: Duration::ZERO, window: Duration::from_millis(300), ..plan(port) };
     let outcome = run(&schedule, Cpu::default).expect("a run");
     server.join().expect("the server ends with the connection");
-    assert_eq!(outcome.latency.len(), 30, "{outcome:?}");
+    assert_eq!(outcome.latency.len(), 30);
     let slow = outcome.latency.iter_recorded().filter(|step| step.value_iterated_to() > 30_000_000);
     let slow: u64 = slow.map(|step| step.count_at_value()).sum();
     assert!(slow >= 10, "only {slow} requests felt a stall of 150 ms at 100/s");
@@ -104,7 +109,7 @@ fn what_is_no_answer_is_a_failure_and_the_run_ends_in_time() {
     });
     let began = Instant::now();
     let outcome = run(&plan(port), Cpu::default).expect("a run");
-    assert!(outcome.failed > 0, "{outcome:?}");
+    assert!(outcome.failed > 0);
     assert_eq!(outcome.requests, 0);
     assert!(began.elapsed() < Duration::from_secs(10));
 }
