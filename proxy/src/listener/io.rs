@@ -30,6 +30,11 @@ impl<T> Prefixed<T> {
         &self.io
     }
 
+    /// The stream underneath, once nothing is left in front of it.
+    pub fn unprefixed(&self) -> Option<&T> {
+        self.prefix.is_empty().then_some(&self.io)
+    }
+
     /// Bytes not yet read again, and the stream.
     pub fn into_parts(self) -> (Bytes, T) {
         (self.prefix, self.io)

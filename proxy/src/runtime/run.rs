@@ -139,6 +139,7 @@ fn assemble(parts: Parts<'_>) -> (Arc<Process>, Dispatcher, Vec<Incoming>) {
             config: loaded.config.clone(),
             identity: Arc::clone(&identity),
             pool: Default::default(),
+            pipes: Default::default(),
             telemetry,
             drain: drain.clone(),
             connections: AtomicUsize::new(0),

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use crate::drain::Drain;
 use crate::identity::Identity;
 use crate::snapshot::ConfigHandle;
+use crate::tcp::Pipes;
 use crate::telemetry::WorkerTelemetry;
 use crate::upstream::pool::Shard;
 
@@ -23,6 +24,8 @@ pub struct Worker {
     pub identity: Arc<Identity>,
     /// Idle and active upstream connections of this worker.
     pub pool: Shard,
+    /// Pipes for bulk transfers.
+    pub pipes: Pipes,
     /// Counters, histograms and the access-log queue of this worker.
     pub telemetry: WorkerTelemetry,
     /// The drain state of the process.

@@ -5,6 +5,8 @@
 
 mod copy;
 
+mod splice;
+
 mod route;
 
 mod upstream;
@@ -13,4 +15,5 @@ mod proxy;
 
 pub use proxy::{forward, refuse, serve};
 pub use route::Target;
+pub use splice::Pipes;
 pub use upstream::{Refused, Upstream, connect};

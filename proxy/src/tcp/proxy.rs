@@ -63,7 +63,7 @@ pub async fn forward(worker: &Arc<Worker>, downstream: Arc<Downstream>, io: Down
         worker: Arc::clone(worker),
         downstream,
         facts: Some(facts),
-        copy: Copy::new(io, upstream),
+        copy: Copy::new(io, upstream, worker.pipes.clone()),
         report: Some(report),
         flags: ResponseFlags::NONE,
         details: Cow::Borrowed("-"),

@@ -150,6 +150,7 @@ impl Proxy {
             config: ConfigHandle::new(Config::build(model, None)),
             identity,
             pool: Default::default(),
+            pipes: Default::default(),
             telemetry: workers.pop().expect("one worker"),
             drain,
             connections: AtomicUsize::new(0),

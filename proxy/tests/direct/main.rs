@@ -16,3 +16,4 @@ mod mesh_http;
 mod mutual_tls;
 mod server_first;
 mod tcp;
+mod tcp_bulk;

@@ -9,11 +9,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::fixture::*;
 
-fn vip() -> SocketAddr {
+pub fn vip() -> SocketAddr {
     "10.96.0.9:5432".parse().expect("address")
 }
 
-fn opaque(service: Cluster) -> Snapshot {
+/// A sidecar with one service of opaque bytes at [`vip`].
+pub fn opaque(service: Cluster) -> Snapshot {
     let clusters = vec![
         cluster("PassthroughCluster", Discovery::OriginalDst { port: None }, &[]),
         cluster("inbound|0||", Discovery::Inbound, &[]),
@@ -25,7 +26,7 @@ fn opaque(service: Cluster) -> Snapshot {
     sidecar(clusters, vec![(vip(), listener)], (MtlsMode::Disable, ListenerProtocol::Tcp))
 }
 
-fn service(endpoints: &[SocketAddr]) -> Cluster {
+pub fn service(endpoints: &[SocketAddr]) -> Cluster {
     cluster("outbound|5432||db", Discovery::Endpoints, endpoints)
 }
 
