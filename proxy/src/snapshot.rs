@@ -5,12 +5,14 @@
 //! survive. One [`Config`] is loaded per request and held throughout the exchange.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use outrigger_config::model::{ClusterId, RouteConfiguration, RouteId, Snapshot};
 
 use crate::http::peer_metadata::PeerMetadata;
+use crate::listener::{Direction, Door, Doors};
 use crate::router::RouteState;
 use crate::telemetry::access_log::AccessLog;
 use crate::upstream::ClusterState;
@@ -85,26 +87,40 @@ fn route_tables(model: &Snapshot) -> HashMap<String, Arc<RouteConfiguration>> {
 
 /// The current [`Config`], cheap to load.
 #[derive(Clone, Debug)]
-pub struct ConfigHandle(Arc<ArcSwap<Config>>);
+pub struct ConfigHandle(Arc<Published>);
+
+#[derive(Debug)]
+struct Published {
+    current: ArcSwap<Config>,
+    doors: Doors,
+}
 
 impl ConfigHandle {
     /// Publishes a first configuration.
     pub fn new(config: Config) -> Self {
-        ConfigHandle(Arc::new(ArcSwap::from_pointee(config)))
+        ConfigHandle(Arc::new(Published { current: ArcSwap::from_pointee(config), doors: Doors::default() }))
     }
 
     /// The configuration in force, for one short unit of work.
     pub fn load(&self) -> Guard<Arc<Config>> {
-        self.0.load()
+        self.0.current.load()
     }
 
     /// The configuration in force, to be kept across awaits.
     pub fn load_full(&self) -> Arc<Config> {
-        self.0.load_full()
+        self.0.current.load_full()
     }
 
-    /// Replaces the configuration for everything that starts from now on.
+    /// Replaces the configuration for everything that starts from now on, and tells connections that came in a way which is
+    /// no more.
     pub fn publish(&self, config: Config) {
-        self.0.store(Arc::new(config));
+        let config = Arc::new(config);
+        self.0.current.store(Arc::clone(&config));
+        self.0.doors.follow(&config.model);
+    }
+
+    /// The door of a connection that is about to be served; `None` when its way in cannot be taken away.
+    pub fn enter(&self, direction: Direction, destination: SocketAddr, is_tls: bool) -> Option<Door> {
+        self.0.doors.enter(direction, destination, is_tls, &self.0.current)
     }
 }

@@ -17,14 +17,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use outrigger_config::model::{MtlsMode, RouteConfiguration};
+use outrigger_config::model::RouteConfiguration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::sync::Notify;
 
 use super::raw_head::{Findings, RawHeads};
 use super::refusal::Refusal;
 use crate::drain::{Drain, Phase};
-use crate::listener::{Direction, Downstream};
+use crate::listener::Downstream;
 use crate::router::exchange;
 use crate::router::stream::Stream;
 use crate::runtime::Worker;
@@ -73,8 +72,6 @@ pub struct ServedConnection {
     pub no_name: Arc<str>,
     table: Arc<str>,
     routing: Mutex<Arc<Routing>>,
-    /// Signalled when the configuration stops admitting connections such as this one.
-    outlawed: Notify,
 }
 
 /// One configuration generation as this connection uses it. Wrapped once per connection, so that its requests count
@@ -97,8 +94,7 @@ impl Routing {
 impl ServedConnection {
     fn new(downstream: Arc<Downstream>, table: Arc<str>, worker: Arc<Worker>) -> Arc<Self> {
         let routing = Mutex::new(Routing::new(worker.config.load_full(), &table));
-        let (findings, outlawed) = (Arc::default(), Notify::new());
-        Arc::new(ServedConnection { downstream, worker, findings, no_name: "".into(), table, routing, outlawed })
+        Arc::new(ServedConnection { downstream, worker, findings: Arc::default(), no_name: "".into(), table, routing })
     }
 
     /// The configuration in force, for the whole of one exchange.
@@ -107,19 +103,8 @@ impl ServedConnection {
         let current = self.worker.config.load();
         if !Arc::ptr_eq(&current, &kept.config) {
             *kept = Routing::new(Arc::clone(&current), &self.table);
-            if self.is_outlawed(&current) {
-                self.outlawed.notify_one();
-            }
         }
         Arc::clone(&kept)
-    }
-
-    /// Whether this is plaintext to a port that has become STRICT since it was accepted. As in Envoy, whose listener drains
-    /// the connections of a filter chain that is gone, what is in hand is finished.
-    fn is_outlawed(&self, config: &Config) -> bool {
-        let Downstream { direction, destination, tls, .. } = &*self.downstream;
-        let mode = || config.model.inbound.as_ref().map(|inbound| inbound.find(destination.port()).mtls);
-        *direction == Direction::Inbound && tls.is_none() && mode() == Some(MtlsMode::Strict)
     }
 
     /// Books a head that the codec refused by itself.
@@ -199,7 +184,8 @@ where
         let served = Arc::clone(&served);
         async move {
             let mut response = exchange::serve(&served, request).await;
-            if served.worker.drain.phase() > Phase::Serving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let leaves = served.worker.drain.phase() > Phase::Serving || served.downstream.must_leave();
+            if leaves && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
@@ -246,17 +232,18 @@ where
     tokio::select! {
         result = serving => report(connection, result),
         () = drain.reached(Phase::Forced) => {}
+        () = connection.downstream.overdue() => {}
     }
 }
 
-/// Waits for a reason to end the connection: draining, a configuration that admits it no longer, or an hour without a
+/// Waits for a reason to end the connection: draining, a way in that is gone, or an hour without a
 /// request. Whatever is in flight is finished.
 async fn time_to_leave(connection: &ServedConnection, drain: &mut Drain, quiet: Option<Duration>) {
     let mut seen = connection.findings.requests();
     loop {
         tokio::select! {
             () = drain.reached(Phase::Draining) => break,
-            () = connection.outlawed.notified() => return,
+            () = connection.downstream.told_to_leave() => break,
             () = tokio::time::sleep(IDLE) => {}
         }
         let requests = connection.findings.requests();

@@ -81,7 +81,9 @@ pub(super) struct Findings {
 impl Captured {
     /// The facts for whoever serves the connection.
     pub(super) fn downstream(&self, direction: Direction, findings: Findings) -> Arc<Downstream> {
+        let door = self.worker.config.enter(direction, self.destination, findings.tls.is_some());
         Arc::new(Downstream {
+            door,
             direction,
             listener: findings.listener,
             peer: self.peer,

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use outrigger_config::model::{ServiceRef, Workload};
 
+use super::Door;
 use crate::telemetry::ConnectionScope;
 
 /// Which way a connection crosses the proxy.
@@ -41,6 +42,8 @@ pub struct Downstream {
     pub service: Option<ServiceRef>,
     /// Inbound: the peer's workload as its metadata tells, known from the first request or exchange on.
     pub peer_workload: OnceLock<Arc<Workload>>,
+    /// Tells when the way this connection came in is taken away; `None` when it cannot be.
+    pub door: Option<Door>,
     /// Statistics resolved for this connection; `Default::default()` at first.
     pub scope: ConnectionScope,
 }
@@ -68,5 +71,26 @@ impl Downstream {
     /// Whether both sides proved a mesh identity.
     pub fn is_mutual_tls(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.peer_identity.is_some() && tls.local_identity.is_some())
+    }
+
+    /// Whether the connection's way in was taken away: it may finish what it is at.
+    pub fn must_leave(&self) -> bool {
+        self.door.as_ref().is_some_and(Door::is_shut)
+    }
+
+    /// Waits until the connection's way in is taken away.
+    pub async fn told_to_leave(&self) {
+        match &self.door {
+            Some(door) => drop(door.shut().await),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until what is left of a connection whose way in was taken away is cut.
+    pub async fn overdue(&self) {
+        match &self.door {
+            Some(door) => door.overdue().await,
+            None => std::future::pending().await,
+        }
     }
 }

@@ -5,17 +5,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use outrigger_config::model::{GatewayListener, GatewayListenerKind, GatewayTlsAction, ServerTls, ServerTlsMode, SniRoute, TcpRoute};
+use outrigger_config::model::{GatewayListenerKind, GatewayTlsAction, ServerTls, ServerTlsMode, SniRoute, TcpRoute};
 use tokio::net::TcpStream;
 
 use super::connection::{Captured, Findings, codec_of, plain};
+use super::door::gateway_listener;
 use super::filter_chain;
 use super::inspector::{CLIENT_HELLO_LIMIT, FirstBytes, Inspected, Inspector, LookFor};
 use super::occasion::Occasion;
 use super::{Direction, DownstreamIo, DownstreamTls, Prefixed, Transport, tls};
 use crate::http::Codec;
 use crate::identity::handshake_reason;
-use crate::snapshot::Config;
 use crate::tcp::{self, Refused, Target};
 use crate::telemetry::ResponseFlags;
 
@@ -25,7 +25,7 @@ const NO_CHAIN: &str = "filter_chain_not_found";
 /// Serves a connection that came in on a gateway port.
 pub(super) async fn serve(captured: Captured, port: u16, stream: TcpStream) {
     let config = captured.worker.config.load_full();
-    let Some(listener) = find(&config, port, &captured) else { return };
+    let Some(listener) = gateway_listener(&config.model, captured.destination) else { return };
     let findings = Findings { listener: listener.name.clone(), ..Findings::default() };
     let io = |stream| plain((Bytes::new(), stream));
     match &listener.kind {
@@ -47,20 +47,13 @@ pub(super) async fn serve(captured: Captured, port: u16, stream: TcpStream) {
     }
 }
 
-/// The listener of a port; one bound to the very address goes before one bound to all.
-fn find<'a>(config: &'a Config, port: u16, captured: &Captured) -> Option<&'a GatewayListener> {
-    let on_port = || config.model.gateways.iter().filter(|listener| listener.port == port);
-    let exact = on_port().find(|listener| listener.bind == Some(captured.destination.ip()));
-    exact.or_else(|| on_port().find(|listener| listener.bind.is_none_or(|ip| ip.is_unspecified())))
-}
-
 async fn inspect(captured: Captured, port: u16, mut findings: Findings, stream: TcpStream) {
     let mut inspector = Inspector::new(stream, LookFor::TlsOnly);
     match inspector.inspect(CLIENT_HELLO_LIMIT).await {
         Ok(Inspected::Spoke(FirstBytes::Tls(hello))) => {
             findings.sni = hello.sni;
             let opening = Hello { alpn: hello.alpn, read: inspector.into_parts() };
-            by_name(captured, port, findings, opening).await;
+            by_name(captured, findings, opening).await;
         }
         Ok(Inspected::Spoke(_)) => refuse(&captured, findings, "plaintext_on_a_TLS_port"),
         outcome => tracing::debug!(peer = %captured.peer, port, ?outcome, "closed before a ClientHello"),
@@ -75,9 +68,9 @@ struct Hello {
     read: (Bytes, TcpStream),
 }
 
-async fn by_name(captured: Captured, port: u16, findings: Findings, hello: Hello) {
+async fn by_name(captured: Captured, findings: Findings, hello: Hello) {
     let config = captured.worker.config.load_full();
-    let chains = match find(&config, port, &captured).map(|listener| &listener.kind) {
+    let chains = match gateway_listener(&config.model, captured.destination).map(|listener| &listener.kind) {
         Some(GatewayListenerKind::Tls(chains)) => chains.as_slice(),
         _ => &[],
     };

@@ -29,11 +29,14 @@ mod gateway;
 
 mod tls;
 
+mod door;
+
 mod downstream;
 mod io;
 mod occasion;
 
 pub use accept::{BindError, CapturePorts, Entrance, EntranceKind, Listeners, entrances};
 pub use dispatch::{ConnectionGuard, Dispatcher, Incoming};
+pub use door::{Door, Doors};
 pub use downstream::{Direction, Downstream, DownstreamTls};
 pub use io::{DownstreamIo, Prefixed, Transport};

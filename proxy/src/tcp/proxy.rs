@@ -54,7 +54,8 @@ pub fn refuse(worker: &Worker, downstream: Arc<Downstream>, refused: Refused) {
     worker.telemetry.tcp_closed(None, &record, worker.config.load().access_log());
 }
 
-/// Copies between the client and an established upstream until both are done, one fails, or a time limit is reached.
+/// Copies between the client and an established upstream until both are done, one fails, a time limit is reached, or the way
+/// the client came in is gone for as long as connections drain: TCP cannot be asked to leave.
 pub async fn forward(worker: &Arc<Worker>, downstream: Arc<Downstream>, io: DownstreamIo, upstream: Upstream) {
     let (idle, longest) = upstream.limits();
     let (upstream, facts, hold) = upstream.into_parts();
@@ -69,7 +70,11 @@ pub async fn forward(worker: &Arc<Worker>, downstream: Arc<Downstream>, io: Down
         details: Cow::Borrowed("-"),
         _hold: hold,
     };
-    let outcome = session.run(Limits::new(idle, longest)).await;
+    let downstream = Arc::clone(&session.downstream);
+    let outcome = tokio::select! {
+        outcome = session.run(Limits::new(idle, longest)) => outcome,
+        () = downstream.overdue() => Outcome::Removed,
+    };
     session.settle(outcome);
 }
 
@@ -92,6 +97,8 @@ enum Outcome {
     Ended(End),
     Idle,
     LongEnough,
+    /// The listener or filter chain it came through is gone, and the time to drain is over.
+    Removed,
 }
 
 /// A connection being forwarded; reports itself when dropped.
@@ -159,6 +166,7 @@ impl Session {
             Outcome::Ended(End::Upstream(_)) => (ResponseFlags::UC, "upstream_reset"),
             Outcome::Idle => (ResponseFlags::SI, "idle_timeout"),
             Outcome::LongEnough => (ResponseFlags::DT, "max_connection_duration"),
+            Outcome::Removed => (ResponseFlags::NONE, "drain_time_of_removed_listener_over"),
         };
         let (client, server) = self.copy.ends();
         match outcome {

@@ -46,6 +46,7 @@ fn downstream(direction: Direction) -> Arc<Downstream> {
         sni: None,
         service: None,
         peer_workload: OnceLock::new(),
+        door: None,
         scope: Default::default(),
     })
 }

@@ -4,6 +4,7 @@ mod fixture;
 mod http_fixture;
 
 mod captured;
+mod doors;
 mod gateway_tls;
 mod http;
 mod http2;

@@ -17,6 +17,7 @@ fn downstream(direction: Direction, tls: Option<DownstreamTls>) -> Downstream {
         sni: None,
         service: None,
         peer_workload: OnceLock::new(),
+        door: None,
         scope: Default::default(),
     }
 }

@@ -35,6 +35,7 @@ fn downstream() -> Arc<Downstream> {
         sni: None,
         service: None,
         peer_workload: OnceLock::new(),
+        door: None,
         scope: Default::default(),
     })
 }

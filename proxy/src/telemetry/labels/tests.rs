@@ -39,6 +39,7 @@ fn downstream(direction: Direction) -> Downstream {
         sni: None,
         service: None,
         peer_workload: OnceLock::new(),
+        door: None,
         scope: Default::default(),
     }
 }

@@ -1,0 +1,117 @@
+//! Connections whose way in is taken away while they live: a port that becomes STRICT, a gateway port that is no more.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use outrigger_config::model::*;
+use outrigger_proxy::listener::EntranceKind::{Gateway, Inbound};
+use outrigger_proxy::snapshot::Config;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::fixture::*;
+use crate::http_fixture::{Answering, Client, ok, route, table, web};
+use crate::tcp::{opaque, service};
+
+/// How long connections drain in these tests.
+const DRAIN: Duration = Duration::from_millis(700);
+
+fn change(proxy: &Proxy, edit: impl FnOnce(&mut Snapshot)) {
+    let before = proxy.worker.config.load_full();
+    let mut model = before.model.clone();
+    model.mesh.drain_duration = DRAIN;
+    edit(&mut model);
+    proxy.worker.config.publish(Config::build(model, Some(&before)));
+}
+
+fn permissive() -> Snapshot {
+    let mut model = opaque(service(&[]));
+    let inbound = model.inbound.as_mut().expect("a sidecar");
+    inbound.default = Arc::new(InboundChain { mtls: MtlsMode::Permissive, ..(*inbound.default).clone() });
+    model
+}
+
+/// Sends a word each way.
+async fn alive(client: &mut TcpStream, server: &mut TcpStream) {
+    client.write_all(b"ping").await.expect("write");
+    expect(server, "ping").await;
+    server.write_all(b"pong").await.expect("write");
+    expect(client, "pong").await;
+}
+
+/// Waits for the end, which must come with the drain duration and not before.
+async fn ends_in_time(client: &mut TcpStream, since: Instant) {
+    assert_eq!(rest(client).await, b"");
+    assert!(since.elapsed() >= DRAIN, "ended after {:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn plaintext_bytes_to_a_port_that_became_strict_end_with_the_drain_duration() {
+    let (one, other) = (Origin::start().await, Origin::start().await);
+    let proxy = Proxy::plain(permissive());
+    let mut pairs = Vec::new();
+    for origin in [&one, &other] {
+        let mut client = proxy.capture(Inbound, origin.address()).await;
+        client.write_all(b"hello").await.expect("write");
+        let (mut server, _) = origin.accept().await;
+        expect(&mut server, "hello").await;
+        pairs.push((client, server));
+    }
+    let (since, port) = (Instant::now(), one.address().port());
+    change(&proxy, |model| {
+        let inbound = model.inbound.as_mut().expect("a sidecar");
+        let chain = InboundChain { port, mtls: MtlsMode::Strict, ..(*inbound.default).clone() };
+        inbound.by_port.insert(port, chain.into());
+    });
+    let [(client, server), (other_client, other_server)] = &mut pairs[..] else { panic!("two") };
+    alive(client, server).await;
+    ends_in_time(client, since).await;
+    assert_eq!(rest(server).await, b"", "the application is told as well");
+    alive(other_client, other_server).await;
+    proxy.metric("istio_tcp_connections_closed_total", &["} 1"]).await;
+}
+
+fn tcp_listener(address: SocketAddr) -> GatewayListener {
+    let kind = GatewayListenerKind::Tcp(Some(to(0)));
+    GatewayListener { name: address.to_string(), bind: Some(address.ip()), port: address.port(), kind }
+}
+
+#[tokio::test]
+async fn bytes_through_a_gateway_port_that_is_no_more_end_with_the_drain_duration() {
+    let (origin, ip) = (Origin::start().await, own_address());
+    let (gone, stays) = (SocketAddr::new(ip, 8001), SocketAddr::new(ip, 8002));
+    let cluster = cluster("db", Discovery::Endpoints, &[origin.address()]);
+    let proxy = Proxy::plain(router(vec![cluster], vec![tcp_listener(gone), tcp_listener(stays)]));
+    let mut pairs = Vec::new();
+    for address in [gone, stays] {
+        let client = proxy.capture(Gateway, address).await;
+        pairs.push((client, origin.accept().await.0));
+    }
+    let since = Instant::now();
+    change(&proxy, |model| model.gateways.retain(|listener| listener.port != gone.port()));
+    let [(client, server), (other_client, other_server)] = &mut pairs[..] else { panic!("two") };
+    alive(client, server).await;
+    ends_in_time(client, since).await;
+    alive(other_client, other_server).await;
+}
+
+#[tokio::test]
+async fn requests_through_a_gateway_port_that_is_no_more_are_finished_and_no_further_ones_taken() {
+    let (address, quick) = (SocketAddr::new(own_address(), 8003), Answering::start(|_, _| ok("first")).await);
+    let listener = |kind| vec![GatewayListener { name: "web".to_owned(), bind: Some(address.ip()), port: 8003, kind }];
+    let clusters = vec![web("web", &[quick.address])];
+    let routes = table("http.8003", route(&[(0, 1)]));
+    let proxy = Proxy::plain(router(clusters, listener(GatewayListenerKind::Http(routes))));
+    let (mut busy, mut idle) = (Client(proxy.capture(Gateway, address).await), Client(proxy.capture(Gateway, address).await));
+    let request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    for client in [&mut busy, &mut idle] {
+        client.send(request).await;
+        assert_eq!(soon(client.receive()).await.header("connection"), None);
+    }
+    change(&proxy, |model| model.gateways.clear());
+    busy.send(request).await;
+    assert_eq!(soon(busy.receive()).await.header("connection"), Some("close"));
+    assert!(rest(&mut busy.0).await.is_empty());
+    assert!(rest(&mut idle.0).await.is_empty(), "closed without an answer nobody asked for");
+}
