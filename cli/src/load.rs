@@ -3,37 +3,120 @@
 use std::{io::IsTerminal, process::ExitCode};
 
 use outrigger_loadtests::{
-    Report,
+    Report, Run,
     args::{Args, Output},
-    run_until,
+    find_max::{Found, Probe, Search},
+    plan::Plan,
+    progress::Progress,
     table::{self, Paint},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Carries the plan out and prints the report, also of a run that a signal cut short. Ends with 1 when an expectation
-/// was given and not met.
-///
-/// # Errors
-/// A plan that cannot be carried out at all.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+use crate::sidecar;
+
+/// Options or a target that cannot be used, as clap has it for options it refuses itself.
+const UNUSABLE: u8 = 2;
+/// As a shell reports a program that Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
+
+/// Carries the plan out and prints the report, also of a run that a signal cut short. Ends with 1 when a demand was not
+/// met or nothing was answered, with 2 when the plan cannot be carried out at all.
+pub fn run(args: &Args) -> ExitCode {
+    let _told_at_the_end = args.sidecar.quit_proxy.then(|| sidecar::Quit);
+    carry_out(args).unwrap_or_else(|error| {
+        eprintln!("outrigger: {error:#}");
+        ExitCode::from(UNUSABLE)
+    })
+}
+
+fn carry_out(args: &Args) -> anyhow::Result<ExitCode> {
     let plan = args.plan()?;
-    let properties: Vec<String> = plan.count_by.iter().map(|property| property.name.clone()).collect();
-    let mut report = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let stop = async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
-        run_until(plan, stop).await
+    if let Some(time) = args.sidecar.wait_for_proxy {
+        sidecar::wait(time)?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let good = runtime.block_on(async {
+        match args.search() {
+            Some(search) => find_max(args, &search, &plan).await,
+            None => single(args, plan).await,
+        }
     })?;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One run. `true` when all demands were met and something was answered.
+async fn single(args: &Args, plan: Plan) -> anyhow::Result<bool> {
+    let properties: Vec<String> = plan.count_by.iter().map(|property| property.name.clone()).collect();
+    let amount = plan.amount;
+    let run = Run::prepare(plan)?;
+    let progress = Progress::start(run.lives(), amount);
+    let finished = run.finish(stop()?).await;
+    progress.finish();
+    let mut report = finished?;
     report.run.count_by = properties;
     let met = args.demands.judge(&mut report);
     present(&report, args.output)?;
-    Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let answered = report.error_count() < report.requests;
+    if !answered && report.requests > 0 {
+        eprintln!("outrigger: none of {} requests was answered", report.requests);
+    }
+    Ok(met && answered)
+}
+
+/// Resolves at SIGINT or SIGTERM; another one ends the program at once.
+fn stop() -> anyhow::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut next = async move || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    Ok(async move {
+        next().await;
+        tokio::spawn(async move {
+            next().await;
+            std::process::exit(INTERRUPTED);
+        });
+    })
+}
+
+/// The search for the highest rate. `true` when there is one.
+async fn find_max(args: &Args, search: &Search, plan: &Plan) -> anyhow::Result<bool> {
+    let found = search.run(plan, stop()?, |probe| say(args.output, &probe_line(probe))).await?;
+    match args.output {
+        Output::Json => println!("{}", serde_json::to_string(&found)?),
+        Output::Text => {
+            if let Some(report) = &found.report {
+                print!("\n{}", table::render(report, Paint::for_terminal(std::io::stdout().is_terminal())));
+            }
+            println!("\n{}", verdict(&found, search));
+        }
+    }
+    Ok(found.rate.is_some())
+}
+
+/// Probes are shown as they end: among the text, or beside the JSON.
+fn say(output: Output, line: &str) {
+    match output {
+        Output::Text => println!("{line}"),
+        Output::Json => eprintln!("{line}"),
+    }
+}
+
+fn probe_line(probe: &Probe) -> String {
+    let checks = probe.checks.iter().map(|check| format!("{} {}{}", check.name, check.got, if check.ok { "" } else { " (!)" }));
+    let limited = if probe.limits.is_empty() { "" } else { "   the generator itself may be the limit" };
+    format!("{:>10}/s  {}  {}{limited}", probe.rate, if probe.ok { "good" } else { "bad " }, checks.collect::<Vec<_>>().join("  "))
+}
+
+fn verdict(found: &Found, search: &Search) -> String {
+    let early = if found.interrupted { " (interrupted)" } else { "" };
+    match found.rate {
+        Some(rate) if rate >= search.most => format!("{} holds at {rate}/s, the highest rate to be tried{early}", found.slo),
+        Some(rate) => format!("highest rate with {}: {rate}/s{early}", found.slo),
+        None => format!("no rate tried meets {}{early}", found.slo),
+    }
 }
 
 /// Prints the report. With JSON on standard output, what was demanded and missed goes to standard error.

@@ -12,6 +12,7 @@ mod proxy;
 mod ps;
 mod request;
 mod running;
+mod sidecar;
 mod stand_in;
 mod sys;
 mod table;
@@ -55,7 +56,8 @@ enum Command {
     #[command(name = "istio-iptables", hide = true, disable_help_flag = true)]
     IstioIptables(iptables::Lenient),
     /// Send requests and count who answers
-    Load(outrigger_loadtests::args::Args),
+    #[command(after_help = outrigger_loadtests::args::EXAMPLES)]
+    Load(Box<outrigger_loadtests::args::Args>),
     /// Become a process of a pod
     #[command(hide = true)]
     PodExec(outrigger_testbed::container::enter::PodExec),
@@ -81,7 +83,7 @@ fn main() -> ExitCode {
         Command::Down(args) => done(down::run(args)),
         Command::Iptables(args) => iptables::run(*args),
         Command::IstioIptables(lenient) => iptables::run_as_istio(lenient),
-        Command::Load(args) => load::run(&args),
+        Command::Load(args) => Ok(load::run(&args)),
         Command::Proxy(args) => proxy::run(args),
         Command::Request(args) => request::run(&args),
         Command::Wait(args) => wait::run(&args),

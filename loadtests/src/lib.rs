@@ -36,6 +36,7 @@ pub mod answer;
 pub mod compare;
 pub mod demands;
 pub mod expect;
+pub mod find_max;
 pub mod histogram;
 pub mod live;
 pub mod merge;

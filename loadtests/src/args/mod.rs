@@ -1,0 +1,466 @@
+//! The command line of `outrigger load`.
+
+mod parse;
+mod reverse;
+
+use std::{
+    io::Read,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use http::{HeaderName, HeaderValue, Method};
+
+pub use self::parse::{Rate, Stages, duration as parse_duration};
+use crate::{
+    connect::Resolve,
+    demands::Demands,
+    find_max::Search,
+    plan::{Amount, CountBy, Plan, Tls},
+    schedule::{Arrivals, Stage},
+    slo::Slo,
+};
+
+/// How long a run is when nothing says so.
+const LENGTH: Duration = Duration::from_secs(10);
+
+/// What to try after reading the options.
+pub const EXAMPLES: &str = "\
+Examples:
+  outrigger load http://shop/ -c 64 -d 30s              as fast as it goes, 64 requests in flight
+  outrigger load http://shop/ -q 1000 -c 64 -d 30s      1000 a second on a schedule; a late answer delays no other request
+  outrigger load http://shop/ --ramp 100..2000:1m       from 100 to 2000 a second within a minute
+  outrigger load http://shop/ --find-max 'p99<5ms,errors<0.1%'
+  outrigger load http://shop/ -n 1000 --expect v1=90,v2=10 --tolerance 1
+  outrigger load http://shop.example.com/ --connect 10.0.0.7:80 --count-by header:x-pod
+  outrigger load https://a/ https://b/ --weights 3,1 --http2 --cacert ca.pem --cert me.pem --key me.key
+  outrigger exec POD -- outrigger load http://shop/ -q 100
+
+-q decides how latency is measured. With a rate, requests are due at times fixed beforehand, and each latency counts from
+when its request was due, also when the server stalled and the request had to wait for a connection: nothing is omitted.
+The time from sending alone stands beside it as service time. Without a rate (-q max) each connection sends its next
+request as soon as the last is answered; then the two are the same.
+
+Exit status: 0, 1 when a demand was not met or nothing was answered, 2 when the options or the target are unusable.";
+
+/// Arguments of `outrigger load`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Where to: http, https, ws or tcp://HOST[:PORT][/PATH]; several take turns
+    #[arg(required = true, value_name = "URL")]
+    pub urls: Vec<String>,
+    /// How much, how fast.
+    #[command(flatten)]
+    pub amount: AmountArgs,
+    /// Which rate, if it is to be found out.
+    #[command(flatten)]
+    pub search: SearchArgs,
+    /// What to send.
+    #[command(flatten)]
+    pub request: RequestArgs,
+    /// Over what.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    /// What to count and keep.
+    #[command(flatten)]
+    pub answers: AnswerArgs,
+    /// What has to hold.
+    #[command(flatten)]
+    pub demands: Demands,
+    /// Life beside a proxy.
+    #[command(flatten)]
+    pub sidecar: SidecarArgs,
+    /// Output format
+    #[arg(short = 'o', long, value_enum, default_value = "text", help_heading = "Output")]
+    pub output: Output,
+}
+
+/// How much, how fast.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Load")]
+pub struct AmountArgs {
+    /// Send for so long, such as 500ms, 10s or 2m [default: 10s, if no other option says how much]
+    #[arg(short = 'd', long, value_parser = parse::some_duration, value_name = "TIME")]
+    pub duration: Option<Duration>,
+    /// Send so many requests; with -d, whichever ends first
+    #[arg(short = 'n', long, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    pub requests: Option<u64>,
+    /// Requests in flight at a time, each over its own connection unless they share HTTP/2 connections [default: 10; 64 with
+    /// --find-max]
+    #[arg(short = 'c', long, value_parser = at_least_one, value_name = "N")]
+    pub concurrency: Option<usize>,
+    /// Requests per second on a fixed schedule, such as 500 or 20k; max: each as soon as the last is answered
+    #[arg(short = 'q', long, visible_alias = "qps", default_value = "max", value_parser = parse::rate, value_name = "N|max")]
+    pub rate: Rate,
+    /// Rates that change evenly, one stretch after the other, such as 0..1000:30s,1000..1000:1m
+    #[arg(long, value_parser = parse::ramp, value_name = "FROM..TO:TIME,...", conflicts_with_all = ["rate", "duration", "steps"])]
+    pub ramp: Option<Stages>,
+    /// Rates one after the other, each for TIME, such as 100,200,400:10s
+    #[arg(long, value_parser = parse::steps, value_name = "N,...:TIME", conflicts_with_all = ["rate", "duration"])]
+    pub steps: Option<Stages>,
+    /// Distances between requests vary: uniform keeps each within its own, poisson is as of many independent users
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "uniform", value_name = "KIND")]
+    pub jitter: Option<Arrivals>,
+    /// Send for so long before anything is counted
+    #[arg(long, value_parser = parse_duration, default_value = "0s", value_name = "TIME")]
+    pub warmup: Duration,
+    /// Weights of the URLs in their order; exactly kept, not by chance
+    #[arg(long, value_delimiter = ',', value_name = "N,...")]
+    pub weights: Vec<u32>,
+    /// Threads to send from [default: one per core]
+    #[arg(long, value_parser = at_least_one, value_name = "N")]
+    pub threads: Option<usize>,
+    /// A request without a complete answer so long after sending is an error
+    #[arg(long, value_parser = parse::some_duration, default_value = "10s", value_name = "TIME")]
+    pub timeout: Duration,
+    /// Once stopped (Ctrl-C), wait so long for answers still to come
+    #[arg(long, value_parser = parse_duration, default_value = "2s", value_name = "TIME")]
+    pub patience: Duration,
+}
+
+/// The search for the highest rate.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Search")]
+pub struct SearchArgs {
+    /// Find the highest rate that meets an objective, such as p99<5ms,errors<0.1%; begins at -q, or at 100
+    #[arg(long, value_name = "METRIC<LIMIT,...", conflicts_with_all = ["ramp", "steps", "requests", "duration", "slo"])]
+    pub find_max: Option<Slo>,
+    /// Length of each probe
+    #[arg(long, value_parser = parse::some_duration, default_value = "5s", requires = "find_max", value_name = "TIME")]
+    pub probe: Duration,
+    /// Stop when the highest good and the lowest bad rate are so close
+    #[arg(long, value_parser = parse::percent, default_value = "5%", requires = "find_max", value_name = "PERCENT")]
+    pub precision: f64,
+    /// Try no higher rate
+    #[arg(long, default_value = "1000000", value_parser = parse::rate, requires = "find_max", value_name = "N")]
+    pub max_rate: Rate,
+}
+
+/// What to send.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Request")]
+pub struct RequestArgs {
+    /// Method [default: GET, with a body POST]
+    #[arg(short = 'X', long)]
+    pub method: Option<Method>,
+    /// Header, repeatable
+    #[arg(short = 'H', long = "header", value_parser = parse::header, value_name = "NAME: VALUE")]
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Host header (HTTP/2: authority) instead of the URL's
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub host: Option<String>,
+    /// Body
+    #[arg(long, value_name = "TEXT")]
+    pub data: Option<String>,
+    /// Body from a file, or from standard input (-)
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    pub data_file: Option<PathBuf>,
+    /// Unary gRPC call: the body is the message, grpc-status the outcome; the URL's path is /SERVICE/METHOD
+    #[arg(long)]
+    pub grpc: bool,
+    /// With tcp URLs: keep the connection and expect each body back, instead of one line per connection
+    #[arg(long)]
+    pub tcp_echo: bool,
+}
+
+/// Connections.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Connections")]
+pub struct ConnectionArgs {
+    /// HTTP/2, by ALPN over TLS and with prior knowledge otherwise
+    #[arg(long)]
+    pub http2: bool,
+    /// HTTP/2 connections for -c requests in flight to share [default: one per thread]
+    #[arg(long, value_parser = at_least_one, value_name = "N")]
+    pub connections: Option<usize>,
+    /// A new connection for every request
+    #[arg(long, visible_alias = "no-keepalive")]
+    pub new_connections: bool,
+    /// A new connection after so many requests
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    pub requests_per_connection: Option<u64>,
+    /// Connect here, whatever the URL's host and port
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub connect: Option<SocketAddr>,
+    /// Connect to this address for this host (or *) and port, repeatable
+    #[arg(long, value_name = "HOST:PORT:ADDRESS")]
+    pub resolve: Vec<Resolve>,
+    /// Connect to this unix socket
+    #[arg(long, value_name = "PATH", conflicts_with = "connect")]
+    pub unix_socket: Option<PathBuf>,
+    /// Time for TCP, and as much again for TLS
+    #[arg(long, value_parser = parse::some_duration, default_value = "3s", value_name = "TIME")]
+    pub connect_timeout: Duration,
+    /// Connect when a request needs it, not before the first; a target that cannot be reached is then counted, not refused
+    #[arg(long)]
+    pub lazy_connect: bool,
+}
+
+/// TLS of https URLs.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "TLS")]
+pub struct TlsArgs {
+    /// Roots to trust, in PEM [default: this machine's]
+    #[arg(long, value_name = "FILE")]
+    pub cacert: Option<PathBuf>,
+    /// Certificate chain to show, in PEM
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// Accept any server certificate
+    #[arg(short = 'k', long)]
+    pub insecure: bool,
+    /// Server name to ask for and to verify instead of the URL's host
+    #[arg(long, value_name = "NAME")]
+    pub sni: Option<String>,
+}
+
+/// What to count and keep.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Answers")]
+pub struct AnswerArgs {
+    /// Count the answers also by header:NAME, header:NAME~REGEX or body:REGEX, repeatable
+    #[arg(long, alias = "count", value_name = "PROPERTY")]
+    pub count_by: Vec<CountBy>,
+    /// Keep every answer in the JSON
+    #[arg(long)]
+    pub answers: bool,
+    /// Keep response headers with the answers
+    #[arg(long, requires = "answers")]
+    pub keep_headers: bool,
+    /// Keep response bodies with the answers
+    #[arg(long, requires = "answers")]
+    pub keep_bodies: bool,
+}
+
+/// Life beside a proxy, as in a Job.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Sidecar")]
+pub struct SidecarArgs {
+    /// Before anything is sent, wait until this pod's proxy is ready, at most TIME (60s if not given)
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "60s", value_parser = parse::some_duration, value_name = "TIME", env = "OUTRIGGER_LOAD_WAIT_FOR_PROXY")]
+    pub wait_for_proxy: Option<Duration>,
+    /// At the end, tell this pod's proxy to end, so that a Job's pod completes
+    #[arg(long, env = "OUTRIGGER_LOAD_QUIT_PROXY")]
+    pub quit_proxy: bool,
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// Tables for people.
+    Text,
+    /// The serialised [`crate::Report`].
+    Json,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| format!("{text:?}: expected a number of at least 1"))
+}
+
+impl Args {
+    /// The plan these arguments describe.
+    ///
+    /// # Errors
+    /// A body that cannot be read, a host that cannot stand in a header, options that do not fit each other.
+    pub fn plan(&self) -> anyhow::Result<Plan> {
+        let Self { amount, request, connection, tls, answers, .. } = self;
+        let (url, more_urls) = self.urls.split_first().context("no URL")?;
+        let body = request.body()?;
+        let threads = amount.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let default_method = if body.is_empty() { Method::GET } else { Method::POST };
+        let plan = Plan {
+            url: url.clone(),
+            more_urls: more_urls.to_vec(),
+            weights: amount.weights.clone(),
+            amount: amount.amount(),
+            at_most: amount.duration.and(amount.requests),
+            concurrency: amount.concurrency.unwrap_or(if self.search.find_max.is_some() { 64 } else { 10 }),
+            rate: amount.per_second(),
+            stages: amount.stages(),
+            arrivals: amount.jitter.unwrap_or_default(),
+            warmup: amount.warmup,
+            timeout: amount.timeout,
+            connect_timeout: connection.connect_timeout,
+            patience: amount.patience,
+            threads,
+            preconnect: !connection.lazy_connect,
+            give_up: !connection.lazy_connect,
+            connect: connection.connect,
+            resolve: connection.resolve.clone(),
+            unix_socket: connection.unix_socket.clone(),
+            http2: connection.http2,
+            connections: connection.connections.unwrap_or(threads),
+            new_connections: connection.new_connections,
+            requests_per_connection: connection.requests_per_connection,
+            grpc: request.grpc,
+            tcp_echo: request.tcp_echo,
+            method: request.method.clone().unwrap_or(default_method),
+            headers: request.headers.clone(),
+            body,
+            tls: tls.settings(),
+            count_by: answers.count_by.clone(),
+            keep_order: self.demands.expect_round_robin,
+            keep_answers: answers.answers,
+            keep_headers: answers.keep_headers,
+            keep_bodies: answers.keep_bodies,
+        };
+        ensure!(
+            plan.arrivals == Arrivals::Even || plan.is_open_loop(),
+            "--jitter varies a schedule: expected -q RATE, --ramp or --steps with it"
+        );
+        ensure!(
+            !plan.tcp_echo || !plan.body.is_empty(),
+            "--tcp-echo sends the body and expects it back: expected --data or --data-file with it"
+        );
+        match &request.host {
+            Some(host) => plan.header("host", host),
+            None => Ok(plan),
+        }
+    }
+}
+
+impl Args {
+    /// The search these arguments ask for.
+    pub fn search(&self) -> Option<Search> {
+        let SearchArgs { find_max, probe, precision, max_rate } = &self.search;
+        let number = |rate: Rate, otherwise: f64| if let Rate::PerSecond(rate) = rate { rate } else { otherwise };
+        Some(Search {
+            slo: find_max.clone()?,
+            first: number(self.amount.rate, 100.0),
+            most: number(*max_rate, f64::INFINITY),
+            probe: *probe,
+            precision: *precision,
+        })
+    }
+}
+
+impl AmountArgs {
+    fn amount(&self) -> Amount {
+        match (self.duration, self.requests) {
+            (Some(time), _) => Amount::For(time),
+            (None, Some(requests)) => Amount::Requests(requests),
+            (None, None) if self.stages().is_empty() => Amount::For(LENGTH),
+            (None, None) => Amount::Requests(u64::MAX),
+        }
+    }
+
+    fn per_second(&self) -> Option<f64> {
+        match self.rate {
+            Rate::Max => None,
+            Rate::PerSecond(rate) => Some(rate),
+        }
+    }
+
+    fn stages(&self) -> Vec<Stage> {
+        self.ramp.as_ref().or(self.steps.as_ref()).map(|stages| stages.0.clone()).unwrap_or_default()
+    }
+}
+
+impl RequestArgs {
+    fn body(&self) -> anyhow::Result<Vec<u8>> {
+        let Some(path) = &self.data_file else { return Ok(self.data.clone().unwrap_or_default().into_bytes()) };
+        let mut body = Vec::new();
+        let read = if path == Path::new("-") {
+            std::io::stdin().read_to_end(&mut body).map(drop)
+        } else {
+            std::fs::read(path).map(|bytes| body = bytes)
+        };
+        read.with_context(|| format!("--data-file: reading {}", path.display()))?;
+        Ok(body)
+    }
+}
+
+impl TlsArgs {
+    fn settings(&self) -> Tls {
+        let identity = self.cert.clone().zip(self.key.clone());
+        Tls { roots: self.cacert.clone(), identity, insecure: self.insecure, sni: self.sni.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Load {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn plan(line: &str) -> anyhow::Result<Plan> {
+        Load::try_parse_from(std::iter::once("load").chain(line.split(' ')))?.args.plan()
+    }
+
+    #[test]
+    fn a_plan_survives_the_way_through_arguments() -> anyhow::Result<()> {
+        let mut plan = Plan::new("http://shop/a?b=c d", 7).header("x-user", "jason: 1")?;
+        plan.more_urls = vec!["http://other/".into()];
+        plan.weights = vec![3, 1];
+        plan.amount = Amount::For(Duration::from_millis(1500));
+        plan.concurrency = 3;
+        plan.rate = Some(12.5);
+        plan.warmup = Duration::from_secs(1);
+        plan.http2 = true;
+        plan.keep_bodies = true;
+        plan.body = b"--data with spaces".to_vec();
+        plan.connect = Some(([127, 0, 0, 1], 80).into());
+        plan.resolve.extend("shop:80:[::1]".parse());
+        plan.requests_per_connection = Some(5);
+        plan.count_by.push("header:x-pod".parse()?);
+        let argv = std::iter::once("load".to_owned()).chain(plan.to_arguments());
+        let parsed = Load::try_parse_from(argv)?.args;
+        assert_eq!(parsed.output, Output::Json);
+        assert_eq!(format!("{:?}", parsed.plan()?), format!("{plan:?}"));
+        Ok(())
+    }
+
+    #[test]
+    fn without_a_word_about_it_ten_seconds_are_sent_as_fast_as_possible() -> anyhow::Result<()> {
+        let plan = plan("http://a")?;
+        assert_eq!((plan.amount, plan.rate, plan.method), (Amount::For(LENGTH), None, Method::GET));
+        Ok(())
+    }
+
+    #[test]
+    fn requests_and_time_together_end_with_the_first() -> anyhow::Result<()> {
+        let both = plan("http://a -n 100 -d 30s -q 1k --data x")?;
+        assert_eq!((both.amount, both.at_most, both.rate), (Amount::For(Duration::from_secs(30)), Some(100), Some(1000.0)));
+        assert_eq!(both.method, Method::POST);
+        assert_eq!(plan("http://a -n 100")?.amount, Amount::Requests(100));
+        assert_eq!(plan("http://a --steps 10,20:1s")?.stages.len(), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn options_that_do_not_fit_each_other_are_refused() {
+        for line in [
+            "http://a -q 5 --ramp 1..2:1s",
+            "http://a --jitter",
+            "tcp://a:1 --tcp-echo",
+            "http://a --cert x",
+            "http://a -n 0",
+            "http://a -c 0",
+            "http://a -d 0s",
+            "http://a --find-max p99<1ms -d 5s",
+            "http://a --unix-socket /x --connect 1.2.3.4:5",
+        ] {
+            assert!(plan(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_unreadable_body_file_is_named() {
+        let error = plan("http://a --data-file /nowhere/body").expect_err("no such file");
+        assert!(format!("{error:#}").contains("/nowhere/body"), "{error:#}");
+    }
+}

@@ -1,0 +1,194 @@
+//! The search for the highest rate that meets an objective: probes of bounded length, doubling until one fails, then halving
+//! the distance between the highest good and the lowest bad rate.
+
+use std::{future::Future, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    plan::{Amount, Plan},
+    report::{Check, Report, SCHEMA},
+    run::Run,
+    slo::Slo,
+};
+
+/// A probe that achieves less than this share of its rate has failed, whatever its latency.
+const ACHIEVED: f64 = 0.98;
+/// No search makes more probes.
+const MOST_PROBES: usize = 40;
+/// Warm-up of each probe when the plan has none.
+const WARM_UP: Duration = Duration::from_millis(500);
+
+/// What to search for.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// What a good rate meets.
+    pub slo: Slo,
+    /// The first rate to try.
+    pub first: f64,
+    /// The highest rate to try.
+    pub most: f64,
+    /// The length of a probe, without its warm-up.
+    pub probe: Duration,
+    /// Ends when the lowest bad rate is at most by this share above the highest good one.
+    pub precision: f64,
+}
+
+/// One probe.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Requests per second asked for.
+    pub rate: f64,
+    /// Answers per second.
+    pub achieved: f64,
+    /// Whether everything in `checks` holds.
+    pub ok: bool,
+    /// The objectives, and whether the rate was kept.
+    pub checks: Vec<Check>,
+    /// Why the generator may have been the limit, if so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
+}
+
+/// The outcome of a search. Serialised, it is what `outrigger load --find-max -o json` prints.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    /// The version of this JSON, as [`Report::schema`].
+    pub schema: u32,
+    /// What was searched for.
+    pub slo: String,
+    /// The highest rate that met it; none if no probe did.
+    pub rate: Option<f64>,
+    /// All probes, in the order in which they were made.
+    pub probes: Vec<Probe>,
+    /// The report of the best probe.
+    pub report: Option<Report>,
+    /// Whether a signal ended the search early.
+    pub interrupted: bool,
+}
+
+impl Search {
+    /// Makes probes until the rate is known well enough, or `stop` resolves. Each is handed to `show` as it ends.
+    ///
+    /// # Errors
+    /// As [`crate::run`].
+    pub async fn run(&self, plan: &Plan, stop: impl Future<Output = ()>, mut show: impl FnMut(&Probe)) -> anyhow::Result<Found> {
+        let mut found = Found { schema: SCHEMA, slo: self.slo.to_string(), ..Found::default() };
+        let mut bracket = Bracket::new(self.first, self.most, self.precision);
+        tokio::pin!(stop);
+        while let Some(rate) = bracket.next().filter(|_| found.probes.len() < MOST_PROBES && !found.interrupted) {
+            let mut ok = false;
+            // One disturbance is not the server's limit: what fails once is tried again.
+            for _ in 0..2 {
+                let report = Run::prepare(self.plan(plan, rate))?.finish(&mut stop).await?;
+                found.interrupted = report.run.interrupted;
+                if found.interrupted {
+                    break;
+                }
+                let probe = self.judge(rate, &report);
+                show(&probe);
+                ok = probe.ok;
+                found.probes.push(probe);
+                if ok {
+                    (found.rate, found.report) = (Some(rate), Some(report));
+                    break;
+                }
+            }
+            bracket.learn(rate, ok);
+        }
+        Ok(found)
+    }
+
+    fn plan(&self, plan: &Plan, rate: f64) -> Plan {
+        let warmup = if plan.warmup.is_zero() { WARM_UP } else { plan.warmup };
+        Plan { rate: Some(rate), amount: Amount::For(self.probe), at_most: None, warmup, keep_answers: false, ..plan.clone() }
+    }
+
+    fn judge(&self, rate: f64, report: &Report) -> Probe {
+        let mut checks = self.slo.check(report);
+        let kept = report.rate >= ACHIEVED * rate;
+        let (want, got) = (format!(">={:.0}", ACHIEVED * rate), format!("{:.0}", report.rate));
+        checks.push(Check { name: "rate".to_owned(), want, got, ok: kept, by: "--find-max".to_owned() });
+        let ok = checks.iter().all(|check| check.ok);
+        Probe { rate, achieved: report.rate, ok, checks, limits: report.generator.limits.clone() }
+    }
+}
+
+/// What is known about the rate.
+#[derive(Clone, Debug)]
+struct Bracket {
+    first: f64,
+    most: f64,
+    precision: f64,
+    good: Option<f64>,
+    bad: Option<f64>,
+}
+
+impl Bracket {
+    fn new(first: f64, most: f64, precision: f64) -> Self {
+        Self { first: first.min(most), most, precision, good: None, bad: None }
+    }
+
+    /// The next rate to try: above what is known good, below what is known bad. `None` when they are close.
+    fn next(&self) -> Option<f64> {
+        match (self.good, self.bad) {
+            (None, None) => Some(self.first),
+            (Some(good), None) => (good < self.most).then(|| (good * 2.0).min(self.most)),
+            (None, Some(bad)) => (bad > 1.0).then(|| round(bad / 2.0).max(0.5)),
+            (Some(good), Some(bad)) => {
+                let middle = round(f64::midpoint(good, bad));
+                (bad > good * (1.0 + self.precision) && middle > good && middle < bad).then_some(middle)
+            }
+        }
+    }
+
+    fn learn(&mut self, rate: f64, ok: bool) {
+        if ok {
+            self.good = Some(rate);
+        } else {
+            self.bad = Some(rate);
+        }
+    }
+}
+
+/// Rates to three digits read better, and more says nothing.
+fn round(rate: f64) -> f64 {
+    let unit = 10_f64.powf((rate.log10().floor() - 2.0).max(-1.0));
+    (rate / unit).round() * unit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Searches a server whose limit is known; the rate found, and how many rates were tried.
+    fn search(first: f64, most: f64, limit: f64) -> (Option<f64>, usize) {
+        let mut bracket = Bracket::new(first, most, 0.05);
+        let mut tried = 0;
+        while let Some(rate) = bracket.next() {
+            assert!(rate <= most && tried < MOST_PROBES, "{bracket:?}");
+            bracket.learn(rate, rate <= limit);
+            tried += 1;
+        }
+        (bracket.good, tried)
+    }
+
+    #[test]
+    fn the_limit_is_found_from_below_and_from_above() {
+        for limit in [1.7, 63.0, 1234.0, 98_765.0] {
+            for first in [1.0, 100.0, 50_000.0] {
+                let (found, tried) = search(first, 1e6, limit);
+                let found = found.unwrap_or_default();
+                assert!(found <= limit && found * 1.06 >= limit - 0.2, "{found} for {limit} from {first}");
+                assert!(tried <= 25, "{tried} for {limit} from {first}");
+            }
+        }
+    }
+
+    #[test]
+    fn it_ends_at_the_highest_rate_allowed_and_when_nothing_is_good() {
+        assert_eq!(search(100.0, 1000.0, 1e9), (Some(1000.0), 5));
+        assert_eq!(search(5000.0, 1000.0, 1e9).0, Some(1000.0));
+        assert_eq!(search(100.0, 1e6, 0.0).0, None);
+    }
+}
