@@ -2,6 +2,7 @@
 #
 #   make demo    build (release) and run the shopfront: counted answers, exit status 0 or 1
 #   make test    every test of the workspace, those in network namespaces included (root)
+#   make soak    SOAK_MINUTES (30) of mixed load with churn: memory, descriptors and totals must stay (root)
 #   make lint    formatting and clippy, warnings as errors
 #   make deny    bans, licences and sources of dependencies
 #   make bench   compare with Envoy, HAProxy and nginx (root, a quiet machine, 25 minutes; ONLY=tests REPS=n DURATION=seconds)
@@ -11,7 +12,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help root demo test lint deny bench bench-peers
+.PHONY: help root demo test soak lint deny bench bench-peers
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -29,6 +30,11 @@ test: GOAL = test
 test: root
 	@scripts/deps test
 	cargo test --workspace --no-fail-fast
+
+soak: GOAL = soak
+soak: root
+	@scripts/deps test
+	SOAK_MINUTES=$${SOAK_MINUTES:-30} cargo test --release -p outrigger --test soak
 
 lint:
 	cargo fmt --all --check
