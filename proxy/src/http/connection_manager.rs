@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::raw_head::{Findings, RawHeads};
 use super::refusal::Refusal;
+use super::write_batch::BatchedIo;
 use crate::drain::{Drain, Phase};
 use crate::listener::Downstream;
 use crate::router::exchange;
@@ -33,12 +34,18 @@ use crate::upstream::pool::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW};
 
 /// Bytes of a request head.
 const MAX_HEAD: usize = 60 * 1024;
-/// Fields of a request head.
-pub(super) const MAX_HEADERS: usize = 100;
+/// Fields of a request head. HTTP/1 counts them while parsing; HTTP/2 leaves it to [`crate::router::arrival`].
+pub(crate) const MAX_HEADERS: usize = 100;
 /// Read buffer of an HTTP/1 connection; must hold a head.
 const MAX_BUFFER: usize = 128 * 1024;
 /// Concurrent streams of an HTTP/2 connection.
 const MAX_STREAMS: u32 = 100;
+/// Streams that an HTTP/2 client may open and reset before we have looked at them; one more ends the connection with
+/// ENHANCE_YOUR_CALM (CVE-2023-44487).
+const MAX_RESET_UNSEEN: usize = 20;
+/// Streams of an HTTP/2 connection that we had to reset for the client's mistakes; one more ends it likewise
+/// (RUSTSEC-2024-0003).
+const MAX_RESET_BY_US: usize = 1024;
 /// What an HTTP/2 client sends first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long a draining HTTP/1 connection waits for another request, which is answered with `connection: close`. To close it
@@ -204,7 +211,8 @@ where
     let served = Arc::clone(&connection);
     let service = service_fn(move |request: Request<Incoming>| {
         let served = Arc::clone(&served);
-        async move { Ok::<_, Infallible>(exchange::serve(&served, request).await) }
+        // Boxed at once: the codec moves the future several times before it runs.
+        Box::pin(async move { Ok::<_, Infallible>(exchange::serve(&served, request).await) })
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
@@ -213,9 +221,14 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADER_LIST)
         .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_RESET_UNSEEN)
+        .max_local_error_reset_streams(MAX_RESET_BY_US)
         .max_send_buf_size(64 * 1024);
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service));
-    run(serving.as_mut(), |serving| serving.graceful_shutdown(), &connection, None).await;
+    let io = BatchedIo::new(io);
+    let sender = io.sender();
+    let serving = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut serving = sender.run(serving);
+    run(Pin::new(&mut serving), |serving| serving.get_mut().get_mut().as_mut().graceful_shutdown(), &connection, None).await;
 }
 
 /// Runs a connection to its end; asks it to leave in good order when it is time, and cuts it off when that takes too long.

@@ -3,6 +3,7 @@
 mod connection_manager;
 mod raw_head;
 mod refusal;
+mod write_batch;
 
 pub mod body;
 pub mod grpc;
@@ -14,4 +15,6 @@ pub mod peer_metadata;
 pub mod peers;
 pub mod upgrade;
 
+pub(crate) use connection_manager::MAX_HEADERS;
 pub use connection_manager::{Codec, Routing, ServedConnection, serve};
+pub use write_batch::{BatchSender, BatchedIo};

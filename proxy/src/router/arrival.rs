@@ -19,7 +19,7 @@ use crate::http::local_reply::{LocalReply, respond};
 use crate::http::path_normalization::normalize;
 use crate::http::peers::Received;
 use crate::http::upgrade::Upgrade;
-use crate::http::{Routing, ServedConnection};
+use crate::http::{MAX_HEADERS, Routing, ServedConnection};
 use crate::listener::Direction;
 use crate::telemetry::access_log::CapturedHeaders;
 
@@ -50,6 +50,7 @@ pub fn receive(
     mut head: Parts,
     body: Incoming,
 ) -> Result<Arrival, Box<Response<ResponseBody>>> {
+    let fields = head.headers.len();
     let seen = headers::scan(&head.headers);
     let downstream = &connection.downstream;
     let named = authority(&head, downstream.destination);
@@ -65,6 +66,8 @@ pub fn receive(
         Some(LocalReply::bad_request("http1.content_length_and_chunked_not_allowed"))
     } else if sanitized.is_err() || seen.several_hosts {
         Some(LocalReply::bad_request("http1.codec_error"))
+    } else if head.version == Version::HTTP_2 && fields > MAX_HEADERS {
+        Some(LocalReply::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large", "http2.too_many_headers"))
     } else if named.is_none() {
         Some(LocalReply::bad_request("missing_host_header"))
     } else if asked == Upgrade::Refused {

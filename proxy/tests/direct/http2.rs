@@ -16,7 +16,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use outrigger_config::model::*;
 use outrigger_proxy::drain::Phase;
 use outrigger_proxy::listener::EntranceKind;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::fixture::*;
 use crate::http_fixture::*;
@@ -374,4 +375,82 @@ async fn the_longest_deadline_a_client_can_write_is_one() {
     let mut request = call(full("ping"));
     request.headers_mut().insert("grpc-timeout", HeaderValue::from_static("99999999H"));
     assert_eq!(soon(sender.send_request(request)).await.expect("response").status(), 200);
+}
+
+#[tokio::test]
+async fn a_request_with_more_than_a_hundred_fields_is_refused_as_on_http1() {
+    let origin = Answering::start(|_, _| ok("reached")).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut sender = client(&proxy).await;
+    for (fields, status) in [(100, 200), (101, 431)] {
+        let mut request = Request::builder().uri("http://web.shop/");
+        for field in 0..fields {
+            request = request.header(format!("x-{field}"), "1");
+        }
+        let response = soon(sender.send_request(request.body(full("")).expect("request"))).await.expect("answered");
+        assert_eq!(response.status(), status, "{fields} fields");
+    }
+    assert_eq!(origin.requests(), 1, "the refused one went nowhere");
+    proxy.metric("istio_requests_total", &["response_code=\"431\"", "response_flags=\"-\""]).await;
+}
+
+/// A client that speaks in frames.
+async fn raw(proxy: &Proxy) -> TcpStream {
+    let mut stream = proxy.capture(EntranceKind::Outbound, vip()).await;
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("preface and settings");
+    stream
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("small").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The error code of the GOAWAY that ends a connection.
+async fn goaway(stream: &mut TcpStream) -> u32 {
+    const GOAWAY: u8 = 7;
+    loop {
+        let mut head = [0; 9];
+        soon(stream.read_exact(&mut head)).await.expect("a frame");
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        soon(stream.read_exact(&mut payload)).await.expect("its payload");
+        if head[3] == GOAWAY {
+            return u32::from_be_bytes(payload[4..8].try_into().expect("error code"));
+        }
+    }
+}
+
+const ENHANCE_YOUR_CALM: u32 = 11;
+/// `GET http://web.shop/` in HPACK: indexed method, scheme and path, literal authority.
+const GET: &[u8] = b"\x82\x86\x84\x41\x08web.shop";
+
+#[tokio::test]
+async fn a_flood_of_streams_opened_and_reset_ends_the_connection_and_reaches_nobody() {
+    let origin = Answering::start(|_, _| ok("reached")).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut stream = raw(&proxy).await;
+    let flood: Vec<u8> =
+        (0..200_u32).flat_map(|n| [frame(1, 5, 2 * n + 1, GET), frame(3, 0, 2 * n + 1, &8_u32.to_be_bytes())].concat()).collect();
+    stream.write_all(&flood).await.expect("sent");
+    assert_eq!(goaway(&mut stream).await, ENHANCE_YOUR_CALM);
+    assert!(origin.requests() <= 20, "{} requests reached the origin", origin.requests());
+}
+
+#[tokio::test]
+async fn a_client_whose_streams_must_be_reset_again_and_again_is_sent_away() {
+    let origin = Answering::start(|_, _| ok("reached")).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut stream = raw(&proxy).await;
+    // A request without :path is a stream error (RFC 9113, 8.1.1).
+    let mistakes: Vec<u8> = (0..1100_u32).flat_map(|n| frame(1, 5, 2 * n + 1, b"\x82\x86\x41\x08web.shop")).collect();
+    let (mut read, mut write) = stream.split();
+    let sending = async { write.write_all(&mistakes).await };
+    let reading = async {
+        let mut read_all = Vec::new();
+        let _ = soon(read.read_to_end(&mut read_all)).await;
+        read_all
+    };
+    let (_, answers) = tokio::join!(sending, reading);
+    let goaway = answers.windows(17).rfind(|bytes| bytes[3] == 7 && bytes[..3] != [0; 3]).expect("a GOAWAY");
+    assert_eq!(u32::from_be_bytes(goaway[13..17].try_into().expect("error code")), ENHANCE_YOUR_CALM);
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::client::conn::http2::SendRequest;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::rt::Executor;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
 use super::connection::{Connection, Counted};
@@ -15,6 +16,7 @@ use super::lease::Lease;
 use super::{Shard, Want, dial, lock, pending};
 use crate::error::{Error, Failure};
 use crate::http::body::RequestBody;
+use crate::http::{BatchSender, BatchedIo};
 use crate::upstream::connect::{Connected, UpstreamIo};
 use crate::upstream::limits::{Permit, Resource};
 
@@ -28,8 +30,24 @@ pub const MAX_HEADER_LIST: u32 = 60 * 1024;
 /// better than more streams.
 const MAX_STREAMS: u32 = 100;
 
+/// The bytes of a connection.
+type Io = Counted<UpstreamIo>;
 /// hyper's side of a connection.
-type Driver = hyper::client::conn::http2::Connection<TokioIo<Counted<UpstreamIo>>, RequestBody, TokioExecutor>;
+type Driver = hyper::client::conn::http2::Connection<TokioIo<BatchedIo<Io>>, RequestBody, Tasks>;
+
+/// Runs the tasks of a connection; one of them is the codec itself, whose writes leave at the end of its polls.
+#[derive(Clone, Debug)]
+struct Tasks(BatchSender<Io>);
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        let sender = self.0.clone();
+        tokio::spawn(async move { sender.run(pin!(task)).await });
+    }
+}
 
 /// HTTP/2 connections.
 #[derive(Debug, Default)]
@@ -174,15 +192,15 @@ fn peer_allows(open: &Open) -> bool {
 
 async fn establish(connected: Connected, want: &Want<'_>, permit: Permit) -> Result<(SendRequest<RequestBody>, Arc<Connection>), Error> {
     let connection = Connection::new(connected.facts, Arc::clone(want.host), want.cluster.model.connection_pool.clone(), permit);
-    let io = TokioIo::new(Counted::new(connected.io, Arc::clone(&connection)));
-    let handshake = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+    let io = BatchedIo::new(Counted::new(connected.io, Arc::clone(&connection)));
+    let handshake = hyper::client::conn::http2::Builder::new(Tasks(io.sender()))
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADER_LIST)
         .max_send_buf_size(64 * 1024)
         .keep_alive_timeout(Duration::from_secs(20))
-        .handshake(io)
+        .handshake(TokioIo::new(io))
         .await;
     let (sender, driver) = handshake.map_err(|error| Error::unsent(Failure::ConnectFailure).with_transport(error.to_string()))?;
     let held = Arc::clone(&connection);
