@@ -17,6 +17,7 @@ use outrigger_config::matcher::FullRegex;
 use serde_json::json;
 
 use super::{certs, server_info};
+use crate::listener::Handshakes;
 use crate::runtime::{Process, panics};
 use crate::telemetry::ClusterTotals;
 use crate::telemetry::encode::{CONTENT_TYPE, Exposition, Kind, push_label};
@@ -120,6 +121,15 @@ fn configuration(process: &Process, out: &mut Exposition) {
     }
     out.single("outrigger_access_log_dropped_total", Kind::Counter, "Access log lines dropped.", process.access_log.dropped());
     out.single("outrigger_panics_total", Kind::Counter, "Tasks ended by a panic.", panics());
+    let handshakes = || process.workers.iter().map(|worker| &worker.handshakes);
+    let (active, refused): (usize, u64) = (handshakes().map(Handshakes::active).sum(), handshakes().map(Handshakes::refused).sum());
+    out.single("outrigger_tls_handshakes_active", Kind::Gauge, "TLS handshakes with clients in progress.", active);
+    out.single(
+        "outrigger_tls_handshake_overflow_total",
+        Kind::Counter,
+        "Connections closed because their worker had too many TLS handshakes in progress.",
+        refused,
+    );
     let labelled = process.telemetry.labelled();
     out.single(
         "outrigger_series_labelled_total",

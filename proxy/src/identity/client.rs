@@ -5,14 +5,13 @@
 use std::sync::Arc;
 
 use outrigger_config::model::TlsOrigination;
-use rustls::{ClientConfig, ProtocolVersion};
+use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
 use rustls_pki_types::{DnsName, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::certificate::CertificateFacts;
-use super::{Identity, TlsError};
+use super::{Identity, Session, TlsError};
 
 /// What a mesh client offers as ALPN (sidecar contract 5.1). `istio-peer-exchange` is left out: its TCP metadata exchange
 /// is not spoken, and offering it would promise that.
@@ -62,11 +61,14 @@ pub struct PeerInfo {
     pub version: &'static str,
 }
 
+/// Our end of a session as its client.
+pub type ClientSession<IO> = Session<IO, ClientConnection>;
+
 /// Handshakes as a mesh client and verifies who answers before a byte of payload is sent.
 ///
 /// # Errors
 /// No workload certificate, or the handshake's reason: wrong root, wrong identity, expired, refused by the peer.
-pub async fn connect<IO>(identity: &Identity, io: IO, target: MeshTarget<'_>) -> Result<(TlsStream<IO>, PeerInfo), TlsError>
+pub async fn connect<IO>(identity: &Identity, io: IO, target: MeshTarget<'_>) -> Result<(ClientSession<IO>, PeerInfo), TlsError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -86,15 +88,20 @@ pub async fn originate<IO>(
     origination: &Arc<TlsOrigination>,
     dialled: &str,
     alpn: &[&[u8]],
-) -> Result<(TlsStream<IO>, PeerInfo), TlsError>
+) -> Result<(ClientSession<IO>, PeerInfo), TlsError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let config = identity.originations.get(origination, alpn)?;
+    let config = identity.origination_config(origination, alpn).await?;
     handshake(io, config, origination.sni.as_deref().unwrap_or(dialled), None).await
 }
 
-async fn handshake<IO>(io: IO, config: Arc<ClientConfig>, sni: &str, local: Option<Arc<str>>) -> Result<(TlsStream<IO>, PeerInfo), TlsError>
+async fn handshake<IO>(
+    io: IO,
+    config: Arc<ClientConfig>,
+    sni: &str,
+    local: Option<Arc<str>>,
+) -> Result<(ClientSession<IO>, PeerInfo), TlsError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -108,7 +115,7 @@ where
         alpn: session.alpn_protocol().map(<[u8]>::to_vec),
         version: version_name(session.protocol_version()),
     };
-    Ok((stream, info))
+    Ok((Session::new(stream.into_inner()), info))
 }
 
 /// The name for rustls. One that cannot stand in a ClientHello (a wildcard ServiceEntry host) is not sent at all; it is

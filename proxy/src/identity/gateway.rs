@@ -1,10 +1,9 @@
-//! Server configurations for TLS-terminating Gateway servers, built once per settings and kept.
+//! Server configurations for TLS-terminating Gateway servers, made once per settings and kept.
 //!
 //! Source: Istio semantics 3.1 and 3.2. A missing secret or CA is not an error of the listener: the handshake fails, the
 //! other servers of the port go on.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
 
 use outrigger_config::model::{Pem, ServerTls, ServerTlsMode, TlsVersion};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -12,48 +11,36 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
-use super::generation::{self, forbid_resumption};
-use super::origination::FILES_TRUSTED_FOR;
+use super::generation::{self, Generation, forbid_resumption};
+use super::kept::{Kept, Source};
 use super::pem::{self, provider};
 use super::verifier::{ClientVerifier, Names};
 use super::{Identity, TlsError};
 
-/// Configurations kept, one per Gateway server; the oldest goes first.
-const KEPT: usize = 1024;
+/// The configurations of all Gateway servers.
+pub type ServerConfigs = Kept<ServerTls, Finished>;
 
-#[derive(Debug)]
-struct Entry {
-    settings: Arc<ServerTls>,
+/// A configuration in the two forms that handshakes need.
+#[derive(Clone, Debug)]
+pub struct Finished {
     config: Arc<ServerConfig>,
     without_alpn: Arc<ServerConfig>,
-    read_at: Instant,
 }
 
-impl Entry {
-    fn build(settings: &Arc<ServerTls>, mut config: ServerConfig) -> Entry {
+impl Finished {
+    fn new(settings: &ServerTls, mut config: ServerConfig) -> Self {
         forbid_resumption(&mut config);
         config.alpn_protocols = Vec::new();
         let without_alpn = Arc::new(config.clone());
         config.alpn_protocols = settings.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        Entry { settings: Arc::clone(settings), config: Arc::new(config), without_alpn, read_at: Instant::now() }
+        Finished { config: Arc::new(config), without_alpn }
     }
 
     /// rustls ends a handshake in which no protocol is common, where Envoy goes on without one: a database client that
     /// offers its own ALPN value is welcome at a TCP server.
-    fn for_offer(&self, offered: &[Vec<u8>]) -> Arc<ServerConfig> {
+    fn for_offer(self, offered: &[Vec<u8>]) -> Arc<ServerConfig> {
         let common = self.config.alpn_protocols.iter().any(|ours| offered.contains(ours));
-        Arc::clone(if common { &self.config } else { &self.without_alpn })
-    }
-}
-
-/// The cache, shared by all workers; locked once per handshake.
-#[derive(Debug, Default)]
-pub struct ServerConfigs(Mutex<Vec<Entry>>);
-
-impl ServerConfigs {
-    /// Forgets everything: the workload's own certificate changed.
-    pub fn forget(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if common { self.config } else { self.without_alpn }
     }
 }
 
@@ -62,37 +49,29 @@ impl Identity {
     ///
     /// # Errors
     /// A missing or unusable secret, or a missing workload certificate for `ISTIO_MUTUAL`; the text names it.
-    pub fn gateway_config(&self, settings: &Arc<ServerTls>, offered: &[Vec<u8>]) -> Result<Arc<ServerConfig>, TlsError> {
-        let mut entries = self.gateways.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |entry: &Entry| Arc::ptr_eq(&entry.settings, settings) || entry.settings == *settings;
-        if let Some(position) = entries.iter().position(same) {
-            let entry = &entries[position];
-            if !reads_files(settings) || entry.read_at.elapsed() < FILES_TRUSTED_FOR {
-                return Ok(entry.for_offer(offered));
-            }
-            entries.remove(position);
-        }
-        let entry = Entry::build(settings, self.build_gateway(settings)?);
-        let config = entry.for_offer(offered);
-        if entries.len() >= KEPT {
-            entries.remove(0);
-        }
-        entries.push(entry);
-        Ok(config)
-    }
-
-    fn build_gateway(&self, settings: &ServerTls) -> Result<ServerConfig, TlsError> {
-        if settings.mode == ServerTlsMode::IstioMutual {
-            let current = self.require()?;
-            let domains = Arc::clone(current.trust_domains());
-            let names = match settings.subject_alt_names.as_slice() {
-                [] => Names::TrustDomains(domains),
-                list => Names::OneOf(list.to_vec(), domains),
+    pub async fn gateway_config(&self, settings: &Arc<ServerTls>, offered: &[Vec<u8>]) -> Result<Arc<ServerConfig>, TlsError> {
+        let current = if settings.mode == ServerTlsMode::IstioMutual { Some(self.require()?) } else { None };
+        let generation = current.as_ref().map_or(0, |current| current.number());
+        let source = Source { settings: Arc::clone(settings), generation, reads_files: reads_files(settings) };
+        let make = move |settings: &ServerTls| {
+            let config = match current {
+                Some(current) => of_the_mesh(settings, &current),
+                None => terminating(settings),
             };
-            return generation::server_config(current.secret(), names).map_err(TlsError::Configuration);
-        }
-        terminating(settings).map_err(TlsError::Configuration)
+            config.map(|config| Finished::new(settings, config))
+        };
+        let finished = self.gateways.get(source, make).await.map_err(TlsError::Configuration)?;
+        Ok(finished.for_offer(offered))
     }
+}
+
+fn of_the_mesh(settings: &ServerTls, current: &Generation) -> Result<ServerConfig, String> {
+    let domains = Arc::clone(current.trust_domains());
+    let names = match settings.subject_alt_names.as_slice() {
+        [] => Names::TrustDomains(domains),
+        list => Names::OneOf(list.to_vec(), domains),
+    };
+    generation::server_config(current.secret(), names)
 }
 
 fn reads_files(settings: &ServerTls) -> bool {

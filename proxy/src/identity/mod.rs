@@ -9,9 +9,11 @@ pub(crate) mod certificate;
 pub mod client;
 mod gateway;
 mod generation;
+mod kept;
 mod origination;
 mod pem;
 mod secret;
+mod session;
 mod verifier;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +26,7 @@ pub use certificate::CertificateFacts;
 pub use client::{MeshAlpn, MeshTarget, PeerInfo};
 pub use generation::Generation;
 pub use secret::{Secret, SecretError, SecretFiles};
+pub use session::Session;
 
 use gateway::ServerConfigs;
 use origination::ClientConfigs;
@@ -227,7 +230,6 @@ impl Identity {
         let generation = Generation::build(state.generations + 1, secret, &state.trust_domains)?;
         state.generations += 1;
         self.current.store(Some(Arc::new(generation)));
-        self.gateways.forget();
         Ok(())
     }
 

@@ -1,10 +1,6 @@
-//! Client configurations for `TlsOrigination`, built once and kept.
-//!
-//! Key material given as a file path is read again after [`FILES_TRUSTED_FOR`], so that rotated files take effect without
-//! a configuration change; material given as bytes changes only with the configuration.
+//! Client configurations for `TlsOrigination`, made once and kept.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
 
 use outrigger_config::model::{Pem, TlsOrigination};
 use rustls::client::ResolvesClientCert;
@@ -12,49 +8,51 @@ use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::TlsError;
+use super::kept::{Kept, Source};
 use super::pem::{self, provider};
 use super::verifier::{Names, ServerVerifier};
+use super::{Identity, TlsError};
 
-/// How long files named in the configuration are believed unread.
-pub const FILES_TRUSTED_FOR: Duration = Duration::from_secs(10);
-/// Configurations kept; the oldest goes first. A proxy rarely originates TLS to more than a handful of services.
-const KEPT: usize = 64;
+/// The configurations of all `TlsOrigination`s.
+pub type ClientConfigs = Kept<TlsOrigination, Finished>;
 
-#[derive(Debug)]
-struct Entry {
-    settings: Arc<TlsOrigination>,
-    alpn: Vec<Vec<u8>>,
-    config: Arc<ClientConfig>,
-    read_at: Instant,
+/// A configuration in the two forms that requests need.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    http2: Arc<ClientConfig>,
+    without_alpn: Arc<ClientConfig>,
 }
 
-/// The cache, shared by all workers; locked only while a new upstream connection is set up.
-#[derive(Debug, Default)]
-pub struct ClientConfigs(Mutex<Vec<Entry>>);
+impl Finished {
+    fn new(mut config: ClientConfig) -> Self {
+        let without_alpn = Arc::new(config.clone());
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Finished { http2: Arc::new(config), without_alpn }
+    }
 
-impl ClientConfigs {
-    /// The finished configuration for these settings.
-    pub fn get(&self, settings: &Arc<TlsOrigination>, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |entry: &Entry| {
-            (Arc::ptr_eq(&entry.settings, settings) || entry.settings == *settings)
-                && entry.alpn.iter().map(Vec::as_slice).eq(alpn.iter().copied())
-        };
-        if let Some(position) = entries.iter().position(same) {
-            let entry = &entries[position];
-            if !reads_files(settings) || entry.read_at.elapsed() < FILES_TRUSTED_FOR {
-                return Ok(Arc::clone(&entry.config));
+    fn offering(self, protocols: &[&[u8]]) -> Arc<ClientConfig> {
+        match protocols {
+            [] => self.without_alpn,
+            [b"h2"] => self.http2,
+            others => {
+                let mut config = ClientConfig::clone(&self.http2);
+                config.alpn_protocols = others.iter().map(|protocol| protocol.to_vec()).collect();
+                Arc::new(config)
             }
-            entries.remove(position);
         }
-        let config = Arc::new(build(settings, alpn).map_err(TlsError::Configuration)?);
-        if entries.len() >= KEPT {
-            entries.remove(0);
-        }
-        let alpn = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        entries.push(Entry { settings: Arc::clone(settings), alpn, config: Arc::clone(&config), read_at: Instant::now() });
-        Ok(config)
+    }
+}
+
+impl Identity {
+    /// The finished configuration for these settings, offering these application protocols.
+    ///
+    /// # Errors
+    /// Missing or unusable key material; the text names it.
+    pub async fn origination_config(&self, settings: &Arc<TlsOrigination>, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
+        let source = Source { settings: Arc::clone(settings), generation: 0, reads_files: reads_files(settings) };
+        let make = |settings: &TlsOrigination| build(settings).map(Finished::new);
+        let finished = self.originations.get(source, make).await.map_err(TlsError::Configuration)?;
+        Ok(finished.offering(alpn))
     }
 }
 
@@ -63,21 +61,19 @@ fn reads_files(settings: &TlsOrigination) -> bool {
     settings.ca.as_ref().is_some_and(file) || settings.client.as_ref().is_some_and(|pair| file(&pair.chain) || file(&pair.key))
 }
 
-fn build(settings: &TlsOrigination, alpn: &[&[u8]]) -> Result<ClientConfig, String> {
+fn build(settings: &TlsOrigination) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(|error| error.to_string())?
         .dangerous()
         .with_custom_certificate_verifier(verifier(settings)?);
-    let mut config = match &settings.client {
+    Ok(match &settings.client {
         Some(pair) => {
             let key = SingleCertAndKey::from(Arc::new(pem::certificate_pair(pair)?));
             builder.with_client_cert_resolver(Arc::new(key) as Arc<dyn ResolvesClientCert>)
         }
         None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    Ok(config)
+    })
 }
 
 /// Which server is believed (Istio semantics 2.10): listed names replace the check of the dialled one, and an explicit

@@ -95,6 +95,14 @@ async fn handshake(client: &Identity, server: &Identity, expected: &[&str], alpn
     }
 }
 
+/// Configurations of a client and a server that believe each other.
+pub(super) fn pair() -> (Arc<rustls::ClientConfig>, Arc<rustls::ServerConfig>) {
+    let ca = Authority::new();
+    let (_folder, identity) = ca.identity(&[SHOP]);
+    let generation = identity.require().expect("loaded");
+    (generation.client_config(MeshAlpn::Tcp, &[]), generation.server_config(std::iter::empty()))
+}
+
 #[tokio::test]
 async fn two_workloads_of_a_mesh_know_each_other() {
     let ca = Authority::new();
@@ -232,7 +240,7 @@ fn simple(ca: &Authority) -> TlsOrigination {
 async fn origination_checks_the_dialled_name_the_listed_names_or_the_chain_alone() {
     let (ca, other) = (Authority::new(), Authority::new());
     let gateway = Identity::new(None, &domains());
-    let config = gateway.gateway_config(&gateway_server(&ca, &["*.shop.example"], ServerTlsMode::Simple), &[]).expect("config");
+    let config = gateway.gateway_config(&gateway_server(&ca, &["*.shop.example"], ServerTlsMode::Simple), &[]).await.expect("config");
     let named = |names: &[&str]| TlsOrigination { subject_alt_names: names.iter().map(|name| (*name).to_owned()).collect(), ..simple(&ca) };
     let sni = TlsOrigination { sni: Some("elsewhere.example".to_owned()), ..simple(&ca) };
     let careless = TlsOrigination { insecure_skip_verify: true, ..simple(&other) };
@@ -265,7 +273,7 @@ async fn gateway_modes_ask_for_client_certificates_as_they_say() {
         (ServerTlsMode::OptionalMutual, [true, true, false]),
     ];
     for (mode, expected) in cases {
-        let config = gateway.gateway_config(&gateway_server(&ca, &["shop.example"], mode), &[]).expect("config");
+        let config = gateway.gateway_config(&gateway_server(&ca, &["shop.example"], mode), &[]).await.expect("config");
         for (settings, accepted) in [simple(&ca), with_client(&ca), with_client(&other)].into_iter().zip(expected) {
             let result = exchange(Arc::clone(&config), &Arc::new(settings.clone()), "shop.example").await;
             assert_eq!(result.is_ok(), accepted, "{mode:?} with {:?}: {result:?}", settings.client);
@@ -279,7 +287,7 @@ async fn a_gateway_of_the_mesh_admits_only_the_listed_identities() {
     let (_files, gateway) = ca.identity(&[PAY]);
     let mut settings = (*gateway_server(&ca, &["pay.example"], ServerTlsMode::IstioMutual)).clone();
     settings.subject_alt_names = vec![SHOP.to_owned()];
-    let config = gateway.gateway_config(&Arc::new(settings), &[]).expect("config");
+    let config = gateway.gateway_config(&Arc::new(settings), &[]).await.expect("config");
     for (client, accepted) in [(SHOP, true), ("spiffe://cluster.local/ns/shop/sa/other", false)] {
         let (chain, key) = ca.issue(&[client], (-1, 1));
         let client_pair = CertificatePair { chain: pem("chain", &chain), key: pem("key", &key) };
@@ -289,30 +297,28 @@ async fn a_gateway_of_the_mesh_admits_only_the_listed_identities() {
     }
 }
 
-#[test]
-fn a_gateway_negotiates_a_protocol_only_when_one_is_common() {
+#[tokio::test]
+async fn a_gateway_negotiates_a_protocol_only_when_one_is_common() {
     let gateway = Identity::new(None, &domains());
     let mut settings = (*gateway_server(&Authority::new(), &["a.example"], ServerTlsMode::Simple)).clone();
     settings.alpn = vec!["h2".to_owned(), "http/1.1".to_owned()];
     let settings = Arc::new(settings);
-    let negotiable = |offered: &[&[u8]]| {
-        let offered: Vec<_> = offered.iter().map(|protocol| protocol.to_vec()).collect();
-        gateway.gateway_config(&settings, &offered).expect("config").alpn_protocols.len()
-    };
-    assert_eq!(negotiable(&[b"http/1.1", b"h3"]), 2);
-    assert_eq!(negotiable(&[b"postgresql"]), 0);
-    assert_eq!(negotiable(&[]), 0);
+    for (offered, negotiable) in [(vec!["http/1.1", "h3"], 2), (vec!["postgresql"], 0), (vec![], 0)] {
+        let offered: Vec<_> = offered.into_iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let config = gateway.gateway_config(&settings, &offered).await.expect("config");
+        assert_eq!(config.alpn_protocols.len(), negotiable, "{offered:?}");
+    }
 }
 
-#[test]
-fn a_gateway_server_without_its_secret_says_so() {
+#[tokio::test]
+async fn a_gateway_server_without_its_secret_says_so() {
     let gateway = Identity::new(None, &domains());
     let mut settings = (*gateway_server(&Authority::new(), &["a.example"], ServerTlsMode::Simple)).clone();
     settings.certificates.clear();
-    let error = gateway.gateway_config(&Arc::new(settings.clone()), &[]).expect_err("no certificate");
+    let error = gateway.gateway_config(&Arc::new(settings.clone()), &[]).await.expect_err("no certificate");
     assert!(error.to_string().contains("credentialName"), "{error}");
     settings.mode = ServerTlsMode::IstioMutual;
-    let error = gateway.gateway_config(&Arc::new(settings), &[]).expect_err("no identity");
+    let error = gateway.gateway_config(&Arc::new(settings), &[]).await.expect_err("no identity");
     assert!(error.to_string().contains("no workload certificate"), "{error}");
 }
 

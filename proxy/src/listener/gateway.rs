@@ -2,6 +2,7 @@
 //!
 //! Source: Istio semantics 3.2 to 3.5.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -113,11 +114,15 @@ async fn terminate(
     hello: Hello,
 ) -> Option<(DownstreamIo, DownstreamTls)> {
     let outcome = async {
-        let config = captured.worker.identity.gateway_config(settings, &hello.alpn).map_err(|error| error.to_string())?;
+        let config = captured.worker.identity.gateway_config(settings, &hello.alpn).await.map_err(|error| error.to_string())?;
         let mutual = settings.mode == ServerTlsMode::IstioMutual;
         let local = captured.worker.identity.current().filter(|_| mutual).map(|current| current.spiffe_id().to_string());
         let (read, stream) = hello.read;
-        tls::accept(read, stream, config, local).await.map_err(|error| format!("TLS handshake failed: {}", handshake_reason(&error)))
+        let secured = tls::accept(&captured.worker.handshakes, read, stream, config, local).await;
+        secured.map_err(|error| match error.kind() {
+            io::ErrorKind::QuotaExceeded => tls::OVERFLOW.to_owned(),
+            _ => format!("TLS handshake failed: {}", handshake_reason(&error)),
+        })
     };
     match outcome.await {
         Ok((session, tls)) => Some((Prefixed::new(Bytes::new(), Transport::Tls(Box::new(session))), tls)),
@@ -144,6 +149,7 @@ async fn to_route(captured: &Captured, findings: Findings, io: DownstreamIo, tar
 }
 
 fn refuse(captured: &Captured, findings: Findings, details: &str) {
-    let refused = Refused { flags: ResponseFlags::NR, details: details.to_owned().into(), upstream: None };
+    let flags = if details == tls::OVERFLOW { ResponseFlags::OM } else { ResponseFlags::NR };
+    let refused = Refused { flags, details: details.to_owned().into(), upstream: None };
     tcp::refuse(&captured.worker, captured.downstream(Direction::Gateway, findings), refused);
 }

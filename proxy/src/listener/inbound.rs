@@ -2,6 +2,7 @@
 //!
 //! Source: sidecar contract 4.4, 5.3 and 5.4, Istio semantics 5.6.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,8 +132,9 @@ async fn secure(
         Inner::Tcp => generation.server_config(std::iter::empty()),
     };
     let local = generation.spiffe_id().to_string();
-    let (session, tls) = match tls::accept(read, stream, config, Some(local)).await {
+    let (session, tls) = match tls::accept(&captured.worker.handshakes, read, stream, config, Some(local)).await {
         Ok(secured) => secured,
+        Err(error) if error.kind() == io::ErrorKind::QuotaExceeded => return refuse(&captured, &chain, findings, tls::OVERFLOW),
         Err(error) => return refuse(&captured, &chain, findings, &format!("mTLS handshake failed: {}", handshake_reason(&error))),
     };
     let codec = codec_of(&tls);
@@ -167,7 +169,8 @@ fn refuse(captured: &Captured, chain: &InboundChain, findings: Findings, reason:
     if let Some(left_out) = OCCASION.take() {
         tracing::info!(peer = %captured.peer, destination = %captured.destination, left_out, "inbound connection closed: {reason}");
     }
-    let refused = Refused { flags: ResponseFlags::NR, details: reason.replace(' ', "_").into(), upstream: None };
+    let flags = if reason == tls::OVERFLOW { ResponseFlags::OM } else { ResponseFlags::NR };
+    let refused = Refused { flags, details: reason.replace(' ', "_").into(), upstream: None };
     tcp::refuse(&captured.worker, facts(captured, chain, findings), refused);
 }
 

@@ -8,9 +8,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
+use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+
+use crate::identity::Session;
 
 /// A stream with bytes in front of it.
 #[derive(Debug)]
@@ -84,8 +86,11 @@ pub enum Transport {
     /// Bytes as they came.
     Plain(TcpStream),
     /// TLS terminated here. Boxed: a session is far larger than a socket.
-    Tls(Box<TlsStream<Prefixed<TcpStream>>>),
+    Tls(Box<ServerSession>),
 }
+
+/// Our end of a session as its server.
+pub type ServerSession = Session<Prefixed<TcpStream>, ServerConnection>;
 
 /// What connection managers and TCP proxies serve: inspected bytes, then the transport.
 pub type DownstreamIo = Prefixed<Transport>;

@@ -40,3 +40,4 @@ pub use dispatch::{ConnectionGuard, Dispatcher, Incoming};
 pub use door::{Door, Doors};
 pub use downstream::{Direction, Downstream, DownstreamTls};
 pub use io::{DownstreamIo, Prefixed, Transport};
+pub use tls::Handshakes;

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicUsize;
 
 use crate::drain::Drain;
 use crate::identity::Identity;
+use crate::listener::Handshakes;
 use crate::snapshot::ConfigHandle;
 use crate::tcp::Pipes;
 use crate::telemetry::WorkerTelemetry;
@@ -32,4 +33,6 @@ pub struct Worker {
     pub drain: Drain,
     /// Live downstream connections, read by the dispatcher.
     pub connections: AtomicUsize,
+    /// TLS handshakes with clients in progress.
+    pub handshakes: Handshakes,
 }

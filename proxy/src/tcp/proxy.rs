@@ -211,13 +211,13 @@ fn abort(socket: &TcpStream) {
 fn downstream_socket(io: &DownstreamIo) -> &TcpStream {
     match io.get_ref() {
         Transport::Plain(stream) => stream,
-        Transport::Tls(session) => session.get_ref().0.get_ref(),
+        Transport::Tls(session) => session.io().get_ref(),
     }
 }
 
 fn upstream_socket(io: &Prefixed<UpstreamIo>) -> &TcpStream {
     match io.get_ref() {
         UpstreamIo::Plain(stream) => stream,
-        UpstreamIo::Tls(session) => session.get_ref().0,
+        UpstreamIo::Tls(session) => session.io(),
     }
 }

@@ -12,12 +12,11 @@ use outrigger_config::model::{MeshTls, TcpKeepalive, UpstreamTls};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio_rustls::client::TlsStream;
 
 use super::cluster::ClusterState;
 use super::host::Host;
 use crate::error::{Error, Failure};
-use crate::identity::client::{self, MeshAlpn, MeshTarget, PeerInfo};
+use crate::identity::client::{self, ClientSession, MeshAlpn, MeshTarget, PeerInfo};
 use crate::identity::{Identity, TlsError};
 
 /// What is spoken over a connection; decides ALPN.
@@ -72,7 +71,7 @@ pub enum UpstreamIo {
     /// Plaintext.
     Plain(TcpStream),
     /// TLS; boxed because a session is large and rare connections should not pay for it.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<ClientSession<TcpStream>>),
 }
 
 /// Connects, within the cluster's connect timeout, to a host that was picked.
@@ -154,7 +153,7 @@ async fn secure(dial: &Dial<'_>, stream: TcpStream) -> Result<(UpstreamIo, Optio
     Ok((UpstreamIo::Tls(Box::new(stream)), Some(info)))
 }
 
-async fn mesh_handshake(dial: &Dial<'_>, mesh: &MeshTls, stream: TcpStream) -> Result<(TlsStream<TcpStream>, PeerInfo), TlsError> {
+async fn mesh_handshake(dial: &Dial<'_>, mesh: &MeshTls, stream: TcpStream) -> Result<(ClientSession<TcpStream>, PeerInfo), TlsError> {
     let listed = || mesh.sans.iter().map(String::as_str).collect();
     let expected: Vec<&str> = match &dial.host.endpoint.identity {
         Some(identity) if !mesh.explicit_sans => vec![identity],

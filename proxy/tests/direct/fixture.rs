@@ -154,6 +154,7 @@ impl Proxy {
             telemetry: workers.pop().expect("one worker"),
             drain,
             connections: AtomicUsize::new(0),
+            handshakes: Default::default(),
         };
         Proxy { worker: Arc::new(worker), phase, telemetry }
     }

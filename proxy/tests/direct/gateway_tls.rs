@@ -6,6 +6,7 @@ use std::sync::Arc;
 use outrigger_config::model::*;
 use outrigger_proxy::identity::{Identity, TlsError, client};
 use outrigger_proxy::listener::EntranceKind::Gateway;
+use outrigger_proxy::listener::Handshakes;
 use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -99,4 +100,26 @@ async fn a_missing_secret_fails_its_own_server_only() {
         Arc::new(TlsOrigination { sni: None, subject_alt_names: Vec::new(), insecure_skip_verify: false, ca: Some(ca), client: None });
     soon(client::originate(&nobody, dial(&proxy, ip).await, &settings, "bad.example", &[])).await.expect_err("no certificate");
     soon(client::originate(&nobody, dial(&proxy, ip).await, &settings, "good.example", &[])).await.expect("served");
+}
+
+#[tokio::test]
+async fn beyond_the_limit_of_handshakes_a_connection_is_closed_and_counted() {
+    let (origin, ip) = (Origin::start().await, own_address());
+    let (tls, ca) = certificate("db.example");
+    let mut proxy = gateway(ip, vec![chain("db.example", GatewayTlsAction::Tcp { tls, route: Some(to(0)) })], &origin);
+    Arc::get_mut(&mut proxy.worker).expect("nobody uses it yet").handshakes = Handshakes::limited(1);
+    let settings = TlsOrigination { sni: None, subject_alt_names: Vec::new(), insecure_skip_verify: false, ca: Some(ca), client: None };
+    let (settings, nobody) = (Arc::new(settings), Identity::new(None, &[]));
+    let mut unfinished = dial(&proxy, ip).await;
+    unfinished.write_all(&client_hello("db.example")).await.expect("hello");
+    unfinished.read_exact(&mut [0; 5]).await.expect("the server's answer");
+    assert_eq!(proxy.worker.handshakes.active(), 1);
+    soon(client::originate(&nobody, dial(&proxy, ip).await, &settings, "db.example", &[])).await.expect_err("one too many");
+    assert_eq!(proxy.worker.handshakes.refused(), 1);
+    proxy.metric("istio_tcp_connections_closed_total", &["response_flags=\"OM\""]).await;
+    drop(unfinished);
+    while proxy.worker.handshakes.active() > 0 {
+        tokio::task::yield_now().await;
+    }
+    soon(client::originate(&nobody, dial(&proxy, ip).await, &settings, "db.example", &[])).await.expect("room again");
 }
