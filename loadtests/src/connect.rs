@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{AlertDescription, ClientConfig, pki_types::ServerName};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
@@ -25,6 +25,8 @@ use crate::{
     tls,
 };
 
+/// What is said of a server that has TLS and no HTTP/2.
+const NO_HTTP2: &str = "the server does not choose HTTP/2 by ALPN";
 /// How long a name's addresses are used before it is looked up again.
 const DNS_AGE: Duration = Duration::from_secs(5);
 
@@ -112,11 +114,17 @@ impl Dialer {
         let Some((config, name)) = &self.tls else { return Ok(Io::Plain(socket)) };
         let session = tokio::time::timeout(self.timeout, TlsConnector::from(config.clone()).connect(name.clone(), socket)).await;
         let session = session.map_err(|_| Failure::new(Cause::Tls, format!("no session in {:?}", self.timeout)))?;
-        let session = session.map_err(|error| Failure::new(Cause::Tls, error))?;
+        let session = session.map_err(|error| self.no_session(&error))?;
         if self.http2 && session.get_ref().1.alpn_protocol() != Some(tls::H2) {
-            return Err(Failure::new(Cause::Tls, "the server did not choose HTTP/2 by ALPN"));
+            return Err(Failure::new(Cause::Tls, NO_HTTP2));
         }
         Ok(Io::Tls(Box::new(session)))
+    }
+
+    fn no_session(&self, error: &io::Error) -> Failure {
+        let alert = error.get_ref().and_then(|inner| inner.downcast_ref());
+        let no_protocol = matches!(alert, Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)));
+        if no_protocol && self.http2 { Failure::new(Cause::Tls, NO_HTTP2) } else { Failure::new(Cause::Tls, error) }
     }
 
     async fn socket(&self) -> Result<Socket, Failure> {

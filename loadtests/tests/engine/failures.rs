@@ -1,0 +1,151 @@
+//! What goes wrong is named, counted, and over in time.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener},
+    time::{Duration, Instant},
+};
+
+use outrigger_loadtests::{Amount, Cause, Plan, Run, Unreachable, run_until};
+
+use crate::fixture::{answering, plain, plan, read_head, report, scripted};
+
+async fn only_cause(plan: Plan) -> Option<Cause> {
+    let report = report(plan).await;
+    assert_eq!(report.error_count(), report.requests, "{:?}", report.statuses);
+    assert!(!report.error_examples.is_empty());
+    let causes: Vec<Cause> = report.errors.keys().copied().collect();
+    assert!(causes.len() <= 1, "{:?}", report.error_examples);
+    causes.first().copied()
+}
+
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound")
+}
+
+#[tokio::test]
+async fn each_failure_is_named_by_its_cause() {
+    let closes = scripted(|mut stream| drop(read_head(&mut stream)));
+    let resets = scripted(|mut stream| {
+        // Closing with unread bytes resets.
+        let _first = stream.read(&mut [0; 4]);
+    });
+    let cut_off = scripted(|mut stream| {
+        let _head = read_head(&mut stream);
+        let _sent = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf");
+    });
+    let no_last_chunk = scripted(|mut stream| {
+        let _head = read_head(&mut stream);
+        let _sent = stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+    });
+    let babbles = answering(|| b"220 mail.example ESMTP\r\n\r\n".to_vec());
+    let endless_head = answering(|| [b"HTTP/1.1 200 OK\r\nx: ".to_vec(), vec![b'x'; 1 << 20]].concat());
+    for (address, cause) in [
+        (nobody(), Cause::Refused),
+        (closes, Cause::Closed),
+        (resets, Cause::Reset),
+        (cut_off, Cause::Body),
+        (no_last_chunk, Cause::Body),
+        (babbles, Cause::Protocol),
+        (endless_head, Cause::Protocol),
+    ] {
+        assert_eq!(only_cause(plan(address, 3)).await, Some(cause));
+    }
+    assert_eq!(only_cause(Plan::new("http://no-such-host.invalid/", 2)).await, Some(Cause::Dns));
+    let mut to_plaintext = Plan::new(format!("https://{babbles}/"), 2);
+    to_plaintext.tls.insecure = true;
+    assert_eq!(only_cause(to_plaintext).await, Some(Cause::Tls));
+    assert_eq!(only_cause(Plan { http2: true, ..plan(babbles, 2) }).await, Some(Cause::Protocol));
+}
+
+#[tokio::test]
+async fn a_server_that_stalls_or_never_reads_costs_its_timeout_and_no_more() {
+    let stalls = scripted(|mut stream| {
+        let _head = read_head(&mut stream);
+        std::thread::sleep(Duration::from_secs(60));
+    });
+    let never_reads = scripted(|stream| {
+        std::thread::sleep(Duration::from_secs(60));
+        drop(stream);
+    });
+    let stops_midway = scripted(|mut stream| {
+        let _head = read_head(&mut stream);
+        let _sent = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf");
+        std::thread::sleep(Duration::from_secs(60));
+    });
+    let begin = Instant::now();
+    let impatient = |address| Plan { timeout: Duration::from_millis(300), concurrency: 4, ..plan(address, 8) };
+    assert_eq!(only_cause(impatient(stalls)).await, Some(Cause::Timeout));
+    assert_eq!(only_cause(Plan { body: vec![0; 20_000_000], ..impatient(never_reads) }).await, Some(Cause::Timeout));
+    assert_eq!(
+        only_cause(Plan { tcp_echo: true, url: format!("tcp://{never_reads}"), body: vec![1; 20_000_000], ..impatient(never_reads) }).await,
+        Some(Cause::Timeout)
+    );
+    assert_eq!(only_cause(impatient(stops_midway)).await, Some(Cause::Timeout));
+    let mut no_session = impatient(stalls);
+    no_session.url = format!("https://{stalls}/");
+    no_session.tls.insecure = true;
+    no_session.connect_timeout = Duration::from_millis(100);
+    assert_eq!(only_cause(no_session).await, Some(Cause::Tls));
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn a_run_in_which_nothing_is_ever_answered_is_given_up() {
+    let stalls = scripted(|mut stream| {
+        let _head = read_head(&mut stream);
+        std::thread::sleep(Duration::from_secs(60));
+    });
+    let begin = Instant::now();
+    let hopeless = Plan { timeout: Duration::from_millis(200), concurrency: 2, give_up: true, ..plan(stalls, 1_000_000) };
+    let report = report(hopeless).await;
+    assert!((4..100).contains(&report.requests), "{}", report.requests);
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn nobody_to_connect_to_is_said_before_anything_is_sent() {
+    let error = Run::prepare(Plan { preconnect: true, ..plan(nobody(), 100) }).expect("threads").finish(std::future::pending()).await;
+    let error = error.expect_err("nobody listens");
+    assert!(error.is::<Unreachable>() && error.to_string().contains("refused"), "{error:#}");
+}
+
+#[tokio::test]
+async fn a_connection_closed_between_requests_is_replaced_without_an_error() {
+    let one_each = scripted(|mut stream| {
+        if read_head(&mut stream).is_some() {
+            let _sent = stream.write_all(&plain("ok"));
+        }
+    });
+    // 20 a second leave time for the server's end to arrive before the next request.
+    let report = report(Plan { rate: Some(20.0), ..plan(one_each, 20) }).await;
+    assert_eq!((report.status(200), report.error_count(), report.connections.opened), (20, 0, 20), "{:?}", report.error_examples);
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_run_with_what_there_is_and_loses_no_answer_on_the_way() {
+    let slow = answering(|| {
+        std::thread::sleep(Duration::from_millis(100));
+        plain("ok")
+    });
+    let begin = Instant::now();
+    let endless = Plan { amount: Amount::For(Duration::from_secs(600)), rate: Some(40.0), concurrency: 10, threads: 2, ..plan(slow, 0) };
+    let report = run_until(endless, tokio::time::sleep(Duration::from_millis(800))).await.expect("a report");
+    assert!(report.run.interrupted);
+    assert_eq!(report.error_count(), 0, "{:?}", report.error_examples);
+    assert!((5..=40).contains(&report.requests), "{}", report.requests);
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn a_stop_waits_only_so_long_for_a_server_that_stalls() {
+    let stalls = scripted(|mut stream| {
+        let _head = read_head(&mut stream);
+        std::thread::sleep(Duration::from_secs(60));
+    });
+    let begin = Instant::now();
+    let patient = Plan { patience: Duration::from_millis(200), ..plan(stalls, 10) };
+    let report = run_until(patient, tokio::time::sleep(Duration::from_millis(200))).await.expect("a report");
+    assert_eq!(report.requests, 0, "what was abandoned is no error of the server");
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+}

@@ -1,0 +1,6 @@
+//! The sending side against real servers, and against scripted ones that do what real ones do on bad days.
+
+mod failures;
+mod fixture;
+mod protocols;
+mod schedule;
