@@ -2,6 +2,8 @@
 #
 #   make demo    build (release) and run the shopfront: counted answers, exit status 0 or 1
 #   make test    every test of the workspace, those in network namespaces included (root)
+#   make counts  what one request costs in instructions, allocations and system calls, beside the record (root)
+#   make counts-record   write that record, loadtests/counts.toml
 #   make soak    SOAK_MINUTES (30) of mixed load with churn: memory, descriptors and totals must stay (root)
 #   make lint    formatting and clippy, warnings as errors
 #   make deny    bans, licences and sources of dependencies
@@ -12,7 +14,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help root demo test soak lint deny bench bench-peers
+.PHONY: help root demo test counts counts-record soak lint deny bench bench-peers
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -29,7 +31,22 @@ demo: root
 test: GOAL = test
 test: root
 	@scripts/deps test
-	cargo test --workspace --no-fail-fast
+	cargo build --release
+	COUNTS=check cargo test --workspace --no-fail-fast
+
+COUNT := cargo test --quiet --package outrigger-loadtests --test counts no_request -- --nocapture
+
+counts: GOAL = counts
+counts: root
+	@scripts/deps counts
+	cargo build --release
+	@COUNTS=check $(COUNT)
+
+counts-record: GOAL = counts-record
+counts-record: root
+	@scripts/deps counts
+	cargo build --release
+	@COUNTS=record $(COUNT)
 
 soak: GOAL = soak
 soak: root
