@@ -13,6 +13,7 @@ mod operator;
 mod queue;
 mod render;
 mod start_time;
+mod text;
 mod writer;
 
 pub use capture::CapturedHeaders;

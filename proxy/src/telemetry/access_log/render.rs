@@ -1,14 +1,14 @@
 //! One record to one line.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::{HeaderValue, Version};
 
 use super::format::{Piece, Template};
 use super::operator::{Fact, Operator, Source};
-use super::{AccessLog, CapturedHeaders, json};
+use super::{AccessLog, CapturedHeaders, json, text};
 use crate::listener::Downstream;
 use crate::telemetry::{HttpRecord, ResponseFlags, TcpRecord, UpstreamFacts};
 
@@ -110,9 +110,9 @@ impl Subject<'_> {
             Operator::Request(first, second) => self.request(out, *first, *second),
             Operator::Response(first, second) => {
                 let headers = self.captured().map(|captured| captured.response.as_slice());
-                text(out, header(headers, *first).or_else(|| header(headers, (*second)?)))
+                value(out, header(headers, *first).or_else(|| header(headers, (*second)?)))
             }
-            Operator::Trailer(position) => text(out, header(self.captured().map(|captured| captured.trailers.as_slice()), *position)),
+            Operator::Trailer(position) => value(out, header(self.captured().map(|captured| captured.trailers.as_slice()), *position)),
             Operator::UpstreamServiceTime => number(out, self.service_time()),
             Operator::Fact(fact) => self.fact(out, *fact),
             Operator::Missing => Written::Nothing,
@@ -121,7 +121,7 @@ impl Subject<'_> {
 
     fn request(&self, out: &mut Vec<u8>, first: Source, second: Option<Source>) -> Written {
         let Subject::Http(record, captured) = self else { return Written::Nothing };
-        let value = |source: Source| -> Option<&[u8]> {
+        let found = |source: Source| -> Option<&[u8]> {
             match source {
                 Source::Method => Some(record.method.as_str().as_bytes()),
                 Source::Path => Some(record.path.as_str().as_bytes()),
@@ -130,7 +130,7 @@ impl Subject<'_> {
                 Source::Header(position) => header(Some(&captured.request), position),
             }
         };
-        text(out, value(first).or_else(|| value(second?)))
+        value(out, found(first).or_else(|| found(second?)))
     }
 
     fn fact(&self, out: &mut Vec<u8>, fact: Fact) -> Written {
@@ -141,24 +141,24 @@ impl Subject<'_> {
             Fact::BytesReceived => number(out, Some(self.bytes().0)),
             Fact::BytesSent => number(out, Some(self.bytes().1)),
             Fact::ResponseFlags => self.flags(out),
-            Fact::UpstreamTransportFailureReason => text(out, upstream.and_then(|up| up.transport_failure.as_deref())),
+            Fact::UpstreamTransportFailureReason => value(out, upstream.and_then(|up| up.transport_failure.as_deref())),
             Fact::UpstreamHost | Fact::UpstreamRemoteAddress => address(out, upstream.and_then(|up| up.address)),
-            Fact::UpstreamCluster | Fact::UpstreamClusterRaw => text(out, upstream.map(|up| &*up.cluster)),
+            Fact::UpstreamCluster | Fact::UpstreamClusterRaw => value(out, upstream.map(|up| &*up.cluster)),
             Fact::UpstreamLocalAddress => address(out, upstream.and_then(|up| up.local)),
-            Fact::UpstreamPeerUriSan => text(out, upstream.and_then(|up| up.peer_identity.as_deref())),
-            Fact::UpstreamLocalUriSan => text(out, upstream.and_then(|up| up.local_identity.as_deref())),
+            Fact::UpstreamPeerUriSan => value(out, upstream.and_then(|up| up.peer_identity.as_deref())),
+            Fact::UpstreamLocalUriSan => value(out, upstream.and_then(|up| up.local_identity.as_deref())),
             Fact::DownstreamLocalAddress => address(out, Some(downstream.destination)),
-            Fact::DownstreamLocalIp => display(out, downstream.destination.ip()),
+            Fact::DownstreamLocalIp => ip(out, downstream.destination.ip()),
             Fact::DownstreamLocalPort => number(out, Some(u64::from(downstream.destination.port()))),
             Fact::DownstreamRemoteAddress | Fact::DownstreamDirectRemoteAddress => address(out, Some(downstream.peer)),
-            Fact::DownstreamRemoteIp | Fact::DownstreamDirectRemoteIp => display(out, downstream.peer.ip()),
+            Fact::DownstreamRemoteIp | Fact::DownstreamDirectRemoteIp => ip(out, downstream.peer.ip()),
             Fact::DownstreamRemotePort => number(out, Some(u64::from(downstream.peer.port()))),
-            Fact::DownstreamPeerUriSan => text(out, tls.and_then(|tls| tls.peer_identity.as_deref())),
-            Fact::DownstreamLocalUriSan => text(out, tls.and_then(|tls| tls.local_identity.as_deref())),
-            Fact::DownstreamPeerSubject => text(out, tls.map(|tls| tls.peer_subject.as_str())),
-            Fact::DownstreamPeerFingerprint => text(out, tls.map(|tls| tls.peer_certificate_hash.as_str())),
-            Fact::DownstreamTlsVersion => text(out, tls.map(|tls| tls.version)),
-            Fact::RequestedServerName => text(out, downstream.sni.as_deref()),
+            Fact::DownstreamPeerUriSan => value(out, tls.and_then(|tls| tls.peer_identity.as_deref())),
+            Fact::DownstreamLocalUriSan => value(out, tls.and_then(|tls| tls.local_identity.as_deref())),
+            Fact::DownstreamPeerSubject => value(out, tls.map(|tls| tls.peer_subject.as_str())),
+            Fact::DownstreamPeerFingerprint => value(out, tls.map(|tls| tls.peer_certificate_hash.as_str())),
+            Fact::DownstreamTlsVersion => value(out, tls.map(|tls| tls.version)),
+            Fact::RequestedServerName => value(out, downstream.sni.as_deref()),
             fact => self.outcome(out, fact),
         }
     }
@@ -171,15 +171,15 @@ impl Subject<'_> {
             (Subject::Http(record, _), Fact::ResponseCode) => number(out, Some(u64::from(record.status))),
             (Subject::Tcp(_), Fact::ResponseCode) => number(out, Some(0)),
             (Subject::Tcp(record), Fact::ConnectionTerminationDetails) => {
-                text(out, Some(&*record.termination_details).filter(|details| *details != "-"))
+                value(out, Some(&*record.termination_details).filter(|details| *details != "-"))
             }
-            (Subject::Http(record, _), Fact::ResponseCodeDetails) => text(out, Some(&*record.details)),
-            (Subject::Http(record, _), Fact::Protocol) => text(out, protocol(record.version)),
-            (Subject::Http(record, _), Fact::RouteName) => text(out, Some(&*record.route_name)),
+            (Subject::Http(record, _), Fact::ResponseCodeDetails) => value(out, Some(&*record.details)),
+            (Subject::Http(record, _), Fact::Protocol) => value(out, protocol(record.version)),
+            (Subject::Http(record, _), Fact::RouteName) => value(out, Some(&*record.route_name)),
             (Subject::Http(_, _), Fact::ResponseDuration) => number(out, self.service_time()),
             (Subject::Http(record, _), Fact::UpstreamRequestAttemptCount) => number(out, Some(u64::from(record.attempts))),
             (Subject::Http(record, _), Fact::GrpcStatusNumber) => number(out, record.grpc_status.map(u64::from)),
-            (Subject::Http(record, _), Fact::GrpcStatus) => text(out, record.grpc_status.map(grpc_status_name)),
+            (Subject::Http(record, _), Fact::GrpcStatus) => value(out, record.grpc_status.map(grpc_status_name)),
             (Subject::Http(record, _), Fact::Decision) => number(out, Some(record.decision).filter(|decision| *decision > 0)),
             _ => Written::Nothing,
         }
@@ -231,7 +231,7 @@ fn header(values: Option<&[Option<HeaderValue>]>, position: usize) -> Option<&[u
 }
 
 /// An empty value counts as missing, as in Envoy.
-fn text(out: &mut Vec<u8>, value: Option<impl AsRef<[u8]>>) -> Written {
+fn value(out: &mut Vec<u8>, value: Option<impl AsRef<[u8]>>) -> Written {
     match value {
         Some(value) if !value.as_ref().is_empty() => {
             out.extend_from_slice(value.as_ref());
@@ -243,8 +243,13 @@ fn text(out: &mut Vec<u8>, value: Option<impl AsRef<[u8]>>) -> Written {
 
 fn number(out: &mut Vec<u8>, value: Option<u64>) -> Written {
     let Some(value) = value else { return Written::Nothing };
-    let _ = write!(out, "{value}");
+    text::number(out, value);
     Written::Number
+}
+
+fn ip(out: &mut Vec<u8>, value: IpAddr) -> Written {
+    text::ip(out, value);
+    Written::Text
 }
 
 fn display(out: &mut Vec<u8>, value: impl std::fmt::Display) -> Written {
@@ -253,7 +258,9 @@ fn display(out: &mut Vec<u8>, value: impl std::fmt::Display) -> Written {
 }
 
 fn address(out: &mut Vec<u8>, value: Option<SocketAddr>) -> Written {
-    value.map_or(Written::Nothing, |address| display(out, address))
+    let Some(value) = value else { return Written::Nothing };
+    text::address(out, value);
+    Written::Text
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

@@ -1,9 +1,12 @@
 //! START_TIME: the default ISO form, and the strftime letters people use in custom formats.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::time::SystemTime;
 
 use time::OffsetDateTime;
+
+use super::text;
 
 /// How a time is printed; always UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,15 +44,40 @@ impl TimeFormat {
 
     /// Appends the time.
     pub fn write(&self, out: &mut Vec<u8>, at: SystemTime) {
-        let at = OffsetDateTime::from(at);
-        let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
-        let _ = match self {
-            TimeFormat::Iso => {
-                write!(out, "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z", at.hour(), at.minute(), at.second(), at.millisecond())
+        match self {
+            TimeFormat::Iso => write_iso(out, at),
+            TimeFormat::Custom(pieces) => {
+                let at = OffsetDateTime::from(at);
+                let _ = pieces.iter().try_for_each(|piece| write_piece(out, piece, at));
             }
-            TimeFormat::Custom(pieces) => pieces.iter().try_for_each(|piece| write_piece(out, piece, at)),
-        };
+        }
     }
+}
+
+thread_local! {
+    /// The last second printed, and its text. Thousands of lines share one.
+    static SECOND: Cell<(u64, [u8; 20])> = const { Cell::new((u64::MAX, [0; 20])) };
+}
+
+fn write_iso(out: &mut Vec<u8>, at: SystemTime) {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (known, mut text) = SECOND.get();
+    if known != since.as_secs() {
+        let at = OffsetDateTime::from(at);
+        let mut fresh = Vec::with_capacity(text.len());
+        let year = u32::try_from(at.year()).unwrap_or_default();
+        let pieces = [(year, 4, b'-'), (u8::from(at.month()).into(), 2, b'-'), (at.day().into(), 2, b'T')];
+        let times = [(at.hour().into(), 2, b':'), (at.minute().into(), 2, b':'), (at.second().into(), 2, b'.')];
+        for (value, digits, mark) in pieces.into_iter().chain(times) {
+            text::padded(&mut fresh, value, digits);
+            fresh.push(mark);
+        }
+        text.copy_from_slice(&fresh);
+        SECOND.set((since.as_secs(), text));
+    }
+    out.extend_from_slice(&text);
+    text::padded(out, since.subsec_millis(), 3);
+    out.push(b'Z');
 }
 
 fn letter(chars: &mut std::str::Chars<'_>) -> TimePiece {

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use super::LogQueue;
 
-/// How long the first line of a batch waits for company.
-const GATHER: Duration = Duration::from_millis(2);
+/// How long the first line of a batch waits for company. At a rate where it matters, each wake-up of this thread costs a worker
+/// on the same core two context switches.
+const GATHER: Duration = Duration::from_millis(10);
 /// How long to let a destination that takes nothing (a full pipe set non-blocking) recover.
 const STALLED: Duration = Duration::from_millis(5);
 
