@@ -2,10 +2,13 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::net::TcpListener;
 use std::ops::Range;
 use std::path::Path;
 
 use nix::libc;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Gives the pages of this program's code back to the page cache. Those in use return at the next call, for a minor fault
 /// each; those that only the start needed (command line, YAML, compiler, and what the kernel mapped around them) stop
@@ -24,6 +27,16 @@ pub(crate) fn release_code() -> io::Result<()> {
         unsafe { libc::madvise(std::ptr::with_exposed_provenance_mut(range.start), range.len(), libc::MADV_DONTNEED) };
     }
     Ok(())
+}
+
+/// A listening socket whose connections can be waited for, on the runtime that calls this.
+///
+/// # Errors
+/// When the socket cannot be registered.
+pub(crate) fn watched(socket: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
+    // SAFETY: a `TcpListener` owns an open descriptor, gives out the same one for as long as it lives, and is closed by being
+    // dropped alone. The `AsyncFd` owns it and lends it out by shared reference, which none can close it by.
+    unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }.map_err(|error| error.into_parts().1)
 }
 
 /// The addresses of a line of `/proc/self/maps`, when it is code of `program`.

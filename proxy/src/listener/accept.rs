@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use outrigger_config::model::{ProxyType, Snapshot};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::dispatch::Dispatcher;
+use crate::sys::watched;
 
 /// Pending connections the kernel holds per socket; it cuts this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -109,7 +111,7 @@ impl BindError {
     }
 }
 
-/// A non-blocking listening socket with SO_REUSEADDR; IPv6 sockets take IPv6 only.
+/// A non-blocking listening socket with SO_REUSEADDR; IPv6 sockets take IPv6 only. Its connections inherit TCP_NODELAY.
 ///
 /// # Errors
 /// [`BindError`] names the port and who may hold it.
@@ -120,6 +122,7 @@ pub fn bind(address: SocketAddr) -> Result<net::TcpListener, BindError> {
             socket.set_only_v6(true)?;
         }
         socket.set_reuse_address(true)?;
+        socket.set_tcp_nodelay(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())
@@ -207,7 +210,7 @@ impl Listeners {
         let mut tasks = Vec::new();
         let address = SocketAddr::new(entrance.bind.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), entrance.port);
         for socket in bind_entrance(entrance)? {
-            let socket = TcpListener::from_std(socket).map_err(|error| BindError::new(address, error))?;
+            let socket = watched(socket).map_err(|error| BindError::new(address, error))?;
             let acceptor =
                 Acceptor { socket, entrance: Arc::new(entrance.clone()), dispatcher: self.dispatcher.clone(), pause: BACK_OFF.0 };
             tasks.push(tokio::spawn(acceptor.run(stopped.clone())));
@@ -216,9 +219,10 @@ impl Listeners {
     }
 }
 
-/// The accept loop of one socket.
+/// The accept loop of one socket. It accepts by itself rather than by a `tokio::net::TcpListener`, which would register each
+/// connection with the runtime that accepts it only for it to be taken out again.
 struct Acceptor {
-    socket: TcpListener,
+    socket: AsyncFd<net::TcpListener>,
     entrance: Arc<Entrance>,
     dispatcher: Dispatcher,
     pause: Duration,
@@ -228,7 +232,7 @@ impl Acceptor {
     async fn run(mut self, mut stopped: watch::Receiver<bool>) {
         loop {
             let accepted = tokio::select! {
-                accepted = self.socket.accept() => accepted,
+                accepted = self.socket.async_io(Interest::READABLE, net::TcpListener::accept) => accepted,
                 _ = stopped.wait_for(|stop| *stop) => break,
             };
             self.take(accepted).await;
@@ -237,11 +241,11 @@ impl Acceptor {
     }
 
     /// Hands a connection on, or waits out a shortage. Without the pause a full descriptor table would spin.
-    async fn take(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
-        match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
+    async fn take(&mut self, accepted: io::Result<(net::TcpStream, SocketAddr)>) {
+        match accepted {
             Ok((stream, peer)) => {
                 self.pause = BACK_OFF.0;
-                self.dispatcher.dispatch(stream, peer, &self.entrance);
+                self.hand_on(stream, peer);
             }
             Err(error) if is_shortage(&error) => {
                 tracing::warn!(port = self.entrance.port, %error, pause = ?self.pause, "accept failed; new connections wait");
@@ -254,11 +258,14 @@ impl Acceptor {
 
     /// Closing a listening socket resets what its queue holds; those clients believe they are connected.
     fn take_remaining(self) {
-        let Ok(socket) = self.socket.into_std() else { return };
-        while let Ok((stream, peer)) = socket.accept() {
-            if stream.set_nonblocking(true).is_ok() {
-                self.dispatcher.dispatch(stream, peer, &self.entrance);
-            }
+        while let Ok((stream, peer)) = self.socket.get_ref().accept() {
+            self.hand_on(stream, peer);
+        }
+    }
+
+    fn hand_on(&self, stream: net::TcpStream, peer: SocketAddr) {
+        if stream.set_nonblocking(true).is_ok() {
+            self.dispatcher.dispatch(stream, peer, &self.entrance);
         }
     }
 }

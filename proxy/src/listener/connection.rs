@@ -37,7 +37,6 @@ pub struct Captured {
 pub(super) async fn serve(worker: Arc<Worker>, accepted: Accepted) {
     let Accepted { stream, peer, accepted_at, entrance, guard } = accepted;
     let Ok(stream) = TcpStream::from_std(stream) else { return };
-    let _ = stream.set_nodelay(true);
     let destination = match entrance.kind {
         EntranceKind::Gateway => stream.local_addr().map(canonical).map_err(Into::into),
         EntranceKind::Outbound | EntranceKind::Inbound => {
@@ -94,6 +93,7 @@ impl Captured {
             service: findings.service,
             peer_workload: OnceLock::new(),
             scope: ConnectionScope::default(),
+            client_text: Default::default(),
         })
     }
 

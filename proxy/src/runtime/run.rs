@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::lifecycle::Command;
 use super::signals::Signals;
 use super::termination::{Termination, Verdict};
-use super::threads::{Acceptor, runtime, start_workers};
+use super::threads::{self, Acceptor, Threads, runtime};
 use super::{Lifecycle, LogControl, LogLevels, Process, Worker, WorkerCount, cpu_limit, limits, panics};
 use crate::bootstrap::Settings;
 use crate::discovery::{DiscoveryStatus, FileSource, Overrides, Publisher, watch_files};
@@ -54,10 +54,10 @@ pub fn run(settings: Settings, warnings: Vec<String>) -> anyhow::Result<ExitCode
     let control = runtime()?;
     let servers = control.block_on(async { bind_servers(&process) })?;
     let (generations, follow) = watch::channel(1);
-    let acceptor = Acceptor { process: Arc::clone(&process), dispatcher, generations: follow, drain }.start()?;
-    let workers = start_workers(incoming)?;
+    let acceptor = Acceptor { process: Arc::clone(&process), dispatcher, generations: follow, drain };
+    let threads = threads::start(incoming, acceptor)?;
     process.lifecycle.workers_started();
-    tracing::info!(target: "main", workers = workers.len(), took = ?started.elapsed(), "ready");
+    tracing::info!(target: "main", workers = threads.workers.len(), took = ?started.elapsed(), "ready");
     if let Err(error) = sys::release_code() {
         tracing::debug!(target: "main", "code that only the start needed stays resident: {error}");
     }
@@ -67,7 +67,6 @@ pub fn run(settings: Settings, warnings: Vec<String>) -> anyhow::Result<ExitCode
         follow_files(&process, loaded, generations);
         tokio::spawn(Arc::clone(&process.identity).watch(CERTIFICATE_INTERVAL));
         tokio::spawn(upstream::dns::run(process.config.clone()));
-        let threads = Threads { acceptor, workers };
         supervise(&process, commands, &threads).await
     })?;
     Ok(code)
@@ -186,16 +185,10 @@ fn follow_access_log(writer: &LogWriter, config: &ConfigHandle) {
     }
 }
 
-/// The threads that carry traffic.
-struct Threads {
-    acceptor: JoinHandle<()>,
-    workers: Vec<JoinHandle<()>>,
-}
-
 impl Threads {
     /// The name of a thread that has ended although nothing told it to.
     fn dead(&self) -> Option<String> {
-        let all = self.workers.iter().chain([&self.acceptor]);
+        let all = self.workers.iter().chain(&self.acceptor);
         all.filter(|thread| thread.is_finished()).find_map(|thread| thread.thread().name().map(str::to_owned))
     }
 

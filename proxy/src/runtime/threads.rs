@@ -1,5 +1,8 @@
 //! The acceptor's thread and the workers' threads.
+//!
+//! With one worker there is nothing to choose, so it accepts for itself: a connection then costs no hand-over between threads.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -21,18 +24,58 @@ pub fn runtime() -> anyhow::Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("cannot start a runtime")
 }
 
-/// Starts one thread per worker; each serves what the dispatcher sends it until that is gone and drained.
-pub fn start_workers(incoming: Vec<Incoming>) -> anyhow::Result<Vec<JoinHandle<()>>> {
-    incoming.into_iter().enumerate().map(|(number, incoming)| start_worker(number, incoming)).collect()
+/// The threads that carry traffic.
+pub struct Threads {
+    /// None when the only worker accepts for itself.
+    pub acceptor: Option<JoinHandle<()>>,
+    /// Each serves what the dispatcher sends it until that is gone and drained.
+    pub workers: Vec<JoinHandle<()>>,
 }
 
-fn start_worker(number: usize, incoming: Incoming) -> anyhow::Result<JoinHandle<()>> {
+/// Starts the threads and binds the ports of the configuration in force.
+///
+/// # Errors
+/// A thread that cannot be had, or a port that cannot be bound.
+pub fn start(incoming: Vec<Incoming>, acceptor: Acceptor) -> anyhow::Result<Threads> {
+    let (bound, outcome) = channel();
+    let mut accepting = Some(acceptor.run(bound));
+    let acceptor = match incoming.len() {
+        1 => None,
+        _ => accepting.take().map(|accepting| spawn("acceptor".to_owned(), accepting)).transpose()?,
+    };
+    let worker = |(number, incoming): (usize, Incoming)| {
+        let accepting = accepting.take();
+        spawn(format!("worker-{number}"), async move {
+            match accepting {
+                Some(accepting) => serve_and_accept(incoming, accepting).await,
+                None => incoming.run().await,
+            }
+        })
+    };
+    let workers = incoming.into_iter().enumerate().map(worker).collect::<anyhow::Result<_>>()?;
+    let errors = outcome.recv().context("the acceptor ended while it was starting")?;
+    match errors.into_iter().next() {
+        Some(error) => Err(error.into()),
+        None => Ok(Threads { acceptor, workers }),
+    }
+}
+
+/// Ends when the worker's connections have; at once when accepting panics, so that it is noticed.
+async fn serve_and_accept(incoming: Incoming, accepting: impl Future<Output = ()> + Send + 'static) {
+    let mut serving = pin!(incoming.run());
+    tokio::select! {
+        () = serving.as_mut() => {}
+        outcome = tokio::spawn(accepting) => if outcome.is_ok() { serving.await },
+    }
+}
+
+fn spawn(name: String, task: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
     let runtime = runtime()?;
-    let serve = move || runtime.block_on(incoming.run());
-    thread::Builder::new().name(format!("worker-{number}")).spawn(serve).with_context(|| format!("cannot start worker {number}"))
+    let problem = format!("cannot start thread {name}");
+    thread::Builder::new().name(name).spawn(move || runtime.block_on(task)).context(problem)
 }
 
-/// What the acceptor's thread needs.
+/// What accepting needs.
 pub struct Acceptor {
     /// Everything else.
     pub process: Arc<Process>,
@@ -45,24 +88,8 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Starts the thread and binds the ports of the configuration in force.
-    ///
-    /// # Errors
-    /// A port of the first configuration that cannot be bound.
-    pub fn start(self) -> anyhow::Result<JoinHandle<()>> {
-        let (bound, outcome) = channel();
-        let runtime = runtime()?;
-        let serve = move || runtime.block_on(self.run(&bound));
-        let thread = thread::Builder::new().name("acceptor".to_owned()).spawn(serve).context("cannot start the acceptor")?;
-        let errors = outcome.recv().context("the acceptor ended while it was starting")?;
-        match errors.into_iter().next() {
-            Some(error) => Err(error.into()),
-            None => Ok(thread),
-        }
-    }
-
     /// Follows the configuration's ports until connections are cut.
-    async fn run(mut self, bound: &Sender<Vec<BindError>>) {
+    async fn run(mut self, bound: Sender<Vec<BindError>>) {
         let mut listeners = Listeners::new(self.dispatcher.clone());
         let errors = listeners.apply(&self.wanted());
         let failed = !errors.is_empty();
