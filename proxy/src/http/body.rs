@@ -5,11 +5,11 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use crate::router::replay::{UploadBody, UploadError};
 use crate::router::stream::Stream;
+use crate::upstream::body::UpstreamBody;
 
 /// What is sent upstream.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ enum Content {
     /// Made here; taken when sent.
     Local(Option<Bytes>),
     /// The upstream's, possibly cut off by the route's timeout.
-    Upstream(Incoming, Option<Pin<Box<Sleep>>>),
+    Upstream(UpstreamBody, Option<Pin<Box<Sleep>>>),
 }
 
 /// A response body that broke off; the codec cuts the connection (HTTP/1) or resets the stream (HTTP/2).
@@ -80,7 +80,7 @@ impl ResponseBody {
     }
 
     /// The upstream's body, to be finished before `deadline`.
-    pub fn upstream(body: Incoming, deadline: Option<Pin<Box<Sleep>>>, stream: Box<Stream>) -> Self {
+    pub fn upstream(body: UpstreamBody, deadline: Option<Pin<Box<Sleep>>>, stream: Box<Stream>) -> Self {
         ResponseBody { content: Content::Upstream(body, deadline), stream: Some(stream) }
     }
 
@@ -120,7 +120,7 @@ impl Body for ResponseBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
-                this.book(|stream| stream.response_broke(&error));
+                this.book(|stream| stream.response_broke(error));
                 Poll::Ready(Some(Err(ResponseBodyError::Upstream)))
             }
             None => {

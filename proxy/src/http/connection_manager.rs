@@ -5,8 +5,10 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -20,11 +22,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use outrigger_config::model::RouteConfiguration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
+use super::dozing::Dozing;
+use super::headers::Seen;
 use super::raw_head::{Findings, RawHeads};
 use super::refusal::Refusal;
 use super::write_batch::BatchedIo;
 use crate::drain::{Drain, Phase};
-use crate::listener::Downstream;
+use crate::listener::{Downstream, Watch};
 use crate::router::exchange;
 use crate::router::stream::Stream;
 use crate::runtime::Worker;
@@ -34,7 +38,7 @@ use crate::upstream::pool::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW};
 
 /// Bytes of a request head.
 const MAX_HEAD: usize = 60 * 1024;
-/// Fields of a request head. HTTP/1 counts them while parsing; HTTP/2 leaves it to [`crate::router::arrival`].
+/// Fields of a request head: hyper's own limit while it parses HTTP/1; HTTP/2 leaves it to [`crate::router::arrival`].
 pub(crate) const MAX_HEADERS: usize = 100;
 /// Read buffer of an HTTP/1 connection; must hold a head.
 const MAX_BUFFER: usize = 128 * 1024;
@@ -120,7 +124,8 @@ impl ServedConnection {
         let mut request = Request::new(());
         *request.method_mut() = Method::from_bytes(b"-").unwrap_or_default();
         let (head, ()) = request.into_parts();
-        let mut stream = Stream::begin(&self.downstream, &self.worker, &head, HeaderValue::from_static(""), &self.no_name);
+        let (seen, authority) = (Seen::default(), HeaderValue::from_static(""));
+        let mut stream = Stream::begin(&self.downstream, &self.worker, &head, seen, authority, &self.no_name);
         stream.note(|record| {
             record.path = PathAndQuery::from_static("/");
             record.status = status;
@@ -135,7 +140,7 @@ impl ServedConnection {
 /// configuration changes, so that long-lived connections follow.
 pub async fn serve<I>(mut io: I, downstream: Arc<Downstream>, table: Arc<str>, codec: Codec, worker: Arc<Worker>)
 where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    I: AsyncRead + AsyncWrite + Watch + Unpin + Send + 'static,
 {
     let (codec, early) = match codec {
         Codec::Auto => tokio::select! {
@@ -184,7 +189,7 @@ async fn sniff<I: AsyncRead + Unpin>(io: &mut I) -> std::io::Result<(Codec, Byte
 
 async fn serve_http1<I>(io: RawHeads<I>, connection: Arc<ServedConnection>)
 where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    I: AsyncRead + AsyncWrite + Watch + Unpin + Send + 'static,
 {
     let served = Arc::clone(&connection);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -198,15 +203,19 @@ where
             Ok::<_, Infallible>(response)
         }
     });
+    // `max_headers` stays unset: hyper's own limit is the same MAX_HEADERS, and a limit of one's own makes it prepare the
+    // whole table for every head. `half_close` keeps it from reading ahead for a client that goes away in the middle of a
+    // request, where the seam below looks out for that. `pipeline_flush` stays off, since it holds answers back; `writev` is
+    // left to the transport.
     let mut builder = http1::Builder::new();
-    builder.max_headers(MAX_HEADERS).max_header_size(MAX_HEAD).max_buf_size(MAX_BUFFER).header_read_timeout(None);
+    builder.half_close(io.watches()).max_header_size(MAX_HEAD).max_buf_size(MAX_BUFFER).header_read_timeout(None);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service).with_upgrades());
     run(serving.as_mut(), |serving| serving.graceful_shutdown(), &connection, Some(LAST_REQUEST)).await;
 }
 
 async fn serve_http2<I>(io: RawHeads<I>, connection: Arc<ServedConnection>)
 where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    I: AsyncRead + AsyncWrite + Watch + Unpin + Send + 'static,
 {
     let served = Arc::clone(&connection);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -238,9 +247,18 @@ where
     C: Future<Output = hyper::Result<()>>,
 {
     let mut drain = connection.worker.drain.clone();
-    tokio::select! {
-        result = serving.as_mut() => return report(connection, result),
-        () = time_to_leave(connection, &mut drain, quiet) => leave(serving.as_mut()),
+    let ended = {
+        let reason = pin!(time_to_leave(connection, &mut drain, quiet));
+        let mut reason = Dozing::new(reason);
+        poll_fn(|cx| match serving.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => reason.poll(cx).map(|()| None),
+        })
+        .await
+    };
+    match ended {
+        Some(result) => return report(connection, result),
+        None => leave(serving.as_mut()),
     }
     tokio::select! {
         result = serving => report(connection, result),

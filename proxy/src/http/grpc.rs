@@ -1,7 +1,10 @@
 //! gRPC conventions over HTTP (Istio semantics 8.10).
 
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HeaderName};
+
+/// `grpc-status`.
+pub const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// Whether a request or response is gRPC: content type `application/grpc`, alone or followed by `+` or `;`.
 pub fn is_grpc(headers: &HeaderMap) -> bool {
@@ -14,7 +17,7 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// `grpc-status` among headers or trailers.
 pub fn status_of(headers: &HeaderMap) -> Option<u16> {
-    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+    headers.get(STATUS)?.to_str().ok()?.parse().ok()
 }
 
 /// The gRPC status of an answer made here with an HTTP status.

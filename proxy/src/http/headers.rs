@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 use std::net::IpAddr;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use http::header::{CONNECTION, HeaderName, HeaderValue, SERVER, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, header};
@@ -58,29 +58,55 @@ pub struct Seen {
     pub mesh_only: bool,
     /// `expect`.
     pub expect: bool,
+    /// `content-type`.
+    pub content_type: bool,
+    /// `x-forwarded-for`.
+    pub forwarded_for: bool,
     /// More than one `host`.
     pub several_hosts: bool,
+    /// Bytes of all fields as HTTP/1 would write them.
+    pub bytes: usize,
 }
 
-/// Looks at every header name once.
+/// Looks at every header once.
 pub fn scan(headers: &HeaderMap) -> Seen {
     let mut seen = Seen::default();
-    for name in headers.keys() {
-        match name.as_str() {
-            "x-request-id" => seen.request_id = true,
-            "x-forwarded-proto" => seen.forwarded_proto = true,
-            "x-forwarded-client-cert" => seen.client_cert = true,
-            "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" | "te" => seen.hop_by_hop = true,
-            "expect" => seen.expect = true,
-            "host" => seen.several_hosts = headers.get_all(name).iter().nth(1).is_some(),
-            other => scan_envoy(other, &mut seen),
+    let mut hosts = 0;
+    for (name, value) in headers {
+        let name = name.as_str();
+        seen.bytes += field_bytes(name, value);
+        // The first letter settles most names at once.
+        match name.as_bytes().first() {
+            Some(b'x') => scan_extension(name, &mut seen),
+            Some(b'h') => hosts += u32::from(name == "host"),
+            Some(b'c' | b'e' | b'k' | b'p' | b't' | b'u') => match name {
+                "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" | "te" => seen.hop_by_hop = true,
+                "content-type" => seen.content_type = true,
+                "expect" => seen.expect = true,
+                _ => {}
+            },
+            _ => {}
         }
     }
+    seen.several_hosts = hosts > 1;
     seen
 }
 
-fn scan_envoy(name: &str, seen: &mut Seen) {
-    let Some(rest) = name.strip_prefix("x-envoy-") else { return };
+fn field_bytes(name: &str, value: &HeaderValue) -> usize {
+    name.len() + value.len() + ": \r\n".len()
+}
+
+fn scan_extension(name: &str, seen: &mut Seen) {
+    let Some(rest) = name.strip_prefix("x-envoy-") else {
+        match name {
+            "x-request-id" => seen.request_id = true,
+            "x-forwarded-proto" => seen.forwarded_proto = true,
+            "x-forwarded-client-cert" => seen.client_cert = true,
+            "x-forwarded-for" => seen.forwarded_for = true,
+            _ => {}
+        }
+        return;
+    };
     match rest {
         "peer-metadata" | "peer-metadata-id" => seen.peer_metadata = true,
         "decorator-operation" => seen.decorator = true,
@@ -139,7 +165,7 @@ pub fn sanitize_request(headers: &mut HeaderMap, seen: Seen, downstream: &Downst
         headers.remove(DECORATOR);
     }
     if gateway {
-        add_client_address(headers, downstream.peer.ip());
+        add_client_address(headers, seen, downstream);
     }
     if gateway || !seen.forwarded_proto {
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if downstream.tls.is_some() { "https" } else { "http" }));
@@ -182,23 +208,43 @@ fn remove_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) -> Result<(), Prote
     Ok(())
 }
 
-fn add_client_address(headers: &mut HeaderMap, peer: IpAddr) {
-    let address = match peer {
-        IpAddr::V6(address) => address.to_ipv4_mapped().map_or(peer, IpAddr::V4),
-        IpAddr::V4(_) => peer,
-    };
+/// What a connection says about its client in every request, as text made with the first.
+#[derive(Debug, Default)]
+pub struct ClientText {
+    address: OnceLock<HeaderValue>,
+    certificate: OnceLock<Option<HeaderValue>>,
+}
+
+impl ClientText {
+    fn address(&self, peer: IpAddr) -> &HeaderValue {
+        let text = || HeaderValue::try_from(peer.to_canonical().to_string());
+        self.address.get_or_init(|| text().unwrap_or(HeaderValue::from_static("-")))
+    }
+
+    fn certificate(&self, downstream: &Downstream) -> Option<&HeaderValue> {
+        let text = || client_cert_element(downstream).and_then(|element| HeaderValue::try_from(element).ok());
+        self.certificate.get_or_init(text).as_ref()
+    }
+}
+
+fn add_client_address(headers: &mut HeaderMap, seen: Seen, downstream: &Downstream) {
+    let address = downstream.client_text.address(downstream.peer.ip());
+    let list = if seen.forwarded_for { appended(headers, address) } else { Some(address.clone()) };
+    if let Some(list) = list {
+        headers.insert(FORWARDED_FOR, list);
+    }
+    headers.insert(EXTERNAL_ADDRESS, address.clone());
+}
+
+/// The addresses that `x-forwarded-for` names so far, and one more.
+fn appended(headers: &HeaderMap, address: &HeaderValue) -> Option<HeaderValue> {
     let mut list = Vec::new();
     for known in headers.get_all(&FORWARDED_FOR).iter().filter(|value| !value.is_empty()) {
         list.extend_from_slice(known.as_bytes());
         list.push(b',');
     }
-    list.extend_from_slice(address.to_string().as_bytes());
-    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(list)) {
-        headers.insert(FORWARDED_FOR, value);
-    }
-    if let Ok(value) = HeaderValue::try_from(address.to_string()) {
-        headers.insert(EXTERNAL_ADDRESS, value);
-    }
+    list.extend_from_slice(address.as_bytes());
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(list)).ok()
 }
 
 /// Sidecars append an element for a mesh mTLS client and remove the header of a plaintext one; gateways never believe it.
@@ -206,20 +252,22 @@ fn forward_client_cert(headers: &mut HeaderMap, seen: Seen, downstream: &Downstr
     if downstream.direction == Direction::Outbound {
         return;
     }
-    let Some(element) = client_cert_element(downstream) else {
+    let Some(element) = downstream.client_text.certificate(downstream) else {
         if seen.client_cert {
             headers.remove(FORWARDED_CLIENT_CERT);
         }
         return;
     };
-    let mut value = String::new();
-    if downstream.direction == Direction::Inbound {
-        for known in headers.get_all(&FORWARDED_CLIENT_CERT) {
-            value.push_str(&String::from_utf8_lossy(known.as_bytes()));
-            value.push(',');
-        }
+    if !seen.client_cert || downstream.direction != Direction::Inbound {
+        headers.insert(FORWARDED_CLIENT_CERT, element.clone());
+        return;
     }
-    value.push_str(&element);
+    let mut value = String::new();
+    for known in headers.get_all(&FORWARDED_CLIENT_CERT) {
+        value.push_str(&String::from_utf8_lossy(known.as_bytes()));
+        value.push(',');
+    }
+    value.push_str(&String::from_utf8_lossy(element.as_bytes()));
     if let Ok(value) = HeaderValue::try_from(value) {
         headers.insert(FORWARDED_CLIENT_CERT, value);
     }
@@ -244,28 +292,55 @@ fn request_id(random: u128) -> HeaderValue {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let random = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
     let mut text = [b'-'; 36];
-    let mut digit = 0;
-    for (position, byte) in text.iter_mut().enumerate() {
-        if !matches!(position, 8 | 13 | 18 | 23) {
-            *byte = HEX[(random >> (124 - 4 * digit)) as usize & 0xf];
-            digit += 1;
-        }
+    // Where each of the sixteen bytes begins, between the hyphens.
+    const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+    for (byte, place) in random.to_be_bytes().into_iter().zip(PLACES) {
+        text[place] = HEX[usize::from(byte >> 4)];
+        text[place + 1] = HEX[usize::from(byte & 0xf)];
     }
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("00000000-0000-4000-8000-000000000000"))
 }
 
-/// Removes what must not travel back and writes our name.
-pub fn sanitize_response(headers: &mut HeaderMap, direction: Direction, upgrade: bool) {
-    let mut hop_by_hop = false;
-    let mut decorated = false;
-    for name in headers.keys() {
-        match name.as_str() {
-            "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => hop_by_hop = true,
-            "x-envoy-decorator-operation" => decorated = true,
-            _ => {}
+/// What a response carries among the headers that a proxy cares for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Answered {
+    /// `connection`, `keep-alive`, `proxy-connection`, `transfer-encoding` or `upgrade`.
+    hop_by_hop: bool,
+    /// `x-envoy-decorator-operation`.
+    decorator: bool,
+    /// `x-envoy-peer-metadata` or its id.
+    pub peer_metadata: bool,
+    encoding: bool,
+    length: bool,
+}
+
+impl Answered {
+    /// Looks at every header name once.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut seen = Answered::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "content-length" => seen.length = true,
+                "transfer-encoding" => (seen.hop_by_hop, seen.encoding) = (true, true),
+                "connection" | "keep-alive" | "proxy-connection" | "upgrade" => seen.hop_by_hop = true,
+                "x-envoy-decorator-operation" => seen.decorator = true,
+                "x-envoy-peer-metadata" | "x-envoy-peer-metadata-id" => seen.peer_metadata = true,
+                _ => {}
+            }
         }
+        seen
     }
-    if hop_by_hop {
+
+    /// Whether a response tells its length in two ways. The codec reads by the encoding and hands both headers on; a client
+    /// that was sent the length would lose the rest of the body, or take it for the next answer.
+    pub fn has_two_lengths(self) -> bool {
+        self.encoding && self.length
+    }
+}
+
+/// Removes what must not travel back and writes our name.
+pub fn sanitize_response(headers: &mut HeaderMap, seen: Answered, direction: Direction, upgrade: bool) {
+    if seen.hop_by_hop {
         for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING] {
             headers.remove(name);
         }
@@ -275,7 +350,7 @@ pub fn sanitize_response(headers: &mut HeaderMap, direction: Direction, upgrade:
             headers.remove(UPGRADE);
         }
     }
-    if decorated {
+    if seen.decorator {
         headers.remove(DECORATOR);
     }
     headers.insert(SERVER, server_name(direction));

@@ -1,6 +1,7 @@
 //! HTTP as spoken to clients: codecs, header rules, local replies.
 
 mod connection_manager;
+mod dozing;
 mod raw_head;
 mod refusal;
 mod write_batch;

@@ -15,10 +15,11 @@ pub struct NotNormalizable;
 /// # Errors
 /// An escaped NUL, a control character, or a `#`, which no client sends in a path on purpose.
 pub fn normalize(path: &str, mode: PathNormalization) -> Result<Cow<'_, str>, NotNormalizable> {
-    if path.bytes().any(|byte| byte.is_ascii_control() || byte == b'#') || path.contains("%00") {
+    let unusual = path.bytes().any(is_unusual);
+    if unusual && (path.bytes().any(|byte| byte.is_ascii_control() || byte == b'#') || path.contains("%00")) {
         return Err(NotNormalizable);
     }
-    if mode == PathNormalization::None || is_normal(path, mode) {
+    if mode == PathNormalization::None || (!unusual && is_normal(path, mode)) {
         return Ok(Cow::Borrowed(path));
     }
     let decoded = decode(path, mode == PathNormalization::DecodeAndMergeSlashes);
@@ -26,12 +27,15 @@ pub fn normalize(path: &str, mode: PathNormalization) -> Result<Cow<'_, str>, No
     Ok(Cow::Owned(if mode == PathNormalization::Base { resolved } else { merge_slashes(&resolved) }))
 }
 
-/// A conservative test: false only means that the slow path looks closer.
+/// Bytes that a path which is normal anyway does not have. One pass looks for all of them.
+fn is_unusual(byte: u8) -> bool {
+    byte.is_ascii_control() || matches!(byte, b'#' | b'%' | b'\\')
+}
+
+/// A conservative test of a path without unusual bytes: false only means that the slow path looks closer.
 fn is_normal(path: &str, mode: PathNormalization) -> bool {
-    let bytes = path.as_bytes();
     let merges = matches!(mode, PathNormalization::MergeSlashes | PathNormalization::DecodeAndMergeSlashes);
-    let may_change = bytes.iter().any(|byte| matches!(byte, b'%' | b'\\')) || path.contains("/.") || (merges && path.contains("//"));
-    !may_change
+    !path.as_bytes().windows(2).any(|pair| pair == b"/." || (merges && pair == b"//"))
 }
 
 /// Decodes escapes of unreserved characters (RFC 3986 section 2.3), of slashes when asked, and turns backslashes round.

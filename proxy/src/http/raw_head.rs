@@ -6,19 +6,23 @@
 //! numbers the heads. The connection manager asks, for its n-th request, whether that head was among the refused.
 //!
 //! In the other direction it replaces the codec's own refusals, see [`super::refusal`].
+//!
+//! It also notices a client that goes away in the middle of a request. hyper would do so by reading ahead, for which it
+//! allocates 8 KiB per request, since the head in progress still holds the buffer. A plaintext socket can be asked instead.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection_manager::MAX_HEADERS;
 use super::refusal::Refusal;
-use crate::listener::Direction;
+use crate::listener::{Direction, Meanwhile, Watch};
+use crate::runtime::Turn;
 
 /// A head larger than this is refused by the codec anyway; following stops there.
 const MAX_HEAD: usize = 64 * 1024;
@@ -86,6 +90,10 @@ pub struct RawHeads<I> {
     tracker: Option<Tracker>,
     findings: Arc<Findings>,
     speech: Speech,
+    /// A whole request was read, and the codec has not come back for another.
+    in_progress: bool,
+    /// When to write what the last read led to.
+    turn: Turn,
 }
 
 /// What has been written to a connection.
@@ -102,12 +110,20 @@ enum Speech {
 impl<I> RawHeads<I> {
     /// Follows the heads of an HTTP/1 connection. `early` was read from it already.
     pub fn http1(io: I, early: Bytes, findings: Arc<Findings>, direction: Direction) -> Self {
-        RawHeads { io, early, tracker: Some(Tracker::default()), findings, speech: Speech::Silent(direction) }
+        RawHeads {
+            io,
+            early,
+            tracker: Some(Tracker::default()),
+            findings,
+            speech: Speech::Silent(direction),
+            in_progress: false,
+            turn: Turn::Due,
+        }
     }
 
     /// Passes bytes through.
     pub fn http2(io: I, early: Bytes) -> Self {
-        RawHeads { io, early, tracker: None, findings: Arc::default(), speech: Speech::Begun }
+        RawHeads { io, early, tracker: None, findings: Arc::default(), speech: Speech::Begun, in_progress: false, turn: Turn::Come }
     }
 }
 
@@ -146,19 +162,22 @@ impl<I: AsyncWrite + Unpin> RawHeads<I> {
 impl<I: AsyncRead + Unpin> AsyncRead for RawHeads<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.in_progress = false;
         let before = buf.filled().len();
         if this.early.is_empty() {
-            std::task::ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+            ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         } else {
             let taken = this.early.len().min(buf.remaining());
             buf.put_slice(&this.early[..taken]);
             this.early.advance(taken);
         }
         if let Some(tracker) = &mut this.tracker {
+            this.turn = Turn::Due;
             tracker.follow(&buf.filled()[before..]);
             tracker.note(&this.findings);
+            this.in_progress = tracker.state == State::Start && tracker.heads > 0;
             if tracker.lost || this.findings.tunnel.load(Ordering::Relaxed) {
-                this.tracker = None;
+                (this.tracker, this.in_progress) = (None, false);
             } else if let Some(number) = tracker.first_bad {
                 this.findings.first_bad.store(number, Ordering::Relaxed);
             }
@@ -167,9 +186,29 @@ impl<I: AsyncRead + Unpin> AsyncRead for RawHeads<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for RawHeads<I> {
+impl<I: Watch> RawHeads<I> {
+    /// Whether a client that goes away is noticed here, so that the codec need not look out for it.
+    pub fn watches(&self) -> bool {
+        self.tracker.is_some() && self.io.can_watch()
+    }
+
+    /// Looks at the client while its request is in progress. One that has sent more is believed to be there.
+    fn watch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.in_progress && self.io.can_watch() {
+            match self.io.poll_watch(cx) {
+                Poll::Ready(Meanwhile::Gone) => return Err(io::ErrorKind::ConnectionAborted.into()),
+                Poll::Ready(Meanwhile::Spoke) => self.in_progress = false,
+                Poll::Pending => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<I: AsyncWrite + Watch + Unpin> AsyncWrite for RawHeads<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.turn.poll(cx));
         if !this.has_begun()
             && let Some(done) = this.poll_first_write(cx, bytes, bytes.len())
         {
@@ -180,6 +219,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for RawHeads<I> {
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.turn.poll(cx));
         if !this.has_begun() {
             let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
             if let Some(done) = this.poll_first_write(cx, first, slices.iter().map(|slice| slice.len()).sum()) {
@@ -194,11 +234,19 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for RawHeads<I> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.io).poll_flush(cx))?;
+        // The codec flushes whenever it has done what it can.
+        Poll::Ready(this.watch(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+        let this = self.get_mut();
+        // The codec shuts a plaintext connection down when it is about to be closed, which does the same.
+        if this.watches() && !this.findings.tunnel.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.io).poll_shutdown(cx)
     }
 }
 
@@ -277,7 +325,7 @@ impl Tracker {
 
     /// Takes one line; keeps its beginning when its end is missing.
     fn follow_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+        let Some(end) = memchr::memchr(b'\n', bytes) else {
             self.partial.extend_from_slice(bytes);
             self.lost = self.partial.len() > MAX_HEAD;
             return &[];
@@ -319,7 +367,10 @@ impl Tracker {
     }
 
     fn header(&mut self, line: &[u8]) {
-        // The length decides for nearly every header that it is neither.
+        // The first letter decides for most headers that they are neither, the length of the name for nearly all others.
+        if !matches!(line.first(), Some(b'c' | b'C' | b't' | b'T')) {
+            return;
+        }
         let Some(colon) = line.iter().take(18).position(|byte| *byte == b':') else { return };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if name.len() == 14 && name.eq_ignore_ascii_case(b"content-length") {

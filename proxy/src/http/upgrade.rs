@@ -9,10 +9,13 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 
+use super::headers::Seen;
 use crate::drain::Phase;
 use crate::listener::ConnectionGuard;
 use crate::router::stream::Stream;
 use crate::runtime::Worker;
+use crate::upstream::http1::Tunnel;
+use crate::upstream::pool::Connection;
 
 /// What a request asks to become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +30,11 @@ pub enum Upgrade {
 
 impl Upgrade {
     /// What `head` asks for. CONNECT is not among the allowed upgrades.
-    pub fn of(head: &Parts) -> Self {
+    pub fn of(head: &Parts, seen: Seen) -> Self {
         if head.method == Method::CONNECT {
             return Upgrade::Refused;
         }
-        if head.version != Version::HTTP_11 || !names_upgrade(head) {
+        if !seen.hop_by_hop || head.version != Version::HTTP_11 || !names_upgrade(head) {
             return Upgrade::No;
         }
         let Some(token) = head.headers.get(UPGRADE) else { return Upgrade::No };
@@ -53,13 +56,15 @@ fn names_upgrade(head: &Parts) -> bool {
 
 /// Carries bytes both ways once both sides have switched, until one side ends or the drain is forced. Keeps the books of
 /// the exchange until then.
-pub fn tunnel(client: OnUpgrade, server: OnUpgrade, mut stream: Box<Stream>, worker: &Arc<Worker>) {
+pub fn tunnel(client: OnUpgrade, server: (Tunnel, Arc<Connection>), mut stream: Box<Stream>, worker: &Arc<Worker>) {
     let mut drain = worker.drain.clone();
     // The codec lets go of the connection; a drain must wait for it nevertheless, and the connection limit count it.
     let guard = ConnectionGuard::new(worker);
     tokio::spawn(async move {
         let _guard = guard;
-        let (Ok(client), Ok(server)) = tokio::join!(client, server) else { return };
+        let Ok(client) = client.await else { return };
+        // The other half counts the connection until it is closed.
+        let (server, _connection) = server;
         let (received, sent) = tokio::select! {
             bytes = carry(client, server) => bytes,
             () = drain.reached(Phase::Forced) => (0, 0),
@@ -68,21 +73,23 @@ pub fn tunnel(client: OnUpgrade, server: OnUpgrade, mut stream: Box<Stream>, wor
     });
 }
 
-async fn carry(client: Upgraded, server: Upgraded) -> (u64, u64) {
-    let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
+async fn carry(client: Upgraded, mut server: Tunnel) -> (u64, u64) {
+    let mut client = TokioIo::new(client);
     copy_bidirectional(&mut client, &mut server).await.unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::headers::scan;
 
     fn asked(method: Method, version: Version, headers: &[(&str, &str)]) -> Upgrade {
         let mut request = http::Request::builder().method(method).version(version).uri("/");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Upgrade::of(&request.body(()).unwrap().into_parts().0)
+        let head = request.body(()).unwrap().into_parts().0;
+        Upgrade::of(&head, scan(&head.headers))
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use outrigger_config::model::{ServiceRef, Workload};
 
 use super::Door;
+use crate::http::headers::ClientText;
 use crate::telemetry::ConnectionScope;
 
 /// Which way a connection crosses the proxy.
@@ -46,6 +47,8 @@ pub struct Downstream {
     pub door: Option<Door>,
     /// Statistics resolved for this connection; `Default::default()` at first.
     pub scope: ConnectionScope,
+    /// Header values about the client; `Default::default()` at first.
+    pub client_text: ClientText,
 }
 
 /// A terminated TLS session.

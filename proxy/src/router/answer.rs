@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
-use outrigger_config::model::{Route, WeightedCluster};
+use outrigger_config::model::{HeaderOperations, Route, WeightedCluster};
 
 use super::attempt::Answer;
 use super::exchange::{Ending, Exchange};
@@ -13,12 +13,13 @@ use crate::error::{Error, Failure, Sent};
 use crate::http::ServedConnection;
 use crate::http::body::ResponseBody;
 use crate::http::header_operations::{self, RequestLine, Source};
-use crate::http::headers;
+use crate::http::headers::{self, Answered};
 use crate::http::local_reply::{LocalReply, respond};
 use crate::http::peers::Received;
 use crate::http::upgrade::tunnel;
 use crate::listener::Direction;
-use crate::upstream::pool::Lease;
+use crate::upstream::http1;
+use crate::upstream::pool::Connection;
 
 impl Exchange<'_> {
     /// The response to the client.
@@ -33,9 +34,9 @@ impl Exchange<'_> {
 
     /// Hands the upstream's answer on.
     fn answer(mut self, answer: Answer, deadline: Option<Deadline>) -> Response<ResponseBody> {
-        let Answer { response, upstream, service_time } = answer;
+        let Answer { response, connection, seen, upstream, service_time } = answer;
         let (mut head, body) = response.into_parts();
-        self.clean_answer(&mut head.headers, &upstream.lease, false);
+        self.clean_answer(&mut head.headers, seen, connection.as_deref(), false);
         head.headers.insert(headers::SERVICE_TIME, headers::number(u64::try_from(service_time.as_millis()).unwrap_or(u64::MAX)));
         self.finish_headers(&mut head.headers);
         head.version = Version::HTTP_11;
@@ -51,6 +52,9 @@ impl Exchange<'_> {
             upload.stop_recording();
         }
         self.stream.holds(upstream);
+        if !self.answer_quotes_request() {
+            http1::recycle(std::mem::take(&mut self.head.headers));
+        }
         Response::from_parts(head, ResponseBody::upstream(body, deadline.and_then(Deadline::into_sleep), self.stream))
     }
 
@@ -59,16 +63,18 @@ impl Exchange<'_> {
         let Some(client) = self.upgrade.take() else {
             return self.fail(&Error { failure: Failure::Protocol, sent: Sent::Unanswered, reused: false, transport: None }, false);
         };
-        let Answer { mut response, upstream, .. } = answer;
-        let server = hyper::upgrade::on(&mut response);
-        let (mut head, _) = response.into_parts();
-        self.clean_answer(&mut head.headers, &upstream.lease, true);
+        let Answer { response, connection, seen, upstream, .. } = answer;
+        let (mut head, body) = response.into_parts();
+        let (Some(server), Some(connection)) = (body.into_tunnel(), connection) else {
+            return self.fail(&Error { failure: Failure::Protocol, sent: Sent::Unanswered, reused: false, transport: None }, false);
+        };
+        self.clean_answer(&mut head.headers, seen, Some(&connection), true);
         self.finish_headers(&mut head.headers);
         self.connection.findings.becomes_tunnel();
         self.stream.note(|record| record.details = Cow::Borrowed("via_upstream"));
         self.stream.answers(head.status, &head.headers);
         self.stream.holds(upstream);
-        tunnel(client, server, self.stream, &self.connection.worker);
+        tunnel(client, (server, connection), self.stream, &self.connection.worker);
         Response::from_parts(head, ResponseBody::switched())
     }
 
@@ -94,24 +100,22 @@ impl Exchange<'_> {
             {
                 received.answer(own, headers);
             }
-            let source = source(connection, &head, &authority);
-            response_operations(route, destination, single, headers, source);
+            response_operations(route, destination, single, headers, || source(connection, &head, &authority));
         })
     }
 
-    fn clean_answer(&mut self, map: &mut HeaderMap, lease: &Lease, upgrade: bool) {
+    fn clean_answer(&mut self, map: &mut HeaderMap, seen: Answered, connection: Option<&Connection>, upgrade: bool) {
         let direction = self.connection.downstream.direction;
-        headers::sanitize_response(map, direction, upgrade);
-        if direction == Direction::Inbound {
+        headers::sanitize_response(map, seen, direction, upgrade);
+        if direction == Direction::Inbound || !seen.peer_metadata {
             return;
         }
         let peer = Received::take(map);
-        let known = &lease.connection().peer_workload;
-        if known.get().is_none()
+        if let Some(connection) = connection.filter(|connection| connection.peer_workload.get().is_none())
             && let Some(workload) = peer.workload()
         {
-            let _ = known.set(workload);
-            self.stream.travels_over(lease.connection());
+            let _ = connection.peer_workload.set(workload);
+            self.stream.travels_over(connection);
         }
     }
 
@@ -134,9 +138,11 @@ impl Exchange<'_> {
         {
             self.received.answer(own, map);
         }
-        response_operations(self.route, self.destination, self.single, map, source(self.connection, &self.head, &self.authority));
+        response_operations(self.route, self.destination, self.single, map, || source(self.connection, &self.head, &self.authority));
     }
 }
+
+static NO_OPERATIONS: HeaderOperations = HeaderOperations { remove: Vec::new(), set: Vec::new(), add: Vec::new(), authority: None };
 
 /// Where `%VAR%` values of this exchange come from.
 pub(super) fn source<'s>(connection: &'s ServedConnection, head: &'s Parts, authority: &'s HeaderValue) -> Source<'s> {
@@ -153,13 +159,18 @@ pub(super) fn source<'s>(connection: &'s ServedConnection, head: &'s Parts, auth
     Source { downstream: &connection.downstream, request: Some(&head.headers), line, protocol }
 }
 
-fn response_operations(route: &Route, destination: Option<&WeightedCluster>, single: bool, map: &mut HeaderMap, source: Source<'_>) {
-    match destination {
-        Some(destination) => {
-            for operations in header_operations::response_order(route, destination, single) {
-                header_operations::apply(operations, map, source);
-            }
-        }
-        None => header_operations::apply(&route.response_headers, map, source),
+fn response_operations<'s>(
+    route: &Route,
+    destination: Option<&WeightedCluster>,
+    single: bool,
+    map: &mut HeaderMap,
+    source: impl Fn() -> Source<'s>,
+) {
+    let ordered = match destination {
+        Some(destination) => header_operations::response_order(route, destination, single),
+        None => [&route.response_headers, &NO_OPERATIONS],
+    };
+    for operations in ordered.into_iter().filter(|operations| !operations.is_empty()) {
+        header_operations::apply(operations, map, source());
     }
 }

@@ -30,6 +30,8 @@ pub struct Arrival {
     pub head: Parts,
     /// Host, from the header or `:authority`.
     pub authority: HeaderValue,
+    /// The authority is what the `host` header says.
+    pub host_stands: bool,
     /// Body, unless there is none.
     pub upload: Option<Arc<Upload>>,
     /// The client's side of a WebSocket upgrade.
@@ -55,8 +57,8 @@ pub fn receive(
     let downstream = &connection.downstream;
     let named = authority(&head, downstream.destination);
     let authority = named.clone().unwrap_or(HeaderValue::from_static(""));
-    let mut stream = Stream::begin(downstream, &connection.worker, &head, authority.clone(), &connection.no_name);
-    let asked = Upgrade::of(&head);
+    let mut stream = Stream::begin(downstream, &connection.worker, &head, seen, authority.clone(), &connection.no_name);
+    let asked = Upgrade::of(&head, seen);
     let received = if seen.peer_metadata { Received::take(&mut head.headers) } else { Received::default() };
     let sanitized = headers::sanitize_request(&mut head.headers, seen, downstream, asked == Upgrade::WebSocket);
     if let Some(log) = routing.config.access_log() {
@@ -86,7 +88,8 @@ pub fn receive(
     if let Some(upload) = &upload {
         stream.uploads(upload);
     }
-    Ok(Arrival { head, authority, upload, upgrade, received, stream })
+    let host_stands = head.uri.authority().is_none() && head.version != Version::HTTP_10;
+    Ok(Arrival { head, authority, host_stands, upload, upgrade, received, stream })
 }
 
 /// The Host of a request. HTTP/1.0 clients may leave it out: the address they dialled stands in. `None` makes a 400.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use bytes::Bytes;
+use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, response, uri};
 use hyper::body::Incoming;
 use outrigger_config::model::{RetryPolicy, UpstreamProtocol};
 use tokio::time::Instant;
@@ -23,19 +24,26 @@ use super::stream::Upstream;
 use super::timeout::{Deadline, within};
 use crate::error::{Error, Failure, Sent};
 use crate::http::body::RequestBody;
+use crate::http::headers::Answered;
 use crate::http::{header_operations, headers, peers};
 use crate::listener::Direction;
+use crate::upstream::body::UpstreamBody;
 use crate::upstream::connect::Protocol;
-use crate::upstream::pool::{Lease, Want};
+use crate::upstream::http1::{self, Outgoing};
+use crate::upstream::pool::{Connection, Want};
 use crate::upstream::{ClusterState, Host, Permit, PickContext, Picked, Resource};
 
 /// An answered attempt.
 #[derive(Debug)]
 pub struct Answer {
     /// Head and body of the upstream.
-    pub response: Response<Incoming>,
+    pub response: Response<UpstreamBody>,
+    /// What it came over, when that is of interest: the answer tells about the peer, or the connection becomes a tunnel.
+    pub connection: Option<Arc<Connection>>,
     /// What is held until the body is over.
     pub upstream: Upstream,
+    /// What its head carries.
+    pub seen: Answered,
     /// From the request's departure to the head of the response.
     pub service_time: Duration,
 }
@@ -90,6 +98,27 @@ impl Tries {
     }
 }
 
+/// What an attempt brought back.
+struct Travelled {
+    response: Response<UpstreamBody>,
+    connection: Option<Arc<Connection>>,
+    seen: Answered,
+    service_time: Duration,
+}
+
+/// A body whose connection is still in our hands.
+enum Unread {
+    Http1(http1::Framing, Bytes),
+    Http2(Incoming),
+}
+
+fn head(status: StatusCode, headers: HeaderMap) -> response::Parts {
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response.into_parts().0
+}
+
 impl Exchange<'_> {
     /// Changes the request as the route and the destination say: Host, path, headers. Done once, before the first attempt.
     pub(super) fn prepare(&mut self, cluster: &ClusterState) {
@@ -97,13 +126,14 @@ impl Exchange<'_> {
         let mut map = std::mem::take(&mut self.head.headers);
         let mut authority = None;
         if let Some(destination) = destination {
-            let source = source(self.connection, &self.head, &self.authority);
+            let source = || source(self.connection, &self.head, &self.authority);
             let ordered = header_operations::request_order(route, destination, self.single);
             for operations in ordered.iter().filter(|operations| !operations.is_empty()) {
-                header_operations::apply(operations, &mut map, header_operations::Source { request: None, ..source });
+                self.host_stands = false;
+                header_operations::apply(operations, &mut map, header_operations::Source { request: None, ..source() });
             }
             let written = route.request_headers.authority.as_ref().or(destination.request_headers.authority.as_ref());
-            authority = written.and_then(|format| header_operations::render(format, source, &map));
+            authority = written.and_then(|format| header_operations::render(format, source(), &map));
         }
         if let Some(rewrite) = &route.rewrite {
             if let Some(path) = route::rewrite(&rewrite.path, self.head.uri.path(), self.head.uri.query()) {
@@ -114,7 +144,9 @@ impl Exchange<'_> {
             }
             authority = rewrite.authority.as_deref().and_then(|host| HeaderValue::try_from(host).ok()).or(authority);
         }
-        self.authority = authority.unwrap_or_else(|| self.authority.clone());
+        if let Some(authority) = authority {
+            (self.authority, self.host_stands) = (authority, false);
+        }
         if self.connection.downstream.direction != Direction::Inbound {
             self.introduce(cluster, &mut map);
         }
@@ -155,16 +187,11 @@ impl Exchange<'_> {
         if result.is_err() {
             picked.state.errors.fetch_add(1, Ordering::Relaxed);
         }
-        let (response, lease, service_time) = result?;
-        Ok(Answer { response, upstream: Upstream { lease, picked, permit }, service_time })
+        let Travelled { response, connection, seen, service_time } = result?;
+        Ok(Answer { response, connection, seen, upstream: Upstream { picked, permit }, service_time })
     }
 
-    async fn travel(
-        &mut self,
-        cluster: &Arc<ClusterState>,
-        picked: &Picked,
-        tries: &Tries,
-    ) -> Result<(Response<Incoming>, Lease, Duration), Error> {
+    async fn travel(&mut self, cluster: &Arc<ClusterState>, picked: &Picked, tries: &Tries) -> Result<Travelled, Error> {
         let protocol = self.protocol(cluster);
         let worker = &self.connection.worker;
         let want = Want {
@@ -178,15 +205,32 @@ impl Exchange<'_> {
         };
         let mut lease = worker.pool.checkout(want).await?;
         self.stream.travels_over(lease.connection());
-        let keep = retry::may_follow(self.route.retry.as_ref(), lease.is_reused(), self.history(tries));
-        let headers = self.take_headers(keep);
-        let request = self.request(headers, protocol, tries);
+        let reused = lease.is_reused();
         let sent = Instant::now();
-        let response = lease.send(request).await.map_err(|failed| failed.error)?;
-        if has_two_lengths(response.headers()) {
-            return Err(Error { failure: Failure::Protocol, sent: Sent::Answered, reused: lease.is_reused(), transport: None });
+        let (head, body) = match protocol {
+            Protocol::Http2 => {
+                let keep = retry::may_follow(self.route.retry.as_ref(), reused, self.history(tries));
+                let headers = self.take_headers(keep);
+                let (head, body) = lease.send(self.request(headers, tries)).await?.into_parts();
+                (head, Unread::Http2(body))
+            }
+            Protocol::Http1 | Protocol::Tcp => {
+                let http1::Answer { status, headers, framing, rest, .. } = lease.exchange(self.outgoing(tries)).await?;
+                (head(status, headers), Unread::Http1(framing, rest))
+            }
+        };
+        let seen = Answered::of(&head.headers);
+        if seen.has_two_lengths() {
+            return Err(Error { failure: Failure::Protocol, sent: Sent::Answered, reused, transport: None });
         }
-        Ok((response, lease, sent.elapsed()))
+        let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        let connection = (seen.peer_metadata || switches).then(|| Arc::clone(lease.connection()));
+        let body = match body {
+            Unread::Http2(body) => UpstreamBody::http2(body, lease),
+            Unread::Http1(_, rest) if switches => UpstreamBody::switching(rest, lease),
+            Unread::Http1(framing, rest) => UpstreamBody::http1(framing, rest, lease),
+        };
+        Ok(Travelled { response: Response::from_parts(head, body), connection, seen, service_time: sent.elapsed() })
     }
 
     fn protocol(&self, cluster: &ClusterState) -> Protocol {
@@ -210,52 +254,58 @@ impl Exchange<'_> {
         headers
     }
 
-    /// The request as the upstream shall see it.
-    fn request(&self, headers: HeaderMap, protocol: Protocol, tries: &Tries) -> Request<RequestBody> {
+    /// Headers that tell of the attempt.
+    fn annotate(&self, headers: &mut HeaderMap, tries: &Tries) {
+        // The application is to see which attempt of the client's proxy it serves: Istio's inbound routes leave the header.
+        if self.connection.downstream.direction != Direction::Inbound {
+            headers.insert(headers::ATTEMPT_COUNT, headers::number(u64::from(tries.number)));
+        }
+        if let Some(limit) = self.route.retry.as_ref().and_then(|policy| policy.per_try_timeout).or_else(|| tries.remaining()) {
+            let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            headers.insert(headers::EXPECTED_TIMEOUT, headers::number(millis));
+        }
+    }
+
+    /// The request as an HTTP/1 upstream shall see it. Its headers stay here, for another attempt or for an answer that
+    /// quotes them.
+    fn outgoing(&mut self, tries: &Tries) -> Outgoing<'_> {
+        let mut headers = std::mem::take(&mut self.head.headers);
+        self.annotate(&mut headers, tries);
+        if !self.host_stands {
+            headers.insert(HOST, self.authority.clone());
+        }
+        self.head.headers = headers;
+        Outgoing {
+            method: &self.head.method,
+            target: self.head.uri.path_and_query().map_or("/", PathAndQuery::as_str),
+            headers: &self.head.headers,
+            upload: self.upload.as_ref().map(|upload| upload.attempt()),
+        }
+    }
+
+    /// The request as an HTTP/2 upstream shall see it.
+    fn request(&self, mut headers: HeaderMap, tries: &Tries) -> Request<RequestBody> {
         let body = match &self.upload {
             Some(upload) => RequestBody::Upload(Box::new(upload.attempt())),
             None => RequestBody::Empty,
         };
+        self.annotate(&mut headers, tries);
+        headers.remove(HOST);
         let mut request = Request::new(body);
         *request.method_mut() = self.head.method.clone();
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = self.absolute_uri(&headers);
         *request.headers_mut() = headers;
-        // The application is to see which attempt of the client's proxy it serves: Istio's inbound routes leave the header.
-        if self.connection.downstream.direction != Direction::Inbound {
-            request.headers_mut().insert(headers::ATTEMPT_COUNT, headers::number(u64::from(tries.number)));
-        }
-        if let Some(limit) = self.route.retry.as_ref().and_then(|policy| policy.per_try_timeout).or_else(|| tries.remaining()) {
-            let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-            request.headers_mut().insert(headers::EXPECTED_TIMEOUT, headers::number(millis));
-        }
-        if protocol == Protocol::Http2 {
-            *request.version_mut() = Version::HTTP_2;
-            request.headers_mut().remove(HOST);
-            *request.uri_mut() = self.absolute_uri(request.headers());
-        } else {
-            request.headers_mut().insert(HOST, self.authority.clone());
-            *request.uri_mut() = self.origin_form();
-        }
-        if let Some(upload) = &self.upload {
+        if let Some(upload) = self.upload.as_ref().filter(|upload| upload.is_waiting()) {
             let upload = Arc::clone(upload);
-            if upload.is_waiting() {
-                hyper::ext::on_informational(&mut request, move |answer| {
-                    // Others, such as 103 Early Hints, say nothing about the body.
-                    if answer.status() == StatusCode::CONTINUE {
-                        upload.open();
-                    }
-                });
-            }
+            hyper::ext::on_informational(&mut request, move |answer| {
+                // Others, such as 103 Early Hints, say nothing about the body.
+                if answer.status() == StatusCode::CONTINUE {
+                    upload.open();
+                }
+            });
         }
         request
-    }
-
-    fn origin_form(&self) -> Uri {
-        if self.head.uri.authority().is_none() {
-            return self.head.uri.clone();
-        }
-        let mut parts = uri::Parts::default();
-        parts.path_and_query = self.head.uri.path_and_query().cloned();
-        Uri::from_parts(parts).unwrap_or_default()
     }
 
     fn absolute_uri(&self, headers: &HeaderMap) -> Uri {
@@ -265,10 +315,4 @@ impl Exchange<'_> {
         parts.path_and_query = self.head.uri.path_and_query().cloned();
         Uri::from_parts(parts).unwrap_or_default()
     }
-}
-
-/// Whether a response tells its length in two ways. The codec reads by the encoding and hands both headers on; a client
-/// that was sent the length would lose the rest of the body, or take it for the next answer.
-fn has_two_lengths(headers: &HeaderMap) -> bool {
-    headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
 }

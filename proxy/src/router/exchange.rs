@@ -19,7 +19,7 @@ use super::kept_head::KeptHead;
 use super::replay::Upload;
 use super::retry::{self, History, Outcome, Verdict};
 use super::route::{self, RequestTarget};
-use super::stream::{Stream, Upstream};
+use super::stream::Stream;
 use super::timeout::{self, Deadline, within};
 use crate::error::{Error, Failure, Sent};
 use crate::filter::fault;
@@ -111,7 +111,9 @@ pub(super) struct Exchange<'a> {
     pub single: bool,
     pub head: Parts,
     pub authority: HeaderValue,
-    /// The headers sent upstream, while another attempt or the answer may want them.
+    /// The authority is what the `host` header says.
+    pub host_stands: bool,
+    /// The headers sent upstream over HTTP/2, while another attempt or the answer may want them.
     pub kept: Option<KeptHead>,
     pub upload: Option<Arc<Upload>>,
     pub upgrade: Option<OnUpgrade>,
@@ -121,7 +123,7 @@ pub(super) struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     fn begin(connection: &'a ServedConnection, routing: &'a Routing, route: &'a Route, arrival: Arrival) -> Self {
-        let Arrival { head, authority, upload, upgrade, received, mut stream } = arrival;
+        let Arrival { head, authority, host_stands, upload, upgrade, received, mut stream } = arrival;
         let state = routing.config.route(route.id);
         stream.note(|record| record.route_name = state.map_or_else(|| route.name.as_str().into(), |state| Arc::clone(&state.name)));
         Exchange {
@@ -133,6 +135,7 @@ impl<'a> Exchange<'a> {
             single: true,
             head,
             authority,
+            host_stands,
             kept: None,
             upload,
             upgrade,
@@ -240,23 +243,21 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// Reads a small answer that is not passed on to its end, so that its connection can be used again; one that takes
-/// its time loses it. It counts as a request in flight no longer, since the next attempt needs the place.
+/// Reads a small answer that is not passed on to its end, so that its connection can be used again; one that takes its
+/// time loses it. It counts as a request in flight no longer, since the next attempt needs the place.
 fn discard(result: Result<Answer, Error>) {
     const DRAINED: u64 = 64 * 1024;
     const PATIENCE: Duration = Duration::from_secs(1);
-    let Ok(Answer { response, upstream: Upstream { lease, picked, permit }, .. }) = result else { return };
-    drop((picked, permit));
+    let Ok(Answer { response, upstream, .. }) = result else { return };
+    drop(upstream);
     let mut body = response.into_body();
-    if http_body::Body::size_hint(&body).upper().is_none_or(|size| size > DRAINED) {
+    let large = http_body::Body::size_hint(&body).upper().is_none_or(|size| size > DRAINED);
+    if large || http_body::Body::is_end_stream(&body) {
         return;
     }
     tokio::spawn(async move {
         let reading = async { while let Some(Ok(_)) = http_body_util::BodyExt::frame(&mut body).await {} };
-        let read = tokio::time::timeout(PATIENCE, reading).await.is_ok();
-        if read && http_body::Body::is_end_stream(&body) {
-            lease.release();
-        }
+        let _ = tokio::time::timeout(PATIENCE, reading).await;
     });
 }
 

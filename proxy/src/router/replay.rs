@@ -220,6 +220,13 @@ pub struct UploadBody<B = Incoming> {
     trailers_sent: bool,
 }
 
+impl<B: Body<Data = Bytes> + Unpin> UploadBody<B> {
+    /// The upstream agreed to read the body.
+    pub fn agreed(&self) {
+        self.upload.open();
+    }
+}
+
 impl<B: Body<Data = Bytes> + Unpin> Body for UploadBody<B> {
     type Data = Bytes;
     type Error = UploadError;

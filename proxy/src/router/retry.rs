@@ -8,10 +8,14 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use outrigger_config::model::{RetryOn, RetryPolicy};
 
 use crate::error::{Error, Failure, Sent};
+use crate::http::grpc;
+use crate::http::headers::OVERLOADED;
+
+const RATE_LIMITED: HeaderName = HeaderName::from_static("x-envoy-ratelimited");
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug)]
@@ -113,23 +117,22 @@ fn wants_failure(on: &RetryOn, error: &Error) -> bool {
 }
 
 fn wants_answer(on: &RetryOn, status: StatusCode, headers: &HeaderMap) -> bool {
-    if headers.contains_key("x-envoy-overloaded") {
-        return false;
-    }
-    if headers.contains_key("x-envoy-ratelimited") {
-        return on.envoy_ratelimited;
-    }
+    // First what most answers settle: neither their status nor anything they carry is asked for.
     let code = status.as_u16();
-    (on.five_xx && status.is_server_error())
+    let wanted = (on.five_xx && status.is_server_error())
         || (on.gateway_error && matches!(code, 502..=504))
         || (on.retriable_4xx && code == 409)
         || on.status_codes.contains(&code)
-        || (!on.grpc_status.is_empty() && grpc_status(headers).is_some_and(|status| on.grpc_status.contains(&status)))
+        || (!on.grpc_status.is_empty() && grpc_status(headers).is_some_and(|status| on.grpc_status.contains(&status)));
+    if (!wanted && !on.envoy_ratelimited) || headers.contains_key(OVERLOADED) {
+        return false;
+    }
+    if headers.contains_key(RATE_LIMITED) { on.envoy_ratelimited } else { wanted }
 }
 
 /// `grpc-status` among headers, which makes the answer one without body and trailers.
 fn grpc_status(headers: &HeaderMap) -> Option<u8> {
-    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+    headers.get(grpc::STATUS)?.to_str().ok()?.parse().ok()
 }
 
 /// Time before retry `n` (from 1): uniform in `[0, base * (2^n - 1))`, at most ten times the base. `random` is uniform over

@@ -1,8 +1,7 @@
 //! The books of one exchange, written up when it ends, however it ends.
 //!
 //! A [`Stream`] is created with the request and travels from the exchange into the response body. Dropping it is the end
-//! of the exchange: the record goes to telemetry, and a connection whose exchange is complete goes back to its pool. A
-//! client that goes away makes hyper drop whichever holds it at that moment, so nothing is ever lost.
+//! of the exchange: the record goes to telemetry. A client that goes away makes hyper drop whichever holds it at that moment, so nothing is ever lost.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,17 +17,18 @@ use http_body::Frame;
 use super::replay::Upload;
 use crate::error::{Error, Failure, Sent};
 use crate::http::grpc;
+use crate::http::headers::Seen;
 use crate::listener::Downstream;
 use crate::runtime::Worker;
 use crate::telemetry::access_log::CapturedHeaders;
 use crate::telemetry::{HttpRecord, ResponseFlags, UpstreamFacts};
-use crate::upstream::pool::{Connection, Lease, classify};
+use crate::upstream::pool::Connection;
 use crate::upstream::{ClusterState, Host, Permit, Picked};
 
 /// One exchange in progress.
 #[derive(Debug)]
 pub struct Stream {
-    record: Option<HttpRecord>,
+    record: HttpRecord,
     worker: Arc<Worker>,
     started: Instant,
     upload: Option<Arc<Upload>>,
@@ -39,8 +39,6 @@ pub struct Stream {
 /// What an exchange holds of its upstream while the response is on its way.
 #[derive(Debug)]
 pub struct Upstream {
-    /// The connection.
-    pub lease: Lease,
     /// Counts as an active request of the host.
     pub picked: Picked,
     /// Counts as an active request of the cluster.
@@ -53,22 +51,23 @@ impl Stream {
         downstream: &Arc<Downstream>,
         worker: &Arc<Worker>,
         head: &Parts,
+        seen: Seen,
         authority: HeaderValue,
         no_name: &Arc<str>,
     ) -> Box<Self> {
         let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let record = HttpRecord {
             downstream: Arc::clone(downstream),
-            start: SystemTime::now(),
+            start: SystemTime::UNIX_EPOCH,
             duration: std::time::Duration::ZERO,
             method: head.method.clone(),
-            request_head_bytes: head_bytes(&head.headers) + path.as_str().len() as u64 + 16,
+            request_head_bytes: seen.bytes as u64 + path.as_str().len() as u64 + 16,
             path,
             version: head.version,
             authority,
             status: 0,
             grpc_status: None,
-            is_grpc: grpc::is_grpc(&head.headers),
+            is_grpc: seen.content_type && grpc::is_grpc(&head.headers),
             flags: ResponseFlags::NONE,
             details: Cow::Borrowed("-"),
             bytes_received: 0,
@@ -81,24 +80,23 @@ impl Stream {
             captured: None,
         };
         let worker = Arc::clone(worker);
-        Box::new(Stream { record: Some(record), worker, started: Instant::now(), upload: None, upstream: None, ended: false })
+        Box::new(Stream { record, worker, started: Instant::now(), upload: None, upstream: None, ended: false })
     }
 
     /// Changes the record.
     pub fn note(&mut self, change: impl FnOnce(&mut HttpRecord)) {
-        if let Some(record) = &mut self.record {
-            change(record);
-        }
+        change(&mut self.record);
     }
 
     /// The request's content type is application/grpc.
     pub fn is_grpc(&self) -> bool {
-        self.record.as_ref().is_some_and(|record| record.is_grpc)
+        self.record.is_grpc
     }
 
     /// Keeps what the access log will want of the request head.
     pub fn capture(&mut self, headers: CapturedHeaders) {
-        self.note(|record| record.captured = Some(headers));
+        self.record.captured = Some(headers);
+        self.record.start = SystemTime::now();
     }
 
     /// The body whose bytes count as received.
@@ -176,8 +174,8 @@ impl Stream {
     }
 
     /// The upstream broke off in the middle of its response.
-    pub fn response_broke(&mut self, error: &hyper::Error) {
-        let error = Error { failure: classify(error), sent: Sent::Answered, reused: false, transport: None };
+    pub fn response_broke(&mut self, failure: Failure) {
+        let error = Error { failure, sent: Sent::Answered, reused: false, transport: None };
         self.fails_after_headers(&error);
     }
 
@@ -201,14 +199,9 @@ impl Stream {
             return;
         }
         self.ended = true;
-        let Some(Upstream { lease, picked, permit }) = self.upstream.take() else { return };
-        if self.record.as_ref().is_some_and(|record| record.status >= 500) {
+        let Some(Upstream { picked, .. }) = self.upstream.take() else { return };
+        if self.record.status >= 500 {
             picked.state.errors.fetch_add(1, Ordering::Relaxed);
-        }
-        drop((picked, permit));
-        // A connection on which the request is still being sent cannot serve another.
-        if self.upload.as_ref().is_none_or(|upload| upload.is_complete()) {
-            lease.release();
         }
     }
 
@@ -224,7 +217,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let Some(mut record) = self.record.take() else { return };
+        let record = &mut self.record;
         if !self.ended {
             record.flags.insert(ResponseFlags::DC);
             record.details = Cow::Borrowed("downstream_remote_disconnect");

@@ -2,7 +2,7 @@
 //!
 //! [`run`] names every component in the order it comes up. Threads: `control` (the main thread: admin, status, discovery,
 //! signals), `acceptor`, `worker-0` and following, and `access-log` once the log is on. Traffic touches only the acceptor
-//! and the workers.
+//! and the workers. A single worker accepts for itself.
 
 mod concurrency;
 mod cpu_limit;
@@ -15,6 +15,7 @@ mod run;
 mod signals;
 mod termination;
 mod threads;
+mod turn;
 mod worker;
 
 pub use concurrency::WorkerCount;
@@ -23,4 +24,5 @@ pub use logging::{LogControl, LogLevels};
 pub use panics::panics;
 pub use process::Process;
 pub use run::run;
+pub use turn::Turn;
 pub use worker::Worker;

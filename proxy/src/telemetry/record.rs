@@ -18,7 +18,7 @@ use crate::listener::Downstream;
 pub struct HttpRecord {
     /// The connection it came in on.
     pub downstream: Arc<Downstream>,
-    /// When the request head was complete.
+    /// When the request head was complete; known only when the log is on.
     pub start: SystemTime,
     /// From then until the last byte of the response (or its failure).
     pub duration: Duration,

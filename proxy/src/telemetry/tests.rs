@@ -48,6 +48,7 @@ fn downstream(direction: Direction) -> Arc<Downstream> {
         peer_workload: OnceLock::new(),
         door: None,
         scope: Default::default(),
+        client_text: Default::default(),
     })
 }
 
@@ -125,8 +126,8 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
 fn the_exposition_is_golden() {
     let (telemetry, workers) = telemetry(2);
     let (connection, up) = (downstream(Direction::Outbound), upstream());
-    workers[0].http(record(&connection, Some(&up), 200));
-    workers[1].http(record(&connection, Some(&up), 200));
+    workers[0].http(&record(&connection, Some(&up), 200));
+    workers[1].http(&record(&connection, Some(&up), 200));
     let mut report = workers[1].tcp_opened(&connection, Some(&up), ResponseFlags::NONE);
     workers[1].tcp_progress(&mut report, 100, 2_000);
     workers[1].tcp_progress(&mut report, 150, 2_000);
@@ -148,7 +149,7 @@ fn what_workers_count_adds_up_whatever_the_outcome() {
             record.flags.insert(ResponseFlags::UF);
             record.flags.insert(ResponseFlags::URX);
         }
-        workers[number % 4].http(record);
+        workers[number % 4].http(&record);
     }
     let series = parse(&exposition(&telemetry));
     let sum = |prefix: &str| series.iter().filter(|(key, _)| key.starts_with(prefix)).map(|(_, value)| value).sum::<f64>();
@@ -167,8 +168,8 @@ fn labels_are_computed_per_pair_of_workloads_not_per_request() {
     let (outbound, inbound, up) = (downstream(Direction::Outbound), downstream(Direction::Inbound), upstream());
     for status in [200, 404, 503] {
         for _ in 0..1_000 {
-            workers[0].http(record(&outbound, Some(&up), status));
-            workers[0].http(record(&inbound, Some(&up), status));
+            workers[0].http(&record(&outbound, Some(&up), status));
+            workers[0].http(&record(&inbound, Some(&up), status));
         }
     }
     assert_eq!(telemetry.labelled(), 2);
@@ -179,7 +180,7 @@ fn equal_values_behind_other_pointers_are_the_same_series() {
     let (telemetry, workers) = telemetry(1);
     let connection = downstream(Direction::Outbound);
     for _ in 0..5_000 {
-        workers[0].http(record(&connection, Some(&upstream()), 200));
+        workers[0].http(&record(&connection, Some(&upstream()), 200));
     }
     let series = parse(&exposition(&telemetry));
     let requests: Vec<_> = series.iter().filter(|(key, _)| key.starts_with("istio_requests_total{")).collect();
@@ -194,7 +195,7 @@ fn a_client_cannot_make_series_without_end() {
     for number in 0..12_000 {
         let mut record = record(&connection, None, 404);
         record.authority = HeaderValue::from_str(&format!("h{number}.example")).expect("valid");
-        workers[0].http(record);
+        workers[0].http(&record);
     }
     let series = parse(&exposition(&telemetry));
     let requests: Vec<f64> = series.iter().filter(|(key, _)| key.starts_with("istio_requests_total{")).map(|(_, value)| *value).collect();
@@ -210,7 +211,7 @@ fn peers_that_invent_names_for_themselves_cannot_make_series_without_end() {
         let connection = downstream(Direction::Inbound);
         let invented = Workload { name: format!("w{number}"), ..Workload::default() };
         connection.peer_workload.set(Arc::new(invented)).expect("set once");
-        workers[0].http(record(&connection, Some(&upstream()), 200));
+        workers[0].http(&record(&connection, Some(&upstream()), 200));
     }
     let series = parse(&exposition(&telemetry));
     let requests: Vec<f64> = series.iter().filter(|(key, _)| key.starts_with("istio_requests_total{")).map(|(_, value)| *value).collect();
@@ -223,7 +224,7 @@ fn an_upstream_that_answers_with_every_status_fills_a_bounded_list() {
     let (telemetry, workers) = telemetry(1);
     let (connection, up) = (downstream(Direction::Outbound), upstream());
     for status in 100..900 {
-        workers[0].http(record(&connection, Some(&up), status));
+        workers[0].http(&record(&connection, Some(&up), status));
     }
     let series = parse(&exposition(&telemetry));
     let requests: Vec<f64> = series.iter().filter(|(key, _)| key.starts_with("istio_requests_total{")).map(|(_, value)| *value).collect();

@@ -60,10 +60,10 @@ impl WorkerTelemetry {
     }
 
     /// Counts a finished exchange and writes its access-log line.
-    pub fn http(&self, record: HttpRecord) {
-        self.count_http(&record);
+    pub fn http(&self, record: &HttpRecord) {
+        self.count_http(record);
         if let Some(captured) = &record.captured {
-            self.log.push(|line| access_log::render_http(line, captured, &record));
+            self.log.push(|line| access_log::render_http(line, captured, record));
         }
     }
 

@@ -10,8 +10,10 @@ mod limits;
 
 pub mod lb;
 
+pub mod body;
 pub mod connect;
 pub mod dns;
+pub mod http1;
 pub mod pool;
 
 pub use cluster::{ClusterState, PickContext, PickError};

@@ -19,6 +19,7 @@ fn downstream(direction: Direction, tls: Option<DownstreamTls>) -> Downstream {
         peer_workload: OnceLock::new(),
         door: None,
         scope: Default::default(),
+        client_text: Default::default(),
     }
 }
 
@@ -127,9 +128,11 @@ fn the_decorator_is_consumed_where_the_request_arrives() {
 fn responses_lose_hop_by_hop_headers_and_get_our_name() {
     let mut headers =
         map(&[("connection", "close"), ("transfer-encoding", "chunked"), ("server", "nginx"), ("x-envoy-decorator-operation", "a")]);
-    sanitize_response(&mut headers, Direction::Outbound, false);
+    let seen = Answered::of(&headers);
+    sanitize_response(&mut headers, seen, Direction::Outbound, false);
     assert_eq!(headers, map(&[("server", "envoy")]));
-    sanitize_response(&mut headers, Direction::Inbound, false);
+    let seen = Answered::of(&headers);
+    sanitize_response(&mut headers, seen, Direction::Inbound, false);
     assert_eq!(headers["server"], "istio-envoy");
 }
 

@@ -37,6 +37,7 @@ fn downstream() -> Arc<Downstream> {
         peer_workload: OnceLock::new(),
         door: None,
         scope: Default::default(),
+        client_text: Default::default(),
     })
 }
 

@@ -41,6 +41,7 @@ fn downstream(direction: Direction) -> Downstream {
         peer_workload: OnceLock::new(),
         door: None,
         scope: Default::default(),
+        client_text: Default::default(),
     }
 }
 

@@ -1,10 +1,8 @@
-//! One upstream HTTP connection as its users see it: facts, and counts of the bytes that crossed it.
-//!
-//! The counts answer the question hyper cannot: whether any byte of a request left before it failed.
+//! One upstream HTTP connection as its users see it.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
@@ -28,8 +26,6 @@ pub struct Connection {
     pub peer_workload: OnceLock<Arc<Workload>>,
     /// When it was established.
     pub established: Instant,
-    /// Bytes written to it.
-    pub written: AtomicU64,
     /// Requests sent over it.
     pub requests: AtomicU32,
     /// Requests in flight on it.
@@ -51,7 +47,6 @@ impl Connection {
             host,
             peer_workload: OnceLock::new(),
             established: Instant::now(),
-            written: AtomicU64::new(0),
             requests: AtomicU32::new(0),
             streams: AtomicU32::new(0),
             peer_streams: AtomicU32::new(u32::MAX),
@@ -77,7 +72,9 @@ impl Connection {
 
     /// Tells a request that waits for the cluster's connections that one has room.
     pub fn signal(&self) {
-        self.permit.signal();
+        if self.lifetime.max_connections != u32::MAX {
+            self.permit.signal();
+        }
     }
 }
 
@@ -87,29 +84,22 @@ impl Drop for Connection {
     }
 }
 
-/// Counts what is written to `io`, and tells when it is first heard from.
+/// Tells when `io` is first heard from.
 #[derive(Debug)]
-pub struct Counted<I> {
+pub struct Overheard<I> {
     io: I,
     connection: Arc<Connection>,
     heard: bool,
 }
 
-impl<I> Counted<I> {
-    /// Counts into `connection`.
+impl<I> Overheard<I> {
+    /// Tells `connection`.
     pub fn new(io: I, connection: Arc<Connection>) -> Self {
-        Counted { io, connection, heard: false }
-    }
-
-    fn count(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = &result {
-            self.connection.written.fetch_add(*bytes as u64, Ordering::Relaxed);
-        }
-        result
+        Overheard { io, connection, heard: false }
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for Overheard<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.io).poll_read(cx, buf);
@@ -121,17 +111,13 @@ impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Counted<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for Overheard<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.io).poll_write(cx, bytes);
-        this.count(result)
+        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.io).poll_write_vectored(cx, slices);
-        this.count(result)
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -3,47 +3,51 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::connection::{Connection, Counted};
+use super::connection::Connection;
 use super::lease::Lease;
+use super::sweep::Sweeper;
 use super::{MAX_DIALS, Shard, Want, dial, lock, pending};
-use crate::error::{Error, Failure};
-use crate::http::body::RequestBody;
-use crate::upstream::connect::Connected;
+use crate::error::Error;
+use crate::upstream::http1::Wire;
 use crate::upstream::limits::{Permit, Resource};
 
-/// Upstream heads beyond this size are a protocol error (Istio semantics 8.1).
-const MAX_HEAD: usize = 60 * 1024;
-/// Header fields beyond this number likewise.
-const MAX_HEADERS: usize = 100;
-/// Read buffer. hyper's default maximum of 400 KiB would let one slow client pin that much per connection.
-const MAX_BUFFER: usize = 128 * 1024;
-
 /// Idle HTTP/1 connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stack {
     idle: Mutex<Vec<Idle>>,
     dialing: AtomicUsize,
-    /// Signalled when a dial ends or a connection becomes idle.
+    /// Signalled when a dial ends or, while somebody waits, a connection becomes idle.
     changed: Notify,
+    waiting: AtomicUsize,
+    sweeper: Sweeper,
 }
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<RequestBody>,
+    wire: Box<Wire>,
     connection: Arc<Connection>,
     since: Instant,
 }
 
 impl Stack {
+    /// An empty stack of `shard`.
+    pub fn new(shard: &Shard) -> Self {
+        Stack {
+            idle: Mutex::default(),
+            dialing: AtomicUsize::new(0),
+            changed: Notify::new(),
+            waiting: AtomicUsize::new(0),
+            sweeper: shard.sweeper(),
+        }
+    }
+
     /// The idle connection used last, else a new one.
     pub async fn checkout(self: Arc<Self>, shard: &Shard, want: Want<'_>) -> Result<Lease, Error> {
         if let Some(idle) = self.reuse(&want).await {
-            return Ok(self.lease(shard, idle));
+            return Ok(self.lease(idle));
         }
         let waiting = pending(&want)?;
         // Boxed: waiting and dialling are large futures that a request on a warm pool never needs.
@@ -54,14 +58,16 @@ impl Stack {
 
     /// Waits for permission to dial or for a connection that becomes idle, whichever comes first.
     async fn wait(self: Arc<Self>, shard: &Shard, want: Want<'_>) -> Result<Lease, Error> {
+        // Counted before the look below, whose lock makes it known to whoever comes too late for that look.
+        let _waiting = Held::one(&self.waiting);
         loop {
             let released = want.cluster.limits.released.notified();
             let changed = self.changed.notified();
             if let Some(idle) = self.reuse(&want).await {
-                return Ok(Arc::clone(&self).lease(shard, idle));
+                return Ok(Self::lease(Arc::clone(&self), idle));
             }
             if let Some(permit) = self.may_dial(&want) {
-                return Arc::clone(&self).dial(shard, want, permit).await;
+                return Arc::clone(&self).dial(want, permit).await;
             }
             if want.is_limited() {
                 shard.0.evict_one();
@@ -80,13 +86,13 @@ impl Stack {
         want.cluster.acquire(Resource::Connections)
     }
 
-    async fn dial(self: Arc<Self>, shard: &Shard, want: Want<'_>, permit: Permit) -> Result<Lease, Error> {
+    async fn dial(self: Arc<Self>, want: Want<'_>, permit: Permit) -> Result<Lease, Error> {
         let dialing = Dialing::start(&self);
         let (connected, permit) = dial(want, permit).await?;
-        let (sender, connection) = establish(connected, &want, permit).await?;
+        let connection = Connection::new(connected.facts, Arc::clone(want.host), want.cluster.model.connection_pool.clone(), permit);
         drop(dialing);
         connection.requests.fetch_add(1, Ordering::Relaxed);
-        Ok(Lease::http1(sender, connection, false, shard.clone(), self))
+        Ok(Lease::http1(Wire::new(connected.io), connection, false, self))
     }
 
     /// An idle connection, if the request may use one.
@@ -98,12 +104,12 @@ impl Stack {
             return None;
         }
         loop {
-            let idle = self.pop()?;
+            let mut idle = self.pop()?;
             if !want.careful {
                 return Some(idle);
             }
             tokio::task::yield_now().await;
-            if idle.sender.is_ready() {
+            if idle.wire.is_alive() {
                 return Some(idle);
             }
         }
@@ -112,26 +118,29 @@ impl Stack {
     /// The idle connection used last that is still good; dead ones are dropped on the way.
     fn pop(&self) -> Option<Idle> {
         let mut idle = lock(&self.idle);
-        while let Some(candidate) = idle.pop() {
-            if candidate.sender.is_ready() && candidate.connection.has_life_left() {
+        while let Some(mut candidate) = idle.pop() {
+            if candidate.wire.is_alive() && candidate.connection.has_life_left() {
                 return Some(candidate);
             }
         }
         None
     }
 
-    fn lease(self: Arc<Self>, shard: &Shard, idle: Idle) -> Lease {
+    fn lease(self: Arc<Self>, idle: Idle) -> Lease {
         idle.connection.requests.fetch_add(1, Ordering::Relaxed);
-        Lease::http1(idle.sender, idle.connection, true, shard.clone(), self)
+        Lease::http1(idle.wire, idle.connection, true, self)
     }
 
     /// Takes a connection back whose last exchange is over.
-    pub fn put(&self, sender: SendRequest<RequestBody>, connection: Arc<Connection>) {
+    pub fn put(&self, wire: Box<Wire>, connection: Arc<Connection>) {
         let signalled = Arc::clone(&connection);
-        lock(&self.idle).push(Idle { sender, connection, since: Instant::now() });
+        lock(&self.idle).push(Idle { wire, connection, since: Instant::now() });
         // Not before the push: a waiter of another host on another thread would find nothing to evict, and sleep on.
         signalled.signal();
-        self.changed.notify_one();
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.changed.notify_one();
+        }
+        self.sweeper.start();
     }
 
     /// Closes the connection that has been idle longest; false when there is none.
@@ -147,29 +156,25 @@ impl Stack {
     /// Drops dead connections and those that `keep` does not want; true when none is left.
     pub fn sweep(&self, mut keep: impl FnMut(&Connection, Instant) -> bool) -> bool {
         let mut idle = lock(&self.idle);
-        idle.retain(|idle| !idle.sender.is_closed() && keep(&idle.connection, idle.since));
+        idle.retain_mut(|idle| idle.wire.is_alive() && keep(&idle.connection, idle.since));
         idle.is_empty()
     }
 }
 
-async fn establish(connected: Connected, want: &Want<'_>, permit: Permit) -> Result<(SendRequest<RequestBody>, Arc<Connection>), Error> {
-    let connection = Connection::new(connected.facts, Arc::clone(want.host), want.cluster.model.connection_pool.clone(), permit);
-    let io = TokioIo::new(Counted::new(connected.io, Arc::clone(&connection)));
-    let handshake = hyper::client::conn::http1::Builder::new()
-        .max_headers(MAX_HEADERS)
-        .max_header_size(MAX_HEAD)
-        .max_buf_size(MAX_BUFFER)
-        .handshake(io)
-        .await;
-    let (sender, driver) = handshake.map_err(|error| Error::unsent(Failure::ConnectFailure).with_transport(error.to_string()))?;
-    let held = Arc::clone(&connection);
-    tokio::spawn(async move {
-        if let Err(error) = driver.with_upgrades().await {
-            tracing::debug!(upstream = %held.facts.address, %error, "upstream connection ended");
-        }
-        drop(held);
-    });
-    Ok((sender, connection))
+/// Counts one for as long as it lives.
+struct Held<'a>(&'a AtomicUsize);
+
+impl<'a> Held<'a> {
+    fn one(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Held(count)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Counts a dial for as long as it lives.

@@ -11,7 +11,7 @@ use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
-use super::connection::{Connection, Counted};
+use super::connection::{Connection, Overheard};
 use super::lease::Lease;
 use super::{Shard, Want, dial, lock, pending};
 use crate::error::{Error, Failure};
@@ -31,7 +31,7 @@ pub const MAX_HEADER_LIST: u32 = 60 * 1024;
 const MAX_STREAMS: u32 = 100;
 
 /// The bytes of a connection.
-type Io = Counted<UpstreamIo>;
+type Io = Overheard<UpstreamIo>;
 /// hyper's side of a connection.
 type Driver = hyper::client::conn::http2::Connection<TokioIo<BatchedIo<Io>>, RequestBody, Tasks>;
 
@@ -85,7 +85,7 @@ struct Open {
 impl Bundle {
     /// A slot on the fullest connection that has one, else on a new connection.
     pub async fn checkout(self: Arc<Self>, shard: &Shard, want: Want<'_>) -> Result<Lease, Error> {
-        if let Some(lease) = self.slot(shard, &want) {
+        if let Some(lease) = self.slot(&want) {
             return Ok(lease);
         }
         Box::pin(self.dial_or_wait(shard, want)).await
@@ -109,7 +109,7 @@ impl Bundle {
     async fn wait(&self, shard: &Shard, want: Want<'_>) -> Result<Lease, Error> {
         loop {
             let released = want.cluster.limits.released.notified();
-            if let Some(lease) = self.slot(shard, &want) {
+            if let Some(lease) = self.slot(&want) {
                 return Ok(lease);
             }
             if let Some(permit) = want.cluster.acquire(Resource::Connections) {
@@ -120,7 +120,7 @@ impl Bundle {
         }
     }
 
-    fn slot(&self, shard: &Shard, want: &Want<'_>) -> Option<Lease> {
+    fn slot(&self, want: &Want<'_>) -> Option<Lease> {
         let limit = want.cluster.model.connection_pool.max_concurrent_streams.clamp(1, MAX_STREAMS);
         let mut open = lock(&self.open);
         open.retain(|open| !open.sender.is_closed());
@@ -134,14 +134,14 @@ impl Bundle {
         let fullest = open.iter_mut().filter(usable).max_by_key(streams)?;
         fullest.idle_since = Instant::now();
         let reused = fullest.connection.requests.fetch_add(1, Ordering::Relaxed) > 0;
-        Some(Lease::http2(fullest.sender.clone(), Arc::clone(&fullest.connection), reused, shard.clone()))
+        Some(Lease::http2(fullest.sender.clone(), Arc::clone(&fullest.connection), reused))
     }
 
     async fn dial(&self, shard: &Shard, want: Want<'_>, permit: Permit) -> Result<Lease, Error> {
         let (connected, permit) = dial(want, permit).await?;
         let (sender, connection) = establish(connected, &want, permit).await?;
         connection.requests.fetch_add(1, Ordering::Relaxed);
-        let lease = Lease::http2(sender.clone(), Arc::clone(&connection), false, shard.clone());
+        let lease = Lease::http2(sender.clone(), Arc::clone(&connection), false);
         lock(&self.open).push(Open { sender, connection, idle_since: Instant::now() });
         shard.start_sweeping();
         Ok(lease)
@@ -192,7 +192,7 @@ fn peer_allows(open: &Open) -> bool {
 
 async fn establish(connected: Connected, want: &Want<'_>, permit: Permit) -> Result<(SendRequest<RequestBody>, Arc<Connection>), Error> {
     let connection = Connection::new(connected.facts, Arc::clone(want.host), want.cluster.model.connection_pool.clone(), permit);
-    let io = BatchedIo::new(Counted::new(connected.io, Arc::clone(&connection)));
+    let io = BatchedIo::new(Overheard::new(connected.io, Arc::clone(&connection)));
     let handshake = hyper::client::conn::http2::Builder::new(Tasks(io.sender()))
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)

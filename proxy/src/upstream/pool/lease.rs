@@ -5,17 +5,20 @@
 use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Frame;
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::client::conn::http2;
 
-use super::Shard;
 use super::connection::Connection;
 use super::http1::Stack;
 use crate::error::{Error, Failure, Sent};
 use crate::http::body::RequestBody;
 use crate::router::replay::UploadError;
+use crate::upstream::http1::{Answer, Outgoing, Reading, Tunnel, Wire};
 
 /// Permission to send one request over a connection.
 #[derive(Debug)]
@@ -23,40 +26,24 @@ pub struct Lease {
     sender: Sender,
     connection: Arc<Connection>,
     reused: bool,
-    shard: Shard,
 }
 
 #[derive(Debug)]
 enum Sender {
-    Http1(http1::SendRequest<RequestBody>, Arc<Stack>),
+    Http1(Box<Wire>, Arc<Stack>),
     Http2(http2::SendRequest<RequestBody>),
     Returned,
 }
 
-/// A request that was not answered.
-#[derive(Debug)]
-pub struct SendFailure {
-    /// What happened.
-    pub error: Error,
-    /// The request, when the codec had not touched it.
-    pub message: Option<Box<Request<RequestBody>>>,
-}
-
 impl Lease {
-    pub(super) fn http1(
-        sender: http1::SendRequest<RequestBody>,
-        connection: Arc<Connection>,
-        reused: bool,
-        shard: Shard,
-        home: Arc<Stack>,
-    ) -> Self {
+    pub(super) fn http1(wire: Box<Wire>, connection: Arc<Connection>, reused: bool, home: Arc<Stack>) -> Self {
         connection.streams.fetch_add(1, Ordering::Relaxed);
-        Lease { sender: Sender::Http1(sender, home), connection, reused, shard }
+        Lease { sender: Sender::Http1(wire, home), connection, reused }
     }
 
-    pub(super) fn http2(sender: http2::SendRequest<RequestBody>, connection: Arc<Connection>, reused: bool, shard: Shard) -> Self {
+    pub(super) fn http2(sender: http2::SendRequest<RequestBody>, connection: Arc<Connection>, reused: bool) -> Self {
         connection.streams.fetch_add(1, Ordering::Relaxed);
-        Lease { sender: Sender::Http2(sender), connection, reused, shard }
+        Lease { sender: Sender::Http2(sender), connection, reused }
     }
 
     /// Whether the connection served a request before.
@@ -69,52 +56,75 @@ impl Lease {
         &self.connection
     }
 
-    /// Sends a request and waits for the head of the response.
+    /// Sends a request over HTTP/1 and waits for the head of the response.
     ///
     /// # Errors
-    /// With the verdict how far the request got: [`Sent::Nothing`] when the codec hands it back, when no byte was written
-    /// since, or when the peer says that it never looked at it.
-    pub async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendFailure> {
-        let before = self.connection.written.load(Ordering::Relaxed);
-        let result = match &mut self.sender {
-            Sender::Http1(sender, _) => sender.try_send_request(request).await,
-            Sender::Http2(sender) => sender.try_send_request(request).await,
-            Sender::Returned => return Err(SendFailure { error: Error::unsent(Failure::Terminated), message: None }),
-        };
-        result.map_err(|failed| self.judge(failed, before))
+    /// With the verdict how far the request got: [`Sent::Nothing`] when no byte of it was written.
+    pub async fn exchange(&mut self, request: Outgoing<'_>) -> Result<Answer, Error> {
+        let reused = self.reused;
+        let Sender::Http1(wire, _) = &mut self.sender else { return Err(Error::unsent(Failure::Terminated)) };
+        let result = wire.exchange(request).await;
+        result.map_err(|failure| {
+            let sent = wire.sent();
+            tracing::debug!(upstream = %self.connection.facts.address, ?failure, ?sent, "request failed");
+            Error { failure, sent, reused, transport: None }
+        })
     }
 
-    fn judge(&self, mut failed: TrySendError<Request<RequestBody>>, written_before: u64) -> SendFailure {
-        let message = failed.take_message().map(Box::new);
-        let error = failed.into_error();
-        let failure = classify(&error);
-        let exclusive = matches!(self.sender, Sender::Http1(..));
-        let untouched = exclusive && self.connection.written.load(Ordering::Relaxed) == written_before;
-        let unsent = message.is_some() || untouched || failure == Failure::RefusedStream;
-        let sent = if unsent { Sent::Nothing } else { Sent::Unanswered };
-        tracing::debug!(upstream = %self.connection.facts.address, %error, ?sent, "request failed");
-        SendFailure { error: Error { failure, sent, reused: self.reused, transport: None }, message }
+    /// Sends a request over HTTP/2 and waits for the head of the response.
+    ///
+    /// # Errors
+    /// With the verdict how far the request got: [`Sent::Nothing`] when the codec hands it back, or when the peer says that it
+    /// never looked at it.
+    pub async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Error> {
+        let Sender::Http2(sender) = &mut self.sender else { return Err(Error::unsent(Failure::Terminated)) };
+        let result = sender.try_send_request(request).await;
+        result.map_err(|mut failed| {
+            let returned = failed.take_message().is_some();
+            let error = failed.into_error();
+            let failure = classify(&error);
+            let sent = if returned || failure == Failure::RefusedStream { Sent::Nothing } else { Sent::Unanswered };
+            tracing::debug!(upstream = %self.connection.facts.address, %error, ?sent, "request failed");
+            Error { failure, sent, reused: self.reused, transport: None }
+        })
     }
 
-    /// Gives the connection back after a complete exchange.
+    /// Whether part of the request has not been sent yet (HTTP/1).
+    pub fn is_uploading(&self) -> bool {
+        matches!(&self.sender, Sender::Http1(wire, _) if wire.is_uploading())
+    }
+
+    /// Sends more of the request (HTTP/1). A client's body that breaks off ends the connection, which the answer will tell.
+    pub fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        if let Sender::Http1(wire, _) = &mut self.sender
+            && let Poll::Ready(Err(_)) = wire.poll_upload(cx)
+        {
+            self.sender = Sender::Returned;
+        }
+    }
+
+    /// The next frame of an answer over HTTP/1.
+    pub fn poll_frame(&mut self, reading: &mut Reading, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        match &mut self.sender {
+            Sender::Http1(wire, _) => reading.poll_frame(wire, cx),
+            Sender::Http2(_) | Sender::Returned => Poll::Ready(Some(Err(Failure::Downstream))),
+        }
+    }
+
+    /// The connection after a 101; `rest` was read with its head.
+    pub fn into_tunnel(mut self, rest: Bytes) -> Option<Tunnel> {
+        match std::mem::replace(&mut self.sender, Sender::Returned) {
+            Sender::Http1(wire, _) => Some(wire.into_tunnel(rest)),
+            Sender::Http2(_) | Sender::Returned => None,
+        }
+    }
+
+    /// Gives an HTTP/1 connection back after a complete exchange, if another request may follow on it.
     pub fn release(mut self) {
-        let Sender::Http1(mut sender, home) = std::mem::replace(&mut self.sender, Sender::Returned) else { return };
-        if sender.is_closed() || !self.connection.has_life_left() {
-            return;
+        let Sender::Http1(wire, home) = std::mem::replace(&mut self.sender, Sender::Returned) else { return };
+        if wire.is_reusable() && self.connection.has_life_left() {
+            home.put(wire, Arc::clone(&self.connection));
         }
-        let (connection, shard) = (Arc::clone(&self.connection), self.shard.clone());
-        if sender.is_ready() {
-            home.put(sender, connection);
-            shard.start_sweeping();
-            return;
-        }
-        // The codec has not noticed the end of the exchange yet; it will with its next poll.
-        tokio::spawn(async move {
-            if sender.ready().await.is_ok() {
-                home.put(sender, connection);
-                shard.start_sweeping();
-            }
-        });
     }
 }
 

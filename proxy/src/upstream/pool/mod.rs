@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use connection::Connection;
 pub use http2::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW};
 pub use key::Key;
-pub use lease::{Lease, SendFailure};
+pub use lease::Lease;
 
 pub(crate) use lease::classify;
 
@@ -44,7 +44,7 @@ pub struct Shard(Arc<Inner>);
 struct Inner {
     http1: Mutex<HashMap<Key, Arc<Stack>, foldhash::fast::RandomState>>,
     http2: Mutex<HashMap<Key, Arc<Bundle>, foldhash::fast::RandomState>>,
-    sweeping: AtomicBool,
+    sweeping: Arc<AtomicBool>,
 }
 
 /// What a request asks of the pool.
@@ -87,7 +87,7 @@ impl Shard {
     }
 
     fn stack(&self, key: Key) -> Arc<Stack> {
-        Arc::clone(lock(&self.0.http1).entry(key).or_default())
+        Arc::clone(lock(&self.0.http1).entry(key).or_insert_with(|| Arc::new(Stack::new(self))))
     }
 
     fn bundle(&self, key: Key) -> Arc<Bundle> {

@@ -3,7 +3,7 @@
 //! One coarse tick per shard instead of a timer per connection: registering and dropping a timer costs more than anything
 //! else a pooled request does here. The task ends when the shard is empty and starts with the next connection.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -18,8 +18,27 @@ const TICK: Duration = Duration::from_millis(250);
 impl Shard {
     /// Starts the sweep of this shard unless it runs.
     pub(super) fn start_sweeping(&self) {
-        if !self.0.sweeping.swap(true, Ordering::AcqRel) {
-            tokio::spawn(sweep(Arc::downgrade(&self.0)));
+        self.sweeper().start();
+    }
+
+    /// For those who may have to start it.
+    pub(super) fn sweeper(&self) -> Sweeper {
+        Sweeper { running: Arc::clone(&self.0.sweeping), shard: Arc::downgrade(&self.0) }
+    }
+}
+
+/// Starts the sweep of a shard.
+#[derive(Debug)]
+pub(super) struct Sweeper {
+    running: Arc<AtomicBool>,
+    shard: Weak<Inner>,
+}
+
+impl Sweeper {
+    /// Starts the sweep unless it runs, which is nearly always.
+    pub(super) fn start(&self) {
+        if !self.running.load(Ordering::Acquire) && !self.running.swap(true, Ordering::AcqRel) {
+            tokio::spawn(sweep(self.shard.clone()));
         }
     }
 }

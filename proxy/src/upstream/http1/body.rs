@@ -1,0 +1,130 @@
+//! The body of an answer as it streams.
+
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+use tokio::io::AsyncReadExt;
+
+use super::Wire;
+use super::buffer::{self, READ};
+use super::chunked::{Chunked, Piece};
+use super::response::Framing;
+use crate::error::Failure;
+
+/// Largest read of a body that comes faster than it is passed on.
+const LARGE: usize = 128 * 1024;
+
+/// What of an answer has not been handed out yet.
+#[derive(Debug)]
+pub struct Reading {
+    decoder: Decoder,
+    input: Bytes,
+    /// For bodies that fill the worker's buffer: they are read where they stay.
+    large: Option<BytesMut>,
+}
+
+#[derive(Debug)]
+enum Decoder {
+    Length(u64),
+    Chunked(Box<Chunked>),
+    UntilClose,
+}
+
+impl Reading {
+    /// A body of which `input` was read with the head.
+    pub fn new(framing: Framing, input: Bytes) -> Self {
+        let decoder = match framing {
+            Framing::Length(length) => Decoder::Length(length),
+            Framing::Chunked => Decoder::Chunked(Box::default()),
+            Framing::UntilClose => Decoder::UntilClose,
+        };
+        Reading { decoder, input, large: None }
+    }
+
+    /// Whether every byte of the body has been handed out, as far as that can be told without reading.
+    pub fn is_over(&self) -> bool {
+        matches!(self.decoder, Decoder::Length(0))
+    }
+
+    /// What was read and not handed out.
+    pub fn into_input(self) -> Bytes {
+        self.input
+    }
+
+    /// What is left, when the head told.
+    pub fn size_hint(&self) -> SizeHint {
+        match self.decoder {
+            Decoder::Length(left) => SizeHint::with_exact(left),
+            Decoder::Chunked(_) | Decoder::UntilClose => SizeHint::default(),
+        }
+    }
+
+    /// The next frame; `None` at the end of the body.
+    pub fn poll_frame(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        loop {
+            match self.take(wire) {
+                Ok(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(Piece::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                Ok(Piece::Over) => return Poll::Ready(None),
+                Ok(Piece::More) => {}
+                Err(failure) => return Poll::Ready(Some(Err(failure))),
+            }
+            self.input = match ready!(self.poll_read(wire, cx)) {
+                Ok(bytes) if bytes.is_empty() => return Poll::Ready(self.end_of_stream(wire)),
+                Ok(bytes) => bytes,
+                Err(_) => return Poll::Ready(Some(Err(Failure::Terminated))),
+            };
+        }
+    }
+
+    fn take(&mut self, wire: &mut Wire) -> Result<Piece, Failure> {
+        let piece = match &mut self.decoder {
+            Decoder::Length(0) => Piece::Over,
+            Decoder::Chunked(chunked) => chunked.next(&mut self.input)?,
+            _ if self.input.is_empty() => Piece::More,
+            Decoder::UntilClose => Piece::Data(std::mem::take(&mut self.input)),
+            Decoder::Length(left) => {
+                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(self.input.len());
+                *left -= taken as u64;
+                Piece::Data(self.input.split_to(taken))
+            }
+        };
+        // An answer to a question that was never asked.
+        if piece == Piece::Over && !self.input.is_empty() {
+            wire.never_again();
+        }
+        Ok(piece)
+    }
+
+    fn end_of_stream(&self, wire: &mut Wire) -> Option<Result<Frame<Bytes>, Failure>> {
+        wire.never_again();
+        match self.decoder {
+            Decoder::UntilClose => None,
+            Decoder::Length(_) | Decoder::Chunked(_) => Some(Err(Failure::Terminated)),
+        }
+    }
+
+    fn poll_read(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<std::io::Result<Bytes>> {
+        let Some(large) = &mut self.large else {
+            let bytes = ready!(buffer::poll_read(&mut wire.io, cx))?;
+            if bytes.len() == READ {
+                self.large = Some(BytesMut::new());
+            }
+            return Poll::Ready(Ok(bytes));
+        };
+        let wanted = match self.decoder {
+            Decoder::Length(left) => usize::try_from(left).unwrap_or(LARGE).min(LARGE),
+            Decoder::Chunked(_) | Decoder::UntilClose => LARGE,
+        };
+        large.reserve(wanted);
+        // The read holds nothing between polls, so that it may be made anew for each.
+        let read = ready!(pin!(wire.io.read_buf(large)).poll(cx))?;
+        let bytes = large.split().freeze();
+        if read < READ {
+            self.large = None;
+        }
+        Poll::Ready(Ok(bytes))
+    }
+}

@@ -1,0 +1,147 @@
+//! Chunked bodies (RFC 9112, 7.1), decoded without copying. Pure.
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{MAX_HEAD, MAX_HEADERS};
+use crate::error::Failure;
+
+/// A chunk's size line with its extensions.
+const MAX_LINE: usize = 16 * 1024;
+
+/// Where in the body we are.
+#[derive(Debug, Default)]
+pub struct Chunked {
+    state: State,
+    /// The beginning of a size line or of the trailers, cut off by the end of a read.
+    partial: BytesMut,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Size,
+    Data(u64),
+    /// The line end after the data; this many bytes of it are missing.
+    DataEnd(u8),
+    Trailers,
+    Over,
+}
+
+/// What the next bytes were.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Part of the body.
+    Data(Bytes),
+    /// What came after it.
+    Trailers(HeaderMap),
+    /// Nothing: more input is needed.
+    More,
+    /// The body is over; what is left of the input belongs to nobody.
+    Over,
+}
+
+impl Chunked {
+    /// Takes the next piece off the front of `input`.
+    ///
+    /// # Errors
+    /// [`Failure::Protocol`] for anything but chunks with their line ends.
+    pub fn next(&mut self, input: &mut Bytes) -> Result<Piece, Failure> {
+        loop {
+            match self.state {
+                State::Over => return Ok(Piece::Over),
+                _ if input.is_empty() => return Ok(Piece::More),
+                State::Size => {
+                    let Some(line) = self.take_until(input, b"\n", MAX_LINE)? else { return Ok(Piece::More) };
+                    self.state = match size(&line)? {
+                        0 => State::Trailers,
+                        size => State::Data(size),
+                    };
+                }
+                State::Data(left) => {
+                    let taken = left.min(input.len() as u64);
+                    self.state = if taken == left { State::DataEnd(2) } else { State::Data(left - taken) };
+                    return Ok(Piece::Data(input.split_to(taken as usize)));
+                }
+                State::DataEnd(missing) => {
+                    let expected = if missing == 2 { b'\r' } else { b'\n' };
+                    if input.get_u8() != expected {
+                        return Err(Failure::Protocol);
+                    }
+                    self.state = if missing == 2 { State::DataEnd(1) } else { State::Size };
+                }
+                State::Trailers => return self.trailers(input),
+            }
+        }
+    }
+
+    fn trailers(&mut self, input: &mut Bytes) -> Result<Piece, Failure> {
+        if self.partial.is_empty() && input.starts_with(b"\r\n") {
+            input.advance(2);
+            self.state = State::Over;
+            return Ok(Piece::Over);
+        }
+        let none = |partial: &BytesMut| partial.as_ref() == b"\r";
+        if none(&self.partial) && input.first() == Some(&b'\n') {
+            input.advance(1);
+            self.state = State::Over;
+            return Ok(Piece::Over);
+        }
+        let Some(block) = self.take_until(input, b"\r\n\r\n", MAX_HEAD)? else { return Ok(Piece::More) };
+        self.state = State::Over;
+        let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        match httparse::parse_headers(&block, &mut fields) {
+            Ok(httparse::Status::Complete((_, fields))) => Ok(Piece::Trailers(map(fields)?)),
+            _ => Err(Failure::Protocol),
+        }
+    }
+
+    /// Takes what ends in `mark`, kept bytes included; keeps the input when the mark has not come yet.
+    fn take_until(&mut self, input: &mut Bytes, mark: &[u8], most: usize) -> Result<Option<Bytes>, Failure> {
+        // The mark may begin in what is kept.
+        let seen = self.partial.len();
+        let from = seen.saturating_sub(mark.len() - 1);
+        if seen > 0 {
+            let added = input.len().min(most + 1);
+            self.partial.extend_from_slice(&input[..added]);
+            let Some(at) = memchr::memmem::find(&self.partial[from..], mark) else {
+                input.advance(added);
+                return if self.partial.len() > most { Err(Failure::Protocol) } else { Ok(None) };
+            };
+            let end = from + at + mark.len();
+            input.advance(end - seen);
+            let whole = self.partial.split_to(end).freeze();
+            self.partial.clear();
+            return Ok(Some(whole));
+        }
+        match memchr::memmem::find(input, mark) {
+            Some(at) if at <= most => Ok(Some(input.split_to(at + mark.len()))),
+            None if input.len() <= most => {
+                self.partial.extend_from_slice(input);
+                input.clear();
+                Ok(None)
+            }
+            _ => Err(Failure::Protocol),
+        }
+    }
+}
+
+/// The number in a size line: hexadecimal digits, then nothing or an extension.
+fn size(line: &[u8]) -> Result<u64, Failure> {
+    let line = line.strip_suffix(b"\r\n").ok_or(Failure::Protocol)?;
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let (digits, rest) = line.split_at(digits);
+    let extension = rest.trim_ascii_start();
+    let legal = extension.is_empty() || extension.first() == Some(&b';');
+    let number = std::str::from_utf8(digits).ok().filter(|_| legal).and_then(|text| u64::from_str_radix(text, 16).ok());
+    number.ok_or(Failure::Protocol)
+}
+
+fn map(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Failure> {
+    let mut trailers = HeaderMap::with_capacity(fields.len());
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Failure::Protocol)?;
+        trailers.append(name, HeaderValue::from_bytes(field.value).map_err(|_| Failure::Protocol)?);
+    }
+    Ok(trailers)
+}

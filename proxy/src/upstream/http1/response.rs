@@ -1,0 +1,160 @@
+//! The head of a response. Pure, but for header maps that are used again.
+
+use std::cell::RefCell;
+use std::mem::MaybeUninit;
+
+use bytes::{Buf, Bytes};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::{MAX_HEAD, MAX_HEADERS};
+use crate::error::Failure;
+
+/// The head of a response.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status.
+    pub status: StatusCode,
+    /// Fields.
+    pub headers: HeaderMap,
+    /// Where its body ends.
+    pub framing: Framing,
+    /// The connection may serve another request.
+    pub keep_alive: bool,
+    /// What was read beyond the head; put there by the reader.
+    pub rest: Bytes,
+}
+
+/// Where a response ends (RFC 9112, 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// After so many bytes.
+    Length(u64),
+    /// After the last chunk.
+    Chunked,
+    /// With the connection.
+    UntilClose,
+}
+
+/// Header maps kept per worker. Every exchange needs one for the answer and has one left over from its request.
+const SPARE_MAPS: usize = 32;
+/// Largest map kept, in fields.
+const SPARE_CAPACITY: usize = 64;
+
+thread_local! {
+    static SPARE: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps a map whose fields are needed no more.
+pub fn recycle(mut headers: HeaderMap) {
+    if headers.capacity() > SPARE_CAPACITY || headers.capacity() == 0 {
+        return;
+    }
+    headers.clear();
+    SPARE.with_borrow_mut(|spare| {
+        if spare.len() < SPARE_MAPS {
+            spare.push(headers);
+        }
+    });
+}
+
+fn spare(fields: usize) -> HeaderMap {
+    let mut map = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+    // Room for what a proxy adds, too.
+    map.reserve(fields + 4);
+    map
+}
+
+/// Takes a response head off the front of `bytes`; `None` while it is incomplete. `bodiless`: the request was a HEAD.
+///
+/// # Errors
+/// [`Failure::Protocol`] for what is no HTTP/1 head, is too large, or frames its body in a way that others may read
+/// differently.
+pub fn parse(bytes: &mut Bytes, bodiless: bool) -> Result<Option<Answer>, Failure> {
+    let mut fields = [const { MaybeUninit::<httparse::Header<'_>>::uninit() }; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut fields);
+    let length = match parsed {
+        Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
+        Ok(httparse::Status::Partial) if bytes.len() <= MAX_HEAD => return Ok(None),
+        _ => return Err(Failure::Protocol),
+    };
+    let status = response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Failure::Protocol)?;
+    let version = response.version.unwrap_or(0);
+    let (headers, lengths) = read_fields(response.headers, bytes)?;
+    let framing = framing(status, bodiless, version, &lengths)?;
+    let keep_alive = lengths.keep_alive.unwrap_or(version == 1) && framing != Framing::UntilClose;
+    bytes.advance(length);
+    Ok(Some(Answer { status, headers, framing, keep_alive, rest: Bytes::new() }))
+}
+
+/// What the fields say about the end of the message.
+#[derive(Debug, Default)]
+struct Lengths {
+    length: Option<u64>,
+    encoded: bool,
+    chunked: bool,
+    keep_alive: Option<bool>,
+}
+
+fn read_fields(fields: &[httparse::Header<'_>], source: &Bytes) -> Result<(HeaderMap, Lengths), Failure> {
+    let mut headers = spare(fields.len());
+    let mut lengths = Lengths::default();
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Failure::Protocol)?;
+        match name {
+            CONTENT_LENGTH => lengths.length(field.value)?,
+            TRANSFER_ENCODING => lengths.encoding(field.value),
+            CONNECTION => lengths.connection(field.value),
+            _ => {}
+        }
+        let value = HeaderValue::from_maybe_shared(source.slice_ref(field.value)).map_err(|_| Failure::Protocol)?;
+        headers.append(name, value);
+    }
+    Ok((headers, lengths))
+}
+
+impl Lengths {
+    /// Several lengths must be the same one.
+    fn length(&mut self, value: &[u8]) -> Result<(), Failure> {
+        for text in value.split(|byte| *byte == b',') {
+            let text = text.trim_ascii();
+            let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+            let length = std::str::from_utf8(text).ok().filter(|_| digits).and_then(|text| text.parse::<u64>().ok());
+            if length.is_none() || self.length.is_some_and(|known| Some(known) != length) {
+                return Err(Failure::Protocol);
+            }
+            self.length = length;
+        }
+        Ok(())
+    }
+
+    fn encoding(&mut self, value: &[u8]) {
+        self.encoded = true;
+        let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+        self.chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+    }
+
+    /// `close` in any line wins.
+    fn connection(&mut self, value: &[u8]) {
+        for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            if token.eq_ignore_ascii_case(b"close") {
+                self.keep_alive = Some(false);
+            } else if token.eq_ignore_ascii_case(b"keep-alive") {
+                self.keep_alive.get_or_insert(true);
+            }
+        }
+    }
+}
+
+fn framing(status: StatusCode, bodiless: bool, version: u8, lengths: &Lengths) -> Result<Framing, Failure> {
+    if bodiless || status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        return Ok(Framing::Length(0));
+    }
+    match (lengths.encoded, lengths.length) {
+        (true, _) if version == 0 => Err(Failure::Protocol),
+        (true, _) if lengths.chunked => Ok(Framing::Chunked),
+        (true, _) | (false, None) => Ok(Framing::UntilClose),
+        (false, Some(length)) => Ok(Framing::Length(length)),
+    }
+}

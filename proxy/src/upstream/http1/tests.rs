@@ -1,0 +1,208 @@
+//! Heads and bodies as bytes, in pieces of every size; and a connection against a scripted server.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method};
+use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::chunked::{Chunked, Piece};
+use super::request::{Ending, write_head};
+use super::response::{Framing, parse};
+use super::*;
+use crate::error::{Failure, Sent};
+use crate::upstream::connect::UpstreamIo;
+
+fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in fields {
+        map.append(*name, HeaderValue::from_static(value));
+    }
+    map
+}
+
+fn get(headers: &HeaderMap) -> Outgoing<'_> {
+    Outgoing { method: &Method::GET, target: "/a?b", headers, upload: None }
+}
+
+#[test]
+fn a_request_is_written_with_its_fields_in_order() {
+    let fields = headers(&[("host", "a"), ("x-many", "1"), ("x-many", "2"), ("transfer-encoding", "chunked")]);
+    let mut out = Vec::new();
+    assert_eq!(write_head(&mut out, &get(&fields)), None);
+    assert_eq!(out, b"GET /a?b HTTP/1.1\r\nhost: a\r\nx-many: 1\r\nx-many: 2\r\n\r\n", "what has no body is not encoded");
+}
+
+#[test]
+fn a_body_is_as_long_as_the_head_said() {
+    let mut out = Vec::new();
+    let mut ending = Ending::Length(5);
+    assert_eq!(ending.open_chunk(&mut out, &Bytes::from_static(b"abc")), Some(false));
+    assert!(!ending.clone().close(&mut out, None), "too short");
+    assert_eq!(ending.open_chunk(&mut out, &Bytes::from_static(b"abc")), None, "too long");
+}
+
+#[test]
+fn a_chunked_body_ends_with_the_trailers_that_were_announced() {
+    let mut out = Vec::new();
+    let mut ending = Ending::Chunked(vec!["x-sum".parse().unwrap(), "content-length".parse().unwrap()]);
+    assert_eq!(ending.open_chunk(&mut out, &Bytes::from_static(b"0123456789abcdef")), Some(true));
+    assert_eq!(ending.open_chunk(&mut out, &Bytes::new()), Some(false), "an empty chunk would be the last");
+    assert!(ending.close(&mut out, Some(&headers(&[("x-sum", "1"), ("x-other", "2"), ("content-length", "3")]))));
+    assert_eq!(out, b"10\r\n0\r\nx-sum: 1\r\n\r\n");
+}
+
+/// Framing and keep-alive of a head, without its last empty line.
+fn read(head: &str, bodiless: bool) -> Result<(Framing, bool), Failure> {
+    let mut bytes = Bytes::from(format!("{head}\r\n\r\nrest"));
+    let answer = parse(&mut bytes, bodiless)?.expect("complete");
+    assert_eq!(bytes, "rest");
+    Ok((answer.framing, answer.keep_alive))
+}
+
+#[test]
+fn heads_say_where_bodies_end_and_whether_another_request_may_follow() {
+    let ok = |head: &str| read(&format!("HTTP/1.1 200 OK\r\n{head}"), false);
+    assert_eq!(ok("content-length: 7"), Ok((Framing::Length(7), true)));
+    assert_eq!(ok("content-length: 7, 7\r\ncontent-length:7"), Ok((Framing::Length(7), true)));
+    assert_eq!(ok("Transfer-Encoding: gzip, Chunked"), Ok((Framing::Chunked, true)));
+    assert_eq!(ok("transfer-encoding: gzip"), Ok((Framing::UntilClose, false)));
+    assert_eq!(ok("x: y"), Ok((Framing::UntilClose, false)));
+    assert_eq!(ok("content-length: 0\r\nconnection: x, Close\r\nconnection: keep-alive"), Ok((Framing::Length(0), false)));
+    assert_eq!(read("HTTP/1.0 200 OK\r\ncontent-length: 1", false), Ok((Framing::Length(1), false)));
+    assert_eq!(read("HTTP/1.0 200 OK\r\ncontent-length: 1\r\nconnection: keep-alive", false), Ok((Framing::Length(1), true)));
+    assert_eq!(read("HTTP/1.1 200 OK\r\ncontent-length: 9", true), Ok((Framing::Length(0), true)), "an answer to HEAD");
+    assert_eq!(read("HTTP/1.1 304 \r\ncontent-length: 9", false), Ok((Framing::Length(0), true)));
+    assert_eq!(read("HTTP/1.1 204 No\r\ntransfer-encoding: chunked", false), Ok((Framing::Length(0), true)));
+}
+
+#[test]
+fn heads_that_others_may_read_differently_are_refused() {
+    let refused = |head: &str| assert_eq!(read(head, false), Err(Failure::Protocol), "{head}");
+    for length in ["1\r\ncontent-length: 2", "1, 2", "-1", "+1", "1x", "", "99999999999999999999"] {
+        refused(&format!("HTTP/1.1 200 OK\r\ncontent-length: {length}"));
+    }
+    refused("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked");
+    refused("HTTP/1.1 200 OK\r\nno colon");
+    refused("HTTP/1.1 99 Low");
+    refused("SSH-2.0-OpenSSH");
+    refused(&format!("HTTP/1.1 200 OK\r\n{}", "a: b\r\n".repeat(MAX_HEADERS + 1).trim_end()));
+    refused(&format!("HTTP/1.1 200 OK\r\na: {}", "b".repeat(MAX_HEAD)));
+    assert_eq!(parse(&mut Bytes::from_static(b"HT"), false).map(|answer| answer.is_none()), Ok(true));
+}
+
+/// A body, its trailers, and what was after it.
+type Decoded = (Vec<u8>, Option<HeaderMap>, Vec<u8>);
+
+/// Decodes a body that comes in pieces.
+fn decode(pieces: &[&[u8]]) -> Result<Decoded, Failure> {
+    let (mut chunked, mut body, mut trailers, mut left) = (Chunked::default(), Vec::new(), None, Vec::new());
+    for piece in pieces {
+        let mut input = Bytes::copy_from_slice(piece);
+        loop {
+            match chunked.next(&mut input)? {
+                Piece::Data(data) => body.extend_from_slice(&data),
+                Piece::Trailers(map) => trailers = Some(map),
+                Piece::More => break,
+                Piece::Over => {
+                    left.extend_from_slice(&input);
+                    break;
+                }
+            }
+        }
+    }
+    Ok((body, trailers, left))
+}
+
+const CHUNKS: &[u8] = b"5;x=y\r\nhello\r\n001\r\n \r\n5  \r\nworld\r\n0\r\nx-sum: 1\r\ny: 2\r\n\r\nnext";
+
+proptest! {
+    #[test]
+    fn the_cut_between_reads_does_not_matter(cuts in prop::collection::vec(0usize..CHUNKS.len(), 0..12), bare in any::<bool>()) {
+        let trailers = CHUNKS.len() - b"x-sum: 1\r\ny: 2\r\n\r\nnext".len();
+        let bytes = if bare { [&CHUNKS[..trailers], b"\r\nnext"].concat() } else { CHUNKS.to_vec() };
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut % bytes.len()).chain([0, bytes.len()]).collect();
+        cuts.sort_unstable();
+        let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+        let (body, trailers, left) = decode(&pieces).unwrap();
+        prop_assert_eq!((body.as_slice(), left.as_slice()), (&b"hello world"[..], &b"next"[..]));
+        prop_assert_eq!(trailers, (!bare).then(|| headers(&[("x-sum", "1"), ("y", "2")])));
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoders_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = decode(&[&bytes]);
+        let _ = parse(&mut Bytes::from([b"HTTP/1.1 200 OK\r\n", bytes.as_slice()].concat()), false);
+    }
+}
+
+#[test]
+fn chunks_without_their_line_ends_or_sizes_are_refused() {
+    for wrong in [
+        "5\nhello\r\n0\r\n\r\n",
+        "5\r\nhellooo",
+        "x\r\n",
+        "\r\n",
+        "-1\r\n",
+        "5 5\r\nhello",
+        "fffffffffffffffff\r\n",
+        "0\r\nno colon\r\n\r\n",
+    ] {
+        assert_eq!(decode(&[wrong.as_bytes()]).err(), Some(Failure::Protocol), "{wrong:?}");
+    }
+    assert_eq!(decode(&[&[b'1'; 20_000]]).err(), Some(Failure::Protocol), "an endless size");
+    assert_eq!(decode(&[b"0\r\n", &[b'a'; 70_000]]).err(), Some(Failure::Protocol), "endless trailers");
+}
+
+/// A connection, and the server's end of it.
+async fn pair() -> (Box<Wire>, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (Wire::new(UpstreamIo::Plain(client)), listener.accept().await.unwrap().0)
+}
+
+#[tokio::test]
+async fn a_head_in_pieces_after_early_hints_is_one_answer() {
+    let (mut wire, mut server) = pair().await;
+    let serve = async {
+        let mut request = BytesMut::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            assert!(server.read_buf(&mut request).await.unwrap() > 0);
+        }
+        for piece in ["HTTP/1.1 103 Early\r\n\r\nHTT", "P/1.1 200 OK\r\ncontent-le", "ngth: 2\r\n\r\nok"] {
+            server.write_all(piece.as_bytes()).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let fields = headers(&[("host", "a")]);
+    let (answer, ()) = tokio::join!(wire.exchange(get(&fields)), serve);
+    let answer = answer.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.framing, answer.rest.as_ref()), (200, Framing::Length(2), &b"ok"[..]));
+    assert!(wire.is_alive() && wire.is_reusable());
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_speaks_or_closes_is_not_alive() {
+    for farewell in ["HTTP/1.1 408 Timeout\r\n\r\n", ""] {
+        let (mut wire, mut server) = pair().await;
+        assert!(wire.is_alive());
+        server.write_all(farewell.as_bytes()).await.unwrap();
+        drop(server);
+        while wire.is_alive() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_met_a_closed_connection_before_a_byte_was_written_was_not_sent() {
+    let (mut wire, server) = pair().await;
+    server.set_zero_linger().unwrap();
+    drop(server);
+    while wire.is_alive() {
+        tokio::task::yield_now().await;
+    }
+    let fields = headers(&[("host", "a")]);
+    assert_eq!(wire.exchange(get(&fields)).await.err(), Some(Failure::Terminated));
+    assert_eq!(wire.sent(), Sent::Nothing);
+}
