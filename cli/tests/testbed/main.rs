@@ -5,6 +5,7 @@ mod bed;
 
 mod identity;
 mod lifecycle;
+mod load;
 mod manifests;
 mod mesh;
 mod runs;
