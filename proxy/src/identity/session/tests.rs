@@ -95,3 +95,10 @@ async fn an_idle_session_holds_no_receive_buffer() {
     assert_eq!(server.left.capacity(), 0);
     assert!(SPARE.take().is_some(), "the thread has it back");
 }
+
+#[tokio::test]
+async fn two_of_us_agree_on_aes_128() {
+    let (client, _server) = session(1 << 20).await;
+    let suite = client.tls.negotiated_cipher_suite().expect("agreed").suite();
+    assert_eq!(suite, rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
+}
