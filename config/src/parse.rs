@@ -31,7 +31,7 @@ pub const DEFAULT_NAMESPACE: &str = "default";
 /// Reads, decodes and validates the objects of a file.
 pub fn parse(file: &FilePath, text: &str) -> Parsed {
     let mut parser = FileParser { file: Arc::from(file), parsed: Parsed::default() };
-    for document in yaml::documents(text) {
+    for document in yaml::stream(text) {
         parser.document(&document);
     }
     parser.parsed

@@ -144,6 +144,14 @@ impl Decoder {
 }
 
 fn names(dialect: Dialect, key: &str, field: &str) -> bool {
+    // Putting a name into camel case leaves its first letter as it is; most comparisons end there.
+    if let (Some(a), Some(b)) = (key.as_bytes().first(), field.as_bytes().first())
+        && a != b
+        && *a != b'_'
+        && *b != b'_'
+    {
+        return false;
+    }
     match dialect {
         Dialect::Istio => same_field(key, field),
         Dialect::Kubernetes => camel(field).eq(key.chars()),

@@ -24,19 +24,24 @@ pub struct Repeated {
     pub position: Position,
 }
 
-/// Reads every document of a text that has content. A text that starts with `{` is tried as JSON first (several objects may
-/// follow each other) and then as YAML.
+/// All that [`stream`] gives.
 pub fn documents(text: &str) -> Vec<Document<'_>> {
+    stream(text).collect()
+}
+
+/// Reads every document of a text that has content, each when it is asked for: trees are many times larger than their text.
+/// A text that starts with `{` is tried as JSON first (several objects may follow each other) and then as YAML.
+pub fn stream(text: &str) -> Box<dyn Iterator<Item = Document<'_>> + '_> {
     if text.len() > MAX_TEXT {
         let message = format!("the text is larger than {} MiB", MAX_TEXT >> 20);
         let error = SyntaxError { position: Position { line: 1, column: 1 }, message };
-        return vec![Document { text: "", first_line: 1, node: Err(error), repeated: Vec::new() }];
+        return Box::new(std::iter::once(Document { text: "", first_line: 1, node: Err(error), repeated: Vec::new() }));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim_start().starts_with('{') {
-        return json_documents(text);
+        return Box::new(json_documents(text).into_iter());
     }
-    split(text).filter_map(|(chunk, first_line)| yaml_document(chunk, first_line)).collect()
+    Box::new(split(text).filter_map(|(chunk, first_line)| yaml_document(chunk, first_line)))
 }
 
 /// Reads again one document that [`documents`] found.

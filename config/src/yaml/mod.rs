@@ -9,12 +9,13 @@ pub mod emit;
 mod json;
 mod mapping;
 mod node;
+mod plain;
 mod read;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
-pub use document::{Document, Repeated, documents, read_document};
+pub use document::{Document, Repeated, documents, read_document, stream};
 pub use node::{Entry, Node, Position, Value};
 pub use scalar::{Scalar, resolve};
 

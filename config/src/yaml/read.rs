@@ -7,10 +7,18 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::document::Repeated;
 use super::mapping::MappingBuilder;
-use super::{Entry, MAX_DEPTH, MAX_NODES, Node, Position, Scalar, SyntaxError, Value, resolve};
+use super::{Entry, MAX_DEPTH, MAX_NODES, Node, Position, Scalar, SyntaxError, Value, plain, resolve};
 
 /// Reads the one document of `text`, whose first line has the number `first_line`. `None` when it has no content.
 pub(super) fn read(text: &str, first_line: u32, repeated: &mut Vec<Repeated>) -> Result<Option<Node>, SyntaxError> {
+    match plain::read(text, first_line) {
+        Some(root) => Ok(Some(root)),
+        None => read_all(text, first_line, repeated),
+    }
+}
+
+/// The same for all of YAML.
+pub(super) fn read_all(text: &str, first_line: u32, repeated: &mut Vec<Repeated>) -> Result<Option<Node>, SyntaxError> {
     let mut builder = Builder { first_line, open: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None, repeated };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
@@ -161,7 +169,7 @@ fn error(position: Position, message: impl Into<String>) -> SyntaxError {
 }
 
 /// A key as JSON has it: sigs.k8s.io/yaml turns booleans and numbers into text.
-fn key(node: &Node) -> Result<Box<str>, SyntaxError> {
+pub(super) fn key(node: &Node) -> Result<Box<str>, SyntaxError> {
     let (Some(scalar), Value::Scalar { text, .. }) = (node.scalar(), &node.value) else {
         return Err(error(node.position, format!("expected a name as key, found {}", node.describe())));
     };

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::emit::to_yaml;
-use super::{Node, Position, documents, locate};
+use super::read::read_all;
+use super::{Node, Position, documents, locate, plain};
 
 /// The documents of a text as JSON.
 fn read(text: &str) -> Vec<serde_json::Value> {
@@ -209,6 +210,99 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
             prop::collection::btree_map("[a-z0-9./ :-]{0,6}", inner, 0..5).prop_map(|map| map.into_iter().collect()),
         ]
     })
+}
+
+/// What the reader of plain manifests makes of a text, once the general reader was seen to make the same of it.
+fn plainly(text: &str) -> Option<Node> {
+    let fast = plain::read(text, 7)?;
+    let mut repeated = Vec::new();
+    let general = read_all(text, 7, &mut repeated);
+    assert_eq!(general, Ok(Some(fast.clone())), "{text}");
+    assert!(repeated.is_empty(), "{text}");
+    Some(fast)
+}
+
+#[test]
+fn manifests_in_the_usual_style_need_no_general_reader() {
+    for text in [
+        "a: 1\n",
+        "---\n# comment\na: b c # comment\nb:\n- x\n- y: 1\n  z: [1, 'a b', \"c\", {d: e:f}]\n-   - k\n    - l\nc: {}\nd: []\n",
+        "---   # mark\nspec:\n  hosts: [\"*\"]\n  http:\n    -\n      route:\n      - destination: {host: a.b, port: {number: 80}}\n\n  on: yes\n  8080: 'it''s'\n",
+        "- a\n- - b\n  - c\n-\n  d: -1\n  e: ~\n",
+        "a:\n  b: http://x/y#z\n  c: a, b] }\n  d: 'x' # y\n  e: [ a , b ]\n  f: { g: h , i: j }\n",
+        "  a: 1\n  b:\n    c: <none>\n",
+    ] {
+        assert!(plainly(text).is_some(), "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_plain_is_left_to_the_general_reader() {
+    for text in [
+        "a: |\n  x\n",
+        "a: b\n  c\n",
+        "a: &x 1\n",
+        "a: *x\n",
+        "a: !!str 1\n",
+        "a:\n",
+        "a: \n b\n",
+        "a: 1\na: 2\n",
+        "{a: 1, a: 2}\n",
+        "a: \"\\n\"\n",
+        "a: 'x\n  y'\n",
+        "a: [1,\n 2]\n",
+        "a:\tb\n",
+        "a: \u{e9}\n",
+        "? a\n: b\n",
+        "\"a\": 1\n",
+        "<<: {a: 1}\n",
+        "a: b: c\n",
+        "a: [b: c]\n",
+        "a: {b}\n",
+        "a: [b, ]\n",
+        "a: - b\n",
+        "a\n",
+        "a: [1]: 2\n",
+        "a: 'b': c\n",
+        "a: 'b'c\n",
+        "a: [1]x\n",
+        "a:\n    b: 1\n  c: 2\n",
+        "a: 1\n  b: 2\n",
+        "- a\nb: 1\n",
+        "a: 1\n- b\n",
+        "%TAG ! x\n---\na: 1\n",
+        "--- a: 1\n",
+        "a: @b\n",
+        "a: `b\n",
+        "a: {b: c#}\n",
+        "a: {b:c}\n",
+        "a:\n  - b\n c: 1\n",
+        "",
+    ] {
+        assert!(plainly(text).is_none(), "{text}");
+    }
+    assert!(plainly(&"- ".repeat(80)).is_none());
+}
+
+/// Lines as manifests have them, in any order and at any depth.
+fn manifest_like() -> impl Strategy<Value = String> {
+    let scalar = r#"(b|b c|1|yes|~|-1|x:y|http://a/b|'c d'|"e"|'it''s'|\{\}|\[\]|\[a, b\]|\{a: b, c: \[d\]\}|\[\{a: b\}, 'c'\]|\| |a #b|a#b|&a|\*a|!a|'|"|\[|\{)"#;
+    let line = (0usize..5, "(- ){0,2}", "((a|b|c|on|8080|x.y/z-w): ?)?", proptest::option::of(scalar), "( # c|  |#)?");
+    let line = line
+        .prop_map(|(depth, dashes, key, scalar, end)| format!("{}{dashes}{key}{}{end}\n", " ".repeat(depth), scalar.unwrap_or_default()));
+    prop::collection::vec(line, 0..8).prop_map(|lines| lines.concat())
+}
+
+proptest! {
+    #[test]
+    fn both_readers_agree_on_what_looks_like_a_manifest(text in manifest_like()) {
+        plainly(&text);
+    }
+
+    #[test]
+    fn both_readers_agree_on_any_soup_of_signs(parts in prop::collection::vec(r#"(a|b: |c:|- |-|\n|\n  |\n- |  |\{|\}|\[|\]|,|, |: |'|"|\#| \#|---\n|x y|~|<<|\.)"#, 0..24)) {
+        plainly(&parts.concat());
+    }
 }
 
 proptest! {
