@@ -2,7 +2,6 @@
 //!
 //! Source of the defaults: Istio's MeshConfig and ProxyConfig references.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::api::destination_rule::{H2UpgradePolicy, LocalityLbSetting, TcpKeepalive, TrafficPolicy};
@@ -14,6 +13,7 @@ pub use crate::api::mesh::{
 use crate::api::virtual_service::HttpRetry;
 use crate::decode::{Decode, Decoder, Dialect, Problem};
 use crate::diagnostic::Severity;
+use crate::string_map::StringMap;
 use crate::yaml;
 
 /// Settings for the whole mesh.
@@ -189,7 +189,7 @@ pub struct ProxyConfig {
     /// Whether applications wait for the proxy; false by default.
     pub hold_application_until_proxy_starts: bool,
     /// Environment of the proxy.
-    pub proxy_metadata: BTreeMap<String, String>,
+    pub proxy_metadata: StringMap,
     /// Share of traced requests in percent; 1 by default.
     pub tracing_sampling: f64,
     /// Further labels of Istio's metrics.

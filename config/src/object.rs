@@ -145,7 +145,7 @@ pub enum Body {
     Unread,
 }
 
-/// The text an object was read from. Kept instead of the tree, which is many times larger and rarely needed again.
+/// The text an object was read from; empty when it is not kept. Kept instead of the tree, which is many times larger and rarely needed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// The document.
@@ -212,7 +212,7 @@ impl fmt::Debug for PositionCache {
 }
 
 impl Object {
-    /// The object's tree, read again from its text.
+    /// The object's tree, read again from its text; `None` when that is not kept ([`crate::keep`]).
     pub fn tree(&self) -> Option<Node> {
         let document = yaml::read_document(&self.source.text, self.source.first_line)?;
         yaml::descend(&document, &self.source.path).cloned()
@@ -224,9 +224,9 @@ impl Object {
     }
 
     /// Where in the file a field path such as `spec.http[0].route[1].destination.subset` is written; for a field that is not
-    /// written, where the nearest part of the path is.
+    /// written, where the nearest part of the path is; where the document is when its text is not kept.
     pub fn position(&self, field_path: &str) -> Position {
-        let find = || self.tree().map_or_else(Position::default, |tree| yaml::locate(&tree, field_path));
+        let find = || self.tree().map_or(Position { line: self.source.first_line, column: 1 }, |tree| yaml::locate(&tree, field_path));
         self.positions.get_or_find(field_path, find)
     }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::diagnostic::{self, Consequence, Diagnostic, Severity};
+use crate::keep::Keeper;
 use crate::object::{Object, ObjectId};
 use crate::parse::{Parsed, parse};
 
@@ -32,6 +33,7 @@ pub struct Store {
     files: BTreeMap<Arc<Path>, FileState>,
     objects: BTreeMap<ObjectId, Arc<Object>>,
     diagnostics: Vec<Diagnostic>,
+    keeper: Option<Keeper>,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +49,11 @@ impl Store {
         Store::default()
     }
 
+    /// A store that keeps of each object what the proxy of one workload asks for.
+    pub fn keeping(keeper: Keeper) -> Self {
+        Store { keeper: Some(keeper), ..Store::default() }
+    }
+
     /// Takes over changed files, all at once: an object that moves from one file to another is never missing. Returns what
     /// there is to say about the changed files; [`Store::diagnostics`] has everything.
     pub fn apply(&mut self, changes: Vec<FileChange>) -> Vec<Diagnostic> {
@@ -58,7 +65,8 @@ impl Store {
                     self.files.remove(&path);
                 }
                 Some(text) => {
-                    let parsed = parse(&path, &text);
+                    let mut parsed = parse(&path, &text);
+                    self.reduce(&mut parsed.objects);
                     self.replace(&path, parsed);
                 }
             }
@@ -76,6 +84,13 @@ impl Store {
     /// Everything there is to say, ordered by file and line.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
+    }
+
+    fn reduce(&self, objects: &mut Vec<Arc<Object>>) {
+        if let Some(keeper) = &self.keeper {
+            objects.iter_mut().filter_map(Arc::get_mut).for_each(|object| keeper.reduce(object));
+        }
+        objects.shrink_to_fit();
     }
 
     fn replace(&mut self, path: &Arc<Path>, parsed: Parsed) {

@@ -3,7 +3,6 @@
 
 mod bed;
 
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -34,8 +33,8 @@ fn gateway() -> Node {
         trust_domain: "cluster.local".into(),
         cluster_domain: "cluster.local".into(),
         ip_addresses: vec![[127, 0, 0, 1].into()],
-        labels: BTreeMap::from([("istio".to_owned(), "bench".to_owned())]),
-        annotations: BTreeMap::new(),
+        labels: [("istio".to_owned(), "bench".to_owned())].into(),
+        annotations: Default::default(),
         workload_name: "bench".into(),
         owner: String::new(),
         cluster_id: "Kubernetes".into(),

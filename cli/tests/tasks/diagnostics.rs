@@ -1,9 +1,6 @@
 //! What is said about the manifests: compared line by line with `diagnostics.golden`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::{collections::BTreeSet, path::Path};
 
 use outrigger_config::{
     compile::compile,
@@ -11,6 +8,7 @@ use outrigger_config::{
     model::{Node, ProxyType},
     registry::Registry,
     store::{FileChange, Store},
+    string_map::StringMap,
 };
 
 use crate::format::Task;
@@ -35,12 +33,12 @@ pub fn lines(task: &Task) -> String {
 /// The ingress gateway, and one sidecar for each namespace.
 fn nodes(store: &Store) -> Vec<Node> {
     let namespaces: BTreeSet<&str> = store.objects().map(|object| &*object.id.namespace).filter(|name| !name.is_empty()).collect();
-    let sidecars = namespaces.into_iter().map(|namespace| node(ProxyType::Sidecar, namespace, BTreeMap::new()));
-    let labels = BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]);
+    let sidecars = namespaces.into_iter().map(|namespace| node(ProxyType::Sidecar, namespace, StringMap::new()));
+    let labels = StringMap::from([("istio".to_owned(), "ingressgateway".to_owned())]);
     sidecars.chain([node(ProxyType::Router, "istio-system", labels)]).collect()
 }
 
-fn node(proxy_type: ProxyType, namespace: &str, labels: BTreeMap<String, String>) -> Node {
+fn node(proxy_type: ProxyType, namespace: &str, labels: StringMap) -> Node {
     Node {
         proxy_type,
         name: "any".into(),
@@ -50,7 +48,7 @@ fn node(proxy_type: ProxyType, namespace: &str, labels: BTreeMap<String, String>
         cluster_domain: "cluster.local".into(),
         ip_addresses: vec![[127, 0, 0, 1].into()],
         labels,
-        annotations: BTreeMap::new(),
+        annotations: Default::default(),
         workload_name: "any".into(),
         owner: String::new(),
         cluster_id: "Kubernetes".into(),

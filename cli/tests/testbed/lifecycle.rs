@@ -65,7 +65,8 @@ async fn a_changed_template_is_rolled_out_without_a_moment_without_pods() {
     let bed = ready("roll", &manifest("v1")).await;
     bed.apply("manifests.yaml", &manifest("v2")).await.unwrap();
     let mut states = bed.watch();
-    let rolled = |state: &State| state.settled && state.pods.iter().all(|pod| pod.labels["version"] == "v2");
+    let rolled =
+        |state: &State| state.settled && state.pods.iter().all(|pod| pod.labels.get("version").is_some_and(|version| version == "v2"));
     let deadline = Instant::now() + PATIENCE;
     loop {
         let (ready, done) = {

@@ -1,10 +1,10 @@
 //! DestinationRule (`networking.istio.io`): subsets of a service and the policy for traffic to it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::virtual_service::PortSelector;
 use crate::decode::{api_enum, api_struct};
+use crate::string_map::StringMap;
 
 api_struct! {
     /// The spec of a DestinationRule.
@@ -26,7 +26,7 @@ api_struct! {
     /// A selector on workload labels.
     pub struct WorkloadSelector {
         /// All must be carried.
-        pub match_labels: BTreeMap<String, String>,
+        pub match_labels: StringMap,
     }
 }
 
@@ -36,7 +36,7 @@ api_struct! {
         /// Name used by routes.
         pub name: String,
         /// Labels of its endpoints; empty means all.
-        pub labels: BTreeMap<String, String>,
+        pub labels: StringMap,
         /// Policy blocks that replace those of the rule.
         pub traffic_policy: Option<Box<TrafficPolicy>>,
     }
@@ -210,7 +210,7 @@ api_struct! {
         /// Locality of the client, `region/zone/subzone` with `*` at the end.
         pub from: String,
         /// Weight per locality.
-        pub to: BTreeMap<String, u32>,
+        pub to: StringMap<u32>,
     }
 }
 

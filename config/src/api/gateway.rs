@@ -1,8 +1,7 @@
 //! Gateway (`networking.istio.io`): what a gateway workload listens on.
 
-use std::collections::BTreeMap;
-
 use crate::decode::{api_enum, api_struct};
+use crate::string_map::StringMap;
 
 api_struct! {
     /// The spec of a Gateway.
@@ -10,7 +9,7 @@ api_struct! {
         /// What to listen on.
         pub servers: Vec<Server>,
         /// Labels of the gateway pods; empty means every gateway workload.
-        pub selector: BTreeMap<String, String>,
+        pub selector: StringMap,
     }
 }
 

@@ -1,12 +1,12 @@
 //! MeshConfig and ProxyConfig as written: everything optional, for defaults come from [`crate::mesh`].
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::destination_rule::{H2UpgradePolicy, LocalityLbSetting, TcpKeepalive, TrafficPolicy, WorkloadSelector};
 use super::gateway::TlsProtocol;
 use super::virtual_service::HttpRetry;
 use crate::decode::{Json, api_enum, api_struct};
+use crate::string_map::StringMap;
 
 api_struct! {
     /// The key `mesh` of the ConfigMap `istio`.
@@ -192,7 +192,7 @@ api_struct! {
         /// Whether applications wait for the proxy.
         pub hold_application_until_proxy_starts: Option<bool>,
         /// Environment of the proxy.
-        pub proxy_metadata: BTreeMap<String, String>,
+        pub proxy_metadata: StringMap,
         /// Tracing, as JSON.
         pub tracing: Option<Json>,
         /// Header policy, as JSON.
@@ -236,7 +236,7 @@ api_struct! {
         /// Worker threads.
         pub concurrency: Option<u32>,
         /// Environment of the proxy.
-        pub environment_variables: BTreeMap<String, String>,
+        pub environment_variables: StringMap,
         /// Image.
         pub image: Option<Json>,
     }

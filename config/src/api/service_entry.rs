@@ -1,8 +1,7 @@
 //! ServiceEntry (`networking.istio.io`): a service that Kubernetes does not know.
 
-use std::collections::BTreeMap;
-
 use crate::decode::{api_enum, api_struct};
+use crate::string_map::StringMap;
 
 api_struct! {
     /// The spec of a ServiceEntry.
@@ -46,7 +45,7 @@ api_struct! {
     /// A selector on labels.
     pub struct ServiceWorkloadSelector {
         /// All must be carried.
-        pub labels: BTreeMap<String, String>,
+        pub labels: StringMap,
     }
 }
 
@@ -84,9 +83,9 @@ api_struct! {
         /// IP address, DNS name or `unix:///path`.
         pub address: String,
         /// Port per service port name.
-        pub ports: BTreeMap<String, u32>,
+        pub ports: StringMap<u32>,
         /// Labels, for subsets.
-        pub labels: BTreeMap<String, String>,
+        pub labels: StringMap,
         /// Network.
         pub network: String,
         /// `region/zone/subzone`.

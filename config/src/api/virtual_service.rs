@@ -3,10 +3,10 @@
 //! Field for field the API of Istio; what each does is told in the compiler. Absent wrapper values are `None`; plain
 //! numbers and strings have protobuf's zero when absent. What is large and rare is boxed: proxies hold many of these.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::decode::{Bytes, Decode, Decoder, Path, api_enum, api_struct};
+use crate::string_map::StringMap;
 use crate::yaml::Node;
 
 api_struct! {
@@ -89,19 +89,19 @@ api_struct! {
         /// `:authority` or Host as received.
         pub authority: Option<StringMatch>,
         /// Header conditions; a null value is an error here.
-        pub headers: BTreeMap<String, Option<StringMatch>>,
+        pub headers: StringMap<Option<StringMatch>>,
         /// Port of the service or gateway server, compared statically; 0 means any.
         pub port: u32,
         /// Labels the client pod must carry.
-        pub source_labels: BTreeMap<String, String>,
+        pub source_labels: StringMap,
         /// Replaces the gateways of the VirtualService for this block.
         pub gateways: Vec<String>,
         /// Query parameter conditions.
-        pub query_params: BTreeMap<String, Option<StringMatch>>,
+        pub query_params: StringMap<Option<StringMatch>>,
         /// Compare exact and prefix paths without regard to case.
         pub ignore_uri_case: bool,
         /// Negated header conditions; a null value demands absence.
-        pub without_headers: BTreeMap<String, Option<StringMatch>>,
+        pub without_headers: StringMap<Option<StringMatch>>,
         /// Namespace of the client pod; empty means any.
         pub source_namespace: String,
         /// Prefix for per-route statistics.
@@ -205,9 +205,9 @@ api_struct! {
     /// Remove, then add and set.
     pub struct HeaderOperations {
         /// Overwrite.
-        pub set: BTreeMap<String, String>,
+        pub set: StringMap,
         /// Append a value.
-        pub add: BTreeMap<String, String>,
+        pub add: StringMap,
         /// Delete all values.
         pub remove: Vec<String>,
     }
@@ -411,7 +411,7 @@ api_struct! {
         /// Port; 0 means any.
         pub port: u32,
         /// Labels of the client pod.
-        pub source_labels: BTreeMap<String, String>,
+        pub source_labels: StringMap,
         /// Gateways.
         pub gateways: Vec<String>,
         /// Namespace of the client pod.
@@ -439,7 +439,7 @@ api_struct! {
         /// Ignored by Istio's sidecars.
         pub source_subnet: String,
         /// Labels of the client pod.
-        pub source_labels: BTreeMap<String, String>,
+        pub source_labels: StringMap,
         /// Gateways.
         pub gateways: Vec<String>,
         /// Namespace of the client pod.

@@ -17,6 +17,7 @@ use crate::mesh::OutboundTrafficMode;
 use crate::model::{Cluster, ConnectionPool, Discovery, DnsTarget, LbPolicy, UpstreamProtocol, UpstreamTls};
 use crate::protocol::Protocol;
 use crate::registry::Address;
+use crate::string_map::StringMap;
 
 /// Name of the cluster that keeps the original destination.
 pub(super) const PASSTHROUGH: &str = "PassthroughCluster";
@@ -106,14 +107,14 @@ fn of_subject(cx: &Context<'_>, subject: &Subject<'_, '_>) -> Cluster {
         connection_pool: policy.pool(cx.mesh.tcp_keepalive.as_ref()),
         tls,
         endpoints,
-        service: Some(service.reference()),
+        service: Some(Arc::new(service.reference())),
         port: port.number,
         subset: (*subset).to_owned(),
         external: service.definition.mesh_external,
     }
 }
 
-fn discovery(service: &Service<'_>, port: &Port<'_>, labels: Option<&BTreeMap<String, String>>, lb_policy: LbPolicy) -> Discovery {
+fn discovery(service: &Service<'_>, port: &Port<'_>, labels: Option<&StringMap>, lb_policy: LbPolicy) -> Discovery {
     match service.kind {
         ServiceKind::Endpoints if lb_policy == LbPolicy::Passthrough => Discovery::OriginalDst { port: None },
         ServiceKind::Endpoints => Discovery::Endpoints,
@@ -134,7 +135,7 @@ fn target_port(port: &Port<'_>) -> Option<u16> {
 }
 
 /// Names to resolve, and addresses written beside them.
-fn names(port: &Port<'_>, labels: Option<&BTreeMap<String, String>>) -> Vec<DnsTarget> {
+fn names(port: &Port<'_>, labels: Option<&StringMap>) -> Vec<DnsTarget> {
     let selected = port.definition.endpoints.iter().filter(|endpoint| labels.is_none_or(|labels| endpoint.workload.has_labels(labels)));
     let target = |endpoint: &crate::registry::Endpoint| {
         let host = match &endpoint.address {

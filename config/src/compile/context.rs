@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::destination_rule::DestinationRules;
+use super::retry;
 use super::service::Services;
 use super::virtual_service::{self, Candidate};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::mesh::MeshConfig;
-use crate::model::{ClusterId, Node, RouteId, Workload};
+use crate::model::{ClusterId, Node, RetryPolicy, RouteId, Workload};
 use crate::object::Object;
 use crate::registry::{self, Registry};
 
@@ -32,6 +33,8 @@ pub(super) struct Context<'r> {
     pub(super) destination_rules: DestinationRules<'r>,
     /// VirtualServices that the workload sees, in order of precedence.
     pub(super) virtual_services: Vec<Candidate<'r>>,
+    /// The policy of routes that have no `retries` of their own.
+    pub(super) default_retry: Option<Arc<RetryPolicy>>,
     /// Names of all clusters.
     pub(super) cluster_names: BTreeMap<String, ClusterId>,
     /// Routes numbered so far.
@@ -56,6 +59,7 @@ impl<'r> Context<'r> {
             services: Services::new(registry, node),
             destination_rules: DestinationRules::new(rules, node, &mesh.root_namespace, &mesh.default_destination_rule_export_to),
             virtual_services: virtual_service::candidates(virtual_services, node, &mesh.default_virtual_service_export_to),
+            default_retry: retry::outbound(None, mesh.default_http_retry_policy.as_ref()).map(Arc::new),
             cluster_names: BTreeMap::new(),
             routes: Cell::new(0),
             workloads: RefCell::default(),

@@ -4,10 +4,11 @@
 //! is missing, or not exported to the root's namespace, makes that one rule vanish.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use crate::api::virtual_service::{HttpMatchRequest, HttpRoute, StringMatch, VirtualService};
 use crate::registry::Resource;
+use crate::string_map::StringMap;
 use crate::visibility::Visibility;
 
 /// An HTTP rule in force, with the place where it is written.
@@ -109,7 +110,7 @@ fn joined(root: &str, delegate: &str) -> String {
 }
 
 fn merge_match(root: &HttpMatchRequest, delegate: &HttpMatchRequest) -> HttpMatchRequest {
-    fn united<V: Clone>(root: &BTreeMap<String, V>, delegate: &BTreeMap<String, V>) -> BTreeMap<String, V> {
+    fn united<V: Clone>(root: &StringMap<V>, delegate: &StringMap<V>) -> StringMap<V> {
         let mut all = root.clone();
         all.extend(delegate.clone());
         all
@@ -142,7 +143,7 @@ fn conflict(root: &HttpMatchRequest, delegate: &HttpMatchRequest) -> bool {
         (Some(root), Some(delegate)) => strings_conflict(root, delegate),
         _ => false,
     };
-    let map = |root: &BTreeMap<String, Option<StringMatch>>, delegate: &BTreeMap<String, Option<StringMatch>>| {
+    let map = |root: &StringMap<Option<StringMatch>>, delegate: &StringMap<Option<StringMatch>>| {
         root.iter().any(|(key, value)| delegate.get(key).is_some_and(|other| text(value, other)))
     };
     let labels = root.source_labels.iter().any(|(key, value)| delegate.source_labels.get(key).is_some_and(|other| other != value));
@@ -202,8 +203,8 @@ mod tests {
     #[test]
     fn every_part_of_a_block_can_conflict() {
         let block = HttpMatchRequest::default;
-        let labels = |value: &str| BTreeMap::from([("app".to_owned(), value.to_owned())]);
-        let headers = |value: &str| BTreeMap::from([("x".to_owned(), Some(exact(value)))]);
+        let labels = |value: &str| StringMap::from([("app".to_owned(), value.to_owned())]);
+        let headers = |value: &str| StringMap::from([("x".to_owned(), Some(exact(value)))]);
         for (root, delegate) in [
             (HttpMatchRequest { port: 80, ..block() }, HttpMatchRequest { port: 81, ..block() }),
             (HttpMatchRequest { source_labels: labels("a"), ..block() }, HttpMatchRequest { source_labels: labels("b"), ..block() }),

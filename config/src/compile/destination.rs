@@ -53,9 +53,10 @@ pub(super) fn http(
     complaints: &mut Vec<(String, String)>,
 ) -> (Vec<WeightedCluster>, Option<Target>) {
     let weights: Vec<i32> = route.iter().map(|entry| entry.weight).collect();
-    let mut clusters = Vec::new();
+    let shares = shares(&weights);
+    let mut clusters = Vec::with_capacity(shares.len());
     let mut only = None;
-    for (index, weight) in shares(&weights) {
+    for (index, weight) in shares {
         let Some(entry) = route.get(index) else { continue };
         let target = resolve(cx, &entry.destination, namespace, arrived_on);
         let mut own = Vec::new();

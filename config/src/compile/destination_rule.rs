@@ -2,13 +2,14 @@
 //!
 //! Source: Istio semantics 2.2 (selection) and 2.3 (merging).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use super::host;
 use crate::api::destination_rule::{DestinationRule, Subset, TrafficPolicy};
 use crate::matcher::HostMap;
 use crate::model::Node;
 use crate::registry::Resource;
+use crate::string_map::StringMap;
 use crate::visibility::Visibility;
 
 /// One rule, or several for the same host that became one.
@@ -17,7 +18,7 @@ pub(super) struct MergedRule<'r> {
     /// `exportTo` as written; rules merge only when these sets agree.
     export_to: BTreeSet<&'r str>,
     visibility: Visibility,
-    selector: Option<&'r BTreeMap<String, String>>,
+    selector: Option<&'r StringMap>,
     /// Top-level policy: that of the first rule which has one.
     pub(super) policy: Option<&'r TrafficPolicy>,
     /// Subsets of all rules; of equal names the first.

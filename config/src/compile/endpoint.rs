@@ -2,7 +2,6 @@
 //!
 //! Source: Istio semantics 2.10 (auto mTLS), sidecar contract 5.2.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,14 +10,10 @@ use super::service::{Port, Service};
 use crate::api::peer_authentication::MutualTlsMode;
 use crate::model::{Endpoint, Workload, spiffe_id};
 use crate::registry::{self, Address};
+use crate::string_map::StringMap;
 
 /// The usable endpoints of a port that carry `labels`, by address.
-pub(super) fn of_port(
-    cx: &Context<'_>,
-    service: &Service<'_>,
-    port: &Port<'_>,
-    labels: Option<&BTreeMap<String, String>>,
-) -> Vec<Endpoint> {
+pub(super) fn of_port(cx: &Context<'_>, service: &Service<'_>, port: &Port<'_>, labels: Option<&StringMap>) -> Vec<Endpoint> {
     let usable = service.definition.usable_endpoints(port.definition);
     let own_node = own_node(cx, service);
     let selected = usable.filter(|endpoint| {
@@ -27,6 +22,7 @@ pub(super) fn of_port(
     let mut endpoints: Vec<Endpoint> = selected.filter_map(|endpoint| convert(cx, service, endpoint)).collect();
     // Several ServiceEntries may name one address; the proxy keeps one state for it.
     endpoints.dedup_by_key(|endpoint| endpoint.address);
+    endpoints.shrink_to_fit();
     endpoints
 }
 

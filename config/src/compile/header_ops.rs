@@ -6,19 +6,19 @@ use http::header::{HeaderName, HeaderValue};
 
 use super::format;
 use crate::api::virtual_service::{HeaderOperations as ApiOperations, Headers};
-use crate::model::{FormatPiece, HeaderFormat, HeaderOperations};
+use crate::model::{FormatPiece, HeaderFormat, HeaderOperations, RouteHeaders};
 
 /// Request side: `host` and `:authority` rewrite the Host. What cannot be read is returned as a complaint with its
 /// field path below `headers`, and left out.
-pub(super) fn request(headers: Option<&Headers>, complaints: &mut Vec<(String, String)>) -> HeaderOperations {
+pub(super) fn request(headers: Option<&Headers>, complaints: &mut Vec<(String, String)>) -> RouteHeaders {
     let operations = headers.and_then(|headers| headers.request.as_ref());
-    operations.map(|operations| convert(operations, "request", complaints)).unwrap_or_default()
+    operations.map(|operations| convert(operations, "request", complaints).into()).unwrap_or_default()
 }
 
 /// Response side.
-pub(super) fn response(headers: Option<&Headers>, complaints: &mut Vec<(String, String)>) -> HeaderOperations {
+pub(super) fn response(headers: Option<&Headers>, complaints: &mut Vec<(String, String)>) -> RouteHeaders {
     let operations = headers.and_then(|headers| headers.response.as_ref());
-    operations.map(|operations| convert(operations, "response", complaints)).unwrap_or_default()
+    operations.map(|operations| convert(operations, "response", complaints).into()).unwrap_or_default()
 }
 
 fn convert(api: &ApiOperations, side: &str, complaints: &mut Vec<(String, String)>) -> HeaderOperations {
@@ -82,11 +82,10 @@ fn header_format(value: &str) -> Result<HeaderFormat, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
+    use crate::string_map::StringMap;
 
-    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    fn map(pairs: &[(&str, &str)]) -> StringMap {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
@@ -101,7 +100,7 @@ mod tests {
         let mut complaints = Vec::new();
         let operations = request(Some(&headers), &mut complaints);
         assert_eq!(complaints, vec![]);
-        assert_eq!(operations.authority.map(|value| value.to_string()), Some("a.com".to_owned()), "set beats add");
+        assert_eq!(operations.authority.as_ref().map(|value| value.to_string()), Some("a.com".to_owned()), "set beats add");
         assert_eq!(operations.set, [(HeaderName::from_static("x-a"), HeaderFormat::Literal(HeaderValue::from_static("1")))]);
         assert!(matches!(operations.add.as_slice(), [(name, HeaderFormat::Template(_))] if name == "x-b"));
         assert_eq!(operations.remove, [HeaderName::from_static("x-c")]);

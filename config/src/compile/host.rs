@@ -37,7 +37,8 @@ pub(super) fn covers(wide: &str, narrow: &str) -> bool {
 /// The names under which clients in `client_namespace` reach a host: itself, with a trailing dot, and the shorter
 /// forms of a Kubernetes name.
 pub(super) fn names(host: &str, client_namespace: &str, cluster_domain: &str) -> Vec<String> {
-    let mut names = vec![host.to_owned()];
+    let mut names = Vec::with_capacity(5);
+    names.push(host.to_owned());
     if !host.starts_with('*') && host.parse::<IpAddr>().is_err() {
         names.push(format!("{host}."));
     }

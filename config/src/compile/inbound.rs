@@ -37,7 +37,7 @@ pub(super) fn clusters(cx: &Context<'_>) -> Vec<Cluster> {
             connect_timeout: policy.connect_timeout(cx.mesh.connect_timeout),
             connection_pool: policy.pool(cx.mesh.tcp_keepalive.as_ref()),
             tls: UpstreamTls::Disabled,
-            service: Some(service::reference(target.service)),
+            service: Some(Arc::new(service::reference(target.service))),
             port: target.port.number,
             ..cluster::fixed(cx, "", Discovery::Inbound)
         }
@@ -65,7 +65,7 @@ fn chain(cx: &Context<'_>, number: u16, target: Option<&Target<'_>>) -> InboundC
     let table = if target.is_some() { cluster.clone() } else { format!("{cluster} {number}") };
     let mut route = route::forward(cx, cluster.clone(), format!("default {table}"), "default");
     let grpc = matches!(protocol, Protocol::Grpc | Protocol::GrpcWeb);
-    route.retry = retry::inbound(cx.mesh.default_inbound_http_retry_policy.as_ref(), grpc);
+    route.retry = retry::inbound(cx.mesh.default_inbound_http_retry_policy.as_ref(), grpc).map(Arc::new);
     if let Some(target) = target {
         route.decorator = format!("{}:{}/*", target.service.hostname, target.port.number);
     }

@@ -71,9 +71,8 @@ pub fn compile(registry: &Registry, node: &Node) -> Compiled {
     let inbound = sidecar.then(|| inbound::chains(&cx));
     let gateways = if sidecar { Vec::new() } else { gateway::listeners(&cx) };
     let mesh = mesh::settings(&cx);
-    let Context { cluster_names, routes, diagnostics, .. } = cx;
-    let snapshot =
-        Snapshot { node: Arc::new(node.clone()), mesh, outbound, inbound, gateways, clusters, cluster_names, route_count: routes.get() };
+    let Context { routes, diagnostics, .. } = cx;
+    let snapshot = Snapshot { node: Arc::new(node.clone()), mesh, outbound, inbound, gateways, clusters, route_count: routes.get() };
     Compiled { snapshot, diagnostics: diagnostics.into_inner() }
 }
 

@@ -3,6 +3,8 @@
 //! Source: Istio semantics 1.4 and 1.5. Each match block becomes one route; the first route that matches everything
 //! ends the list.
 
+use std::sync::Arc;
+
 use super::cluster::PASSTHROUGH;
 use super::context::Context;
 use super::delegate::HttpRule;
@@ -12,11 +14,11 @@ use super::virtual_service::{Candidate, Scope};
 use super::{action, fault, header_ops, host, retry, route_match};
 use crate::api::virtual_service::HttpRoute;
 use crate::matcher::{PathMatch, RouteMatch};
-use crate::model::{DirectResponse, HeaderOperations, Route, RouteAction, WeightedCluster};
+use crate::model::{DirectResponse, Route, RouteAction, RouteHeaders, WeightedCluster};
 
 /// The routes that a VirtualService gives at one place. `place` tells places apart in route keys: table and host.
 pub(super) fn of_virtual_service(cx: &Context<'_>, candidate: &Candidate<'_>, scope: &Scope<'_>, place: &str) -> Vec<Route> {
-    let mut routes: Vec<Route> = Vec::new();
+    let mut routes: Vec<Route> = Vec::with_capacity(candidate.http.len());
     for rule in &candidate.http {
         for (entry, name, matches) in conditions(cx, rule, candidate, scope) {
             let key = format!("{}{entry} {place}", rule.key);
@@ -24,10 +26,12 @@ pub(super) fn of_virtual_service(cx: &Context<'_>, candidate: &Candidate<'_>, sc
             let ends = route.matches.is_catch_all();
             routes.push(route);
             if ends {
+                routes.shrink_to_fit();
                 return routes;
             }
         }
     }
+    routes.shrink_to_fit();
     routes
 }
 
@@ -77,7 +81,10 @@ fn convert(
         cx.report(&rule.object.object, format!("spec.{}.{field}", rule.field), message);
     }
     let forwards = matches!(action, RouteAction::Forward(_));
-    let retry = retry::outbound(http.retries.as_ref(), cx.mesh.default_http_retry_policy.as_ref());
+    let retry = match &http.retries {
+        Some(own) => retry::outbound(Some(own), None).map(Arc::new),
+        None => cx.default_retry.clone(),
+    };
     Route {
         id: cx.route_id(),
         key,
@@ -87,8 +94,8 @@ fn convert(
         action,
         timeout: http.timeout.filter(|timeout| !timeout.is_zero()),
         retry: retry.filter(|_| forwards),
-        fault: http.fault.as_ref().and_then(fault::convert).filter(|_| forwards),
-        rewrite: rewrite.filter(|_| forwards),
+        fault: http.fault.as_ref().and_then(fault::convert).filter(|_| forwards).map(Box::new),
+        rewrite: rewrite.filter(|_| forwards).map(Box::new),
         request_headers,
         response_headers,
     }
@@ -102,7 +109,7 @@ fn action_of(
     complaints: &mut Vec<(String, String)>,
 ) -> (RouteAction, Option<Target>) {
     if let Some(redirect) = &rule.rule.redirect {
-        let action = action::redirect(redirect, &matches.path).map(RouteAction::Redirect);
+        let action = action::redirect(redirect, &matches.path).map(|redirect| RouteAction::Redirect(Box::new(redirect)));
         return (action.unwrap_or_else(|| unusable(complaints)), None);
     }
     if let Some(response) = &rule.rule.direct_response {
@@ -134,8 +141,8 @@ fn decorator(only: Option<&Target>, virtual_service: &str, port: u16, path: &Pat
 /// The route of a service for which no VirtualService applies.
 pub(super) fn of_service(cx: &Context<'_>, service: &Service<'_>, port: &Port<'_>, place: &str) -> Route {
     let cluster = host::outbound_cluster(port.number, "", service.host());
-    let mut route = forward(cx, cluster, format!("default {} {place}", service.host()), "default");
-    route.retry = retry::outbound(None, cx.mesh.default_http_retry_policy.as_ref());
+    let mut route = forward(cx, cluster, format!("default {place}"), "default");
+    route.retry.clone_from(&cx.default_retry);
     route.decorator = format!("{}:{}/*", service.host(), port.number);
     route
 }
@@ -160,8 +167,8 @@ pub(super) fn forward(cx: &Context<'_>, cluster: String, key: String, name: &str
         cluster: cx.cluster(&cluster),
         name: cluster,
         weight: 1,
-        request_headers: HeaderOperations::default(),
-        response_headers: HeaderOperations::default(),
+        request_headers: RouteHeaders::default(),
+        response_headers: RouteHeaders::default(),
     };
     Route {
         id: cx.route_id(),
@@ -173,8 +180,8 @@ pub(super) fn forward(cx: &Context<'_>, cluster: String, key: String, name: &str
         retry: None,
         fault: None,
         rewrite: None,
-        request_headers: HeaderOperations::default(),
-        response_headers: HeaderOperations::default(),
+        request_headers: RouteHeaders::default(),
+        response_headers: RouteHeaders::default(),
         decorator: String::new(),
     }
 }

@@ -2,10 +2,9 @@
 //!
 //! Source: Istio semantics 1.5. Static conditions are decided elsewhere ([`super::virtual_service::Scope`]).
 
-use std::collections::BTreeMap;
-
 use crate::api::virtual_service::{HttpMatchRequest, StringMatch as ApiMatch};
 use crate::matcher::{FullRegex, HeaderKey, HeaderMatch, PathMatch, QueryMatch, RouteMatch, StringMatch};
+use crate::string_map::StringMap;
 
 /// Compiles one match block.
 ///
@@ -14,7 +13,7 @@ use crate::matcher::{FullRegex, HeaderKey, HeaderMatch, PathMatch, QueryMatch, R
 pub(super) fn convert(api: &HttpMatchRequest) -> Result<RouteMatch, (String, String)> {
     let optional = |field: &str, condition: &Option<ApiMatch>| match condition {
         None | Some(ApiMatch::Present) => Ok(None),
-        Some(condition) => string(condition, false).map(Some).map_err(|error| (field.to_owned(), error)),
+        Some(condition) => string(condition, false).map(|condition| Some(Box::new(condition))).map_err(|error| (field.to_owned(), error)),
     };
     let mut headers = header_conditions(&api.headers, "headers", false)?;
     headers.extend(header_conditions(&api.without_headers, "withoutHeaders", true)?);
@@ -37,11 +36,7 @@ fn path(uri: Option<&ApiMatch>, ignore_case: bool) -> Result<PathMatch, String> 
     })
 }
 
-fn header_conditions(
-    conditions: &BTreeMap<String, Option<ApiMatch>>,
-    field: &str,
-    invert: bool,
-) -> Result<Vec<HeaderMatch>, (String, String)> {
+fn header_conditions(conditions: &StringMap<Option<ApiMatch>>, field: &str, invert: bool) -> Result<Vec<HeaderMatch>, (String, String)> {
     let convert = |(name, condition): (&String, &Option<ApiMatch>)| {
         let at = |message: String| (format!("{field}[{name:?}]"), message);
         let key = HeaderKey::parse(name).ok_or_else(|| at(format!("`{name}` is not a request header")))?;
@@ -51,7 +46,7 @@ fn header_conditions(
     conditions.iter().map(convert).collect()
 }
 
-fn query_conditions(conditions: &BTreeMap<String, Option<ApiMatch>>) -> Result<Vec<QueryMatch>, (String, String)> {
+fn query_conditions(conditions: &StringMap<Option<ApiMatch>>) -> Result<Vec<QueryMatch>, (String, String)> {
     let convert = |(name, condition): (&String, &Option<ApiMatch>)| {
         let value = condition.as_ref().map_or(Ok(StringMatch::Present), |condition| string(condition, true));
         let value = value.map_err(|error| (format!("queryParams[{name:?}]"), error))?;

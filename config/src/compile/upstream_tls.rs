@@ -60,6 +60,7 @@ fn accounts(service: &Service<'_>, endpoints: &[Endpoint]) -> Vec<String> {
     accounts.extend(service.definition.subject_alt_names.iter().cloned());
     accounts.sort();
     accounts.dedup();
+    accounts.shrink_to_fit();
     accounts
 }
 

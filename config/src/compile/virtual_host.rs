@@ -129,5 +129,6 @@ fn domains(cx: &Context<'_>, service: &Service<'_>) -> Vec<String> {
         domains.extend(pods);
     }
     domains.extend(service.addresses.iter().map(|address| host::address_domain(*address)));
+    domains.shrink_to_fit();
     domains
 }

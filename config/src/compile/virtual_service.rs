@@ -2,7 +2,7 @@
 //!
 //! Source: Istio semantics 1.2 (mesh) and 1.3 (gateways).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::delegate::{Delegates, HttpRule};
 use super::host;
@@ -10,6 +10,7 @@ use crate::api::virtual_service::{HttpMatchRequest, L4MatchAttributes, TlsMatchA
 use crate::matcher::HostMap;
 use crate::model::Node;
 use crate::registry::Resource;
+use crate::string_map::StringMap;
 use crate::visibility::Visibility;
 
 /// The reserved gateway name for all sidecars.
@@ -147,7 +148,7 @@ impl Scope<'_> {
         port == 0 || port == u32::from(self.port)
     }
 
-    fn is_source(&self, labels: &BTreeMap<String, String>, namespace: &str) -> bool {
+    fn is_source(&self, labels: &StringMap, namespace: &str) -> bool {
         let carried = labels.iter().all(|(key, value)| self.node.labels.get(key) == Some(value));
         carried && (namespace.is_empty() || namespace == self.node.namespace)
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 
 use super::{Decode, Decoder, Dialect, Path};
+use crate::string_map::StringMap;
 use crate::yaml::{Node, Scalar, Value};
 
 impl Decode for String {
@@ -107,11 +108,11 @@ impl<T: Decode> Decode for Vec<T> {
     }
 }
 
-impl<T: Decode> Decode for BTreeMap<String, T> {
+impl<T: Decode> Decode for StringMap<T> {
     fn decode(node: &Node, path: &Path<'_>, cx: &mut Decoder) -> Self {
         let Value::Mapping(entries) = &node.value else {
             cx.mismatch(node, path, "a mapping");
-            return BTreeMap::new();
+            return StringMap::new();
         };
         entries.iter().map(|entry| (entry.key.to_string(), T::decode(&entry.value, &path.key(&entry.key), cx))).collect()
     }
@@ -121,7 +122,7 @@ impl<T: Decode> Decode for BTreeMap<String, T> {
 impl<T: Decode> Decode for BTreeMap<u32, T> {
     fn decode(node: &Node, path: &Path<'_>, cx: &mut Decoder) -> Self {
         let mut map = BTreeMap::new();
-        for (key, value) in BTreeMap::<String, T>::decode(node, path, cx) {
+        for (key, value) in StringMap::<T>::decode(node, path, cx) {
             match key.parse() {
                 Ok(number) => {
                     map.insert(number, value);

@@ -1,11 +1,11 @@
 //! Names, scalars, durations and suggestions.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::{Bytes, Decode, Decoder, Dialect, IntOrString, Path, Step, api_struct, camel, closest, parse_duration, steps};
+use crate::string_map::StringMap;
 use crate::yaml::documents;
 
 api_struct! {
@@ -18,7 +18,7 @@ api_struct! {
         /// A keyword.
         pub matches: Vec<String> = "match",
         /// A map with nulls.
-        pub without: BTreeMap<String, Option<bool>>,
+        pub without: StringMap<Option<bool>>,
         /// A share.
         pub share: f64,
         /// Bytes.
@@ -67,7 +67,7 @@ fn absent_null_and_zero_are_told_apart_where_the_api_does() {
     let (value, problems) = decode(Dialect::Istio, "http1Limit: 0\nmaxRetries: null\nwithout: {a: null, b: true}\nelsewhere: {x: 1}");
     assert_eq!(value.http1_limit, Some(0));
     assert_eq!(value.timeout, None);
-    assert_eq!(value.without, BTreeMap::from([("a".into(), None), ("b".into(), Some(true))]));
+    assert_eq!(value.without, StringMap::from([("a".into(), None), ("b".into(), Some(true))]));
     assert!(problems.is_empty(), "{problems:?}");
 }
 

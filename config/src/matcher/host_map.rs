@@ -34,6 +34,12 @@ impl HostMap {
         }
     }
 
+    /// Gives back the space that filling took beyond what is held.
+    pub fn shrink_to_fit(&mut self) {
+        self.exact.shrink_to_fit();
+        self.suffixes.values_mut().for_each(Table::shrink_to_fit);
+    }
+
     /// The position for a Host value; port and case are ignored.
     pub fn find(&self, authority: &str) -> Option<usize> {
         let host = without_port(authority);

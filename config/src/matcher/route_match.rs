@@ -143,17 +143,17 @@ impl QueryMatch {
     }
 }
 
-/// All conditions of a route entry. Static conditions (port, source labels, gateways) are resolved by the compiler.
+/// All conditions of a route entry; most have but a path, so the others are boxed. Static conditions (port, source labels, gateways) are resolved by the compiler.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RouteMatch {
     /// Path.
     pub path: PathMatch,
     /// `:scheme`.
-    pub scheme: Option<StringMatch>,
+    pub scheme: Option<Box<StringMatch>>,
     /// Method, case-sensitive.
-    pub method: Option<StringMatch>,
+    pub method: Option<Box<StringMatch>>,
     /// Host value as received, port included.
-    pub authority: Option<StringMatch>,
+    pub authority: Option<Box<StringMatch>>,
     /// Headers, `withoutHeaders` included.
     pub headers: Vec<HeaderMatch>,
     /// Query parameters.
@@ -184,7 +184,7 @@ impl RouteMatch {
 
     /// The conditions other than the path, for callers that have checked the path already.
     pub fn is_match_beyond_path(&self, head: &RequestHead<'_>) -> bool {
-        let text = |condition: &Option<StringMatch>, value: &str| condition.as_ref().is_none_or(|c| c.is_match(value.as_bytes()));
+        let text = |condition: &Option<Box<StringMatch>>, value: &str| condition.as_ref().is_none_or(|c| c.is_match(value.as_bytes()));
         text(&self.method, head.method)
             && text(&self.scheme, head.scheme)
             && text(&self.authority, head.authority)

@@ -2,6 +2,7 @@
 //!
 //! Source: Istio semantics 2 (DestinationRule) and 5.1 (protocol of the upstream).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -33,7 +34,7 @@ pub struct Cluster {
     /// Transport security towards the endpoints.
     pub tls: UpstreamTls,
     /// The service behind the cluster, for metric labels; none for passthrough and inbound without a Service.
-    pub service: Option<ServiceRef>,
+    pub service: Option<Arc<ServiceRef>>,
     /// Port of the service (not the target port); 0 for passthrough.
     pub port: u16,
     /// Subset name, empty for the service itself.

@@ -2,7 +2,7 @@
 //!
 //! Source: sidecar contract 6.7 (node identity) and 4.1 (names).
 
-use std::collections::BTreeMap;
+use crate::string_map::StringMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -45,9 +45,9 @@ pub struct Node {
     /// Addresses of the pod, the primary one first.
     pub ip_addresses: Vec<IpAddr>,
     /// Pod labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: StringMap,
     /// Pod annotations.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: StringMap,
     /// Name of the Deployment, StatefulSet, ... that owns the pod.
     pub workload_name: String,
     /// `kubernetes://apis/<apiVersion>/namespaces/<ns>/<kind>s/<name>`, empty when unknown.
@@ -104,9 +104,9 @@ pub struct Workload {
 
 impl Workload {
     /// Derives the names from pod labels by Istio's order of precedence (sidecar contract 3.5).
-    pub fn from_labels(name: &str, namespace: &str, service_account: &str, labels: &BTreeMap<String, String>, cluster_id: &str) -> Self {
+    pub fn from_labels(name: &str, namespace: &str, service_account: &str, labels: &StringMap, cluster_id: &str) -> Self {
         let first = |keys: &[&str], default: &str| {
-            keys.iter().find_map(|k| labels.get(*k).filter(|v| !v.is_empty())).cloned().unwrap_or_else(|| default.to_owned())
+            keys.iter().find_map(|k| labels.get(k).filter(|v| !v.is_empty())).cloned().unwrap_or_else(|| default.to_owned())
         };
         Workload {
             name: name.to_owned(),

@@ -2,6 +2,8 @@
 //!
 //! Source: Istio semantics 1 (VirtualService) and 8.4 to 8.8 (what a proxy answers by itself).
 
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
@@ -34,6 +36,7 @@ impl RouteConfiguration {
             host.domains.retain(|domain| hosts.insert(domain, position));
             host.index = RuleIndex::new(&host.routes);
         }
+        hosts.shrink_to_fit();
         RouteConfiguration { name: name.into(), hosts, virtual_hosts }
     }
 
@@ -67,7 +70,8 @@ pub struct VirtualHost {
     pub require_tls: bool,
 }
 
-/// One rule: what it matches and what is done then.
+/// One rule: what it matches and what is done then. There is one for every service a proxy knows, most of them never
+/// called: what is rare is boxed, and what is equal is shared.
 #[derive(Clone, Debug, Serialize)]
 pub struct Route {
     /// Position of run-time state (split cursor, statistics) beside the snapshot.
@@ -82,16 +86,16 @@ pub struct Route {
     pub action: RouteAction,
     /// From the end of the request to the end of the response, retries included; `None` = no limit.
     pub timeout: Option<Duration>,
-    /// Effective retry policy; `None` = no retries.
-    pub retry: Option<RetryPolicy>,
+    /// Effective retry policy, one for all routes that have the same; `None` = no retries.
+    pub retry: Option<Arc<RetryPolicy>>,
     /// Injected faults.
-    pub fault: Option<Fault>,
+    pub fault: Option<Box<Fault>>,
     /// Path or Host changes before forwarding.
-    pub rewrite: Option<Rewrite>,
+    pub rewrite: Option<Box<Rewrite>>,
     /// Header operations of the rule, request side.
-    pub request_headers: HeaderOperations,
+    pub request_headers: RouteHeaders,
     /// Header operations of the rule, response side; local replies of the route included.
-    pub response_headers: HeaderOperations,
+    pub response_headers: RouteHeaders,
     /// Value of `x-envoy-decorator-operation`, `svc.ns.svc.cluster.local:80/*`.
     pub decorator: String,
 }
@@ -102,7 +106,7 @@ pub enum RouteAction {
     /// Send the request on. Entries with weight 0 are left out unless there is only one.
     Forward(Vec<WeightedCluster>),
     /// Answer with a redirect.
-    Redirect(Redirect),
+    Redirect(Box<Redirect>),
     /// Answer from the configuration.
     DirectResponse(DirectResponse),
 }
@@ -117,9 +121,9 @@ pub struct WeightedCluster {
     /// Relative weight; the sum need not be 100.
     pub weight: u32,
     /// Operations of this destination, applied per Istio semantics 1.9.
-    pub request_headers: HeaderOperations,
+    pub request_headers: RouteHeaders,
     /// The same for responses.
-    pub response_headers: HeaderOperations,
+    pub response_headers: RouteHeaders,
 }
 
 /// A redirect (Istio semantics 1.6).
@@ -290,6 +294,38 @@ impl HeaderOperations {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.set.is_empty() && self.add.is_empty() && self.authority.is_none()
+    }
+}
+
+/// The header operations of a route or destination; those without any take the space of a pointer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteHeaders(Option<Box<HeaderOperations>>);
+
+static NO_OPERATIONS: HeaderOperations = HeaderOperations { remove: Vec::new(), set: Vec::new(), add: Vec::new(), authority: None };
+
+impl From<HeaderOperations> for RouteHeaders {
+    fn from(operations: HeaderOperations) -> Self {
+        RouteHeaders((!operations.is_empty()).then(|| Box::new(operations)))
+    }
+}
+
+impl Deref for RouteHeaders {
+    type Target = HeaderOperations;
+
+    fn deref(&self) -> &HeaderOperations {
+        self.0.as_deref().unwrap_or(&NO_OPERATIONS)
+    }
+}
+
+impl DerefMut for RouteHeaders {
+    fn deref_mut(&mut self) -> &mut HeaderOperations {
+        self.0.get_or_insert_default()
+    }
+}
+
+impl Serialize for RouteHeaders {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        HeaderOperations::serialize(self, serializer)
     }
 }
 

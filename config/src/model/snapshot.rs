@@ -1,6 +1,5 @@
 //! Everything one proxy serves by, as one immutable value.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,9 +22,6 @@ pub struct Snapshot {
     pub gateways: Vec<GatewayListener>,
     /// All clusters; [`ClusterId`] is the position.
     pub clusters: Vec<Arc<Cluster>>,
-    /// Cluster names to positions.
-    #[serde(skip)]
-    pub cluster_names: BTreeMap<String, ClusterId>,
     /// Number of routes; every [`super::RouteId`] is below it.
     pub route_count: u32,
 }

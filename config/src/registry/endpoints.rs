@@ -1,7 +1,7 @@
 //! Endpoints: EndpointSlices joined with pods, and what ServiceEntries list.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use super::{Tables, Workload};
 use crate::api::kubernetes::{self as k8s, EndpointSlice, SliceEndpoint};
 use crate::api::service_entry::{self, Resolution, ServiceEntry, WorkloadEntry};
 use crate::decode::IntOrString;
+use crate::string_map::StringMap;
 
 /// Where an endpoint is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -198,7 +199,7 @@ pub(super) fn of_written(namespace: &str, written: &WorkloadEntry, port: u16) ->
             Err(_) => (Address::Name(written.address.to_ascii_lowercase()), port),
         },
     };
-    let labels: BTreeMap<String, String> = written.labels.clone();
+    let labels: StringMap = written.labels.clone();
     let locality = if written.locality.is_empty() { locality(&labels) } else { written.locality.clone() };
     let workload = Workload {
         namespace: namespace.to_owned(),

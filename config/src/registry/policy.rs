@@ -1,15 +1,14 @@
 //! Which policy and which settings apply to one workload.
 
-use std::collections::BTreeMap;
-
 use super::Registry;
 use super::table::Resource;
 use crate::api::destination_rule::WorkloadSelector;
 use crate::api::peer_authentication::{MutualTls, MutualTlsMode, PeerAuthentication};
 use crate::decode::Problem;
 use crate::mesh::{self, ProxyConfig, ProxyConfigResource, ProxyConfigSpec};
+use crate::string_map::StringMap;
 
-type Labels = BTreeMap<String, String>;
+type Labels = StringMap;
 
 /// The annotation with a proxy's settings.
 pub const PROXY_CONFIG_ANNOTATION: &str = "proxy.istio.io/config";

@@ -2,15 +2,16 @@
 //!
 //! Source: Istio semantics 4.6. Both act within a namespace only.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::endpoints::{Address, Endpoint, Health, of_written};
 use super::table::Resource;
 use super::{Tables, Workload};
 use crate::api::service_entry::WorkloadEntry;
+use crate::string_map::StringMap;
 
-type Labels = BTreeMap<String, String>;
+type Labels = StringMap;
 
 /// What can be selected, by namespace.
 pub(super) struct Selection<'t> {

@@ -1,6 +1,6 @@
 //! Services: Kubernetes' and those of ServiceEntries, in one form.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use crate::api::service_entry::{self, Location, ServiceEntry};
 use crate::decode::IntOrString;
 use crate::mesh::MeshConfig;
 use crate::object::Timestamp;
+use crate::string_map::StringMap;
 
 /// A service that clients can address.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ pub struct Service {
     /// Names that the servers' certificates may carry, beside what TLS settings say.
     pub subject_alt_names: Vec<String>,
     /// Labels of its pods; empty when endpoints come from elsewhere.
-    pub selector: BTreeMap<String, String>,
+    pub selector: StringMap,
     /// Whether endpoints that are not ready are used.
     pub publish_not_ready: bool,
     /// For "oldest first".
@@ -258,7 +259,7 @@ fn of_entry(entry: &Resource<ServiceEntry>, hostname: Arc<str>, mesh: &MeshConfi
         mesh_external: entry.location == Location::MeshExternal,
         export_to: export_to.clone(),
         subject_alt_names: entry.subject_alt_names.clone(),
-        selector: BTreeMap::new(),
+        selector: StringMap::new(),
         publish_not_ready: false,
         created: entry.object.meta.creation_timestamp.unwrap_or_default(),
     }

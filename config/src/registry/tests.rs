@@ -1,6 +1,5 @@
 //! Services with endpoints, lookups, policies, mesh settings.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use crate::api::peer_authentication::MutualTlsMode;
 use crate::mesh::OutboundTrafficMode;
 use crate::object::Object;
 use crate::parse::parse;
+use crate::string_map::StringMap;
 
 fn objects(text: &str) -> Vec<Arc<Object>> {
     let parsed = parse(Path::new("test.yaml"), text);
@@ -22,7 +22,7 @@ fn registry(text: &str) -> Registry {
     Registry::new(&objects(text))
 }
 
-fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+fn labels(pairs: &[(&str, &str)]) -> StringMap {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
@@ -294,7 +294,7 @@ spec: {selector: {matchLabels: {app: shop}}, concurrency: 3}
     assert_eq!((other.concurrency, other.drain_duration.as_secs(), other.termination_drain_duration.as_secs()), (Some(2), 30, 5));
     assert_eq!(other.proxy_metadata, labels(&[("A", "mesh"), ("B", "root")]));
     let (shop, problems) = registry.proxy_config("shop", &labels(&[("app", "shop")]), Some("concurrency: 0\nproxyMetadata: {A: pod}"));
-    assert_eq!((shop.concurrency, shop.proxy_metadata["A"].as_str(), problems.len()), (Some(0), "pod", 0));
+    assert_eq!((shop.concurrency, shop.proxy_metadata.get("A").map(String::as_str), problems.len()), (Some(0), Some("pod"), 0));
     let (broken, problems) = registry.proxy_config("shop", &labels(&[]), Some("concurrency: many"));
     assert_eq!((broken.concurrency, problems.len()), (Some(2), 1), "an annotation that cannot be read is left out");
 }

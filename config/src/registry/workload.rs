@@ -1,10 +1,10 @@
 //! Who runs behind an address: a pod, or the little that a ServiceEntry says about its endpoint.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::table::Resource;
 use crate::api::kubernetes::{ObjectMeta, Pod};
+use crate::string_map::StringMap;
 
 /// Identity and labels behind an endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Workload {
     /// Kind of what made the pod.
     pub workload_kind: String,
     /// Labels, for subsets, selectors and telemetry.
-    pub labels: BTreeMap<String, String>,
+    pub labels: StringMap,
     /// Account; empty when unknown.
     pub service_account: String,
     /// Whether the endpoint takes Istio's mTLS (label `security.istio.io/tlsMode: istio`).
@@ -64,18 +64,18 @@ impl Workload {
     }
 
     /// Whether all of `selector` are among the labels. An empty selector selects everything.
-    pub fn has_labels(&self, selector: &BTreeMap<String, String>) -> bool {
+    pub fn has_labels(&self, selector: &StringMap) -> bool {
         selector.iter().all(|(key, value)| self.labels.get(key) == Some(value))
     }
 }
 
 /// Whether labels announce Istio's mTLS.
-pub(super) fn is_istio(labels: &BTreeMap<String, String>) -> bool {
+pub(super) fn is_istio(labels: &StringMap) -> bool {
     labels.get(TLS_MODE_LABEL).is_some_and(|mode| mode == "istio")
 }
 
 /// The locality that labels name: `istio-locality` (dots or slashes), else Kubernetes' topology labels.
-pub(super) fn locality(labels: &BTreeMap<String, String>) -> String {
+pub(super) fn locality(labels: &StringMap) -> String {
     if let Some(label) = labels.get("istio-locality").filter(|label| !label.is_empty()) {
         return if label.contains('/') { label.clone() } else { label.replace('.', "/") };
     }
@@ -93,7 +93,7 @@ fn owner(meta: &ObjectMeta) -> (String, String) {
     let through = match controller.kind.as_str() {
         "ReplicaSet" => {
             ["pod-template-hash", "rollouts-pod-template-hash"].iter().zip(["Deployment", "Rollout"]).find_map(|(label, kind)| {
-                let hash = meta.labels.get(*label).filter(|hash| !hash.is_empty())?;
+                let hash = meta.labels.get(label).filter(|hash| !hash.is_empty())?;
                 Some((kind, name.strip_suffix(hash.as_str())?.strip_suffix('-')?))
             })
         }

@@ -3,7 +3,12 @@
 use std::sync::Arc;
 
 use super::{FileChange, Store};
-use crate::object::Object;
+use crate::compile::compile;
+use crate::keep::Keeper;
+use crate::model::{Node, ProxyType};
+use crate::object::{Body, Object};
+use crate::registry::Registry;
+use crate::validate::references;
 
 fn config_map(name: &str, value: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{k: {value}}}\n---\n")
@@ -128,5 +133,103 @@ fn an_object_published_by_a_runner_stands_in_place_of_the_written_one_without_co
         store.apply(vec![write(written_at, config_map("a", "'1'")), write(published_at, published)]);
         assert_eq!(in_force(&store), ["a=2"]);
         assert_eq!(consequences(&store), [""; 0]);
+    }
+}
+
+const MESH: &str = "apiVersion: v1
+kind: Service
+metadata: {name: a, namespace: shop}
+spec: {clusterIP: 10.0.0.1, selector: {app: a}, ports: [{port: 80, targetPort: web, name: http}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: a, namespace: shop, labels: {kubernetes.io/service-name: a}}
+addressType: IPv4
+ports: [{name: http, port: 8080}]
+endpoints:
+- {addresses: [10.1.0.1], targetRef: {kind: Pod, name: a-1, namespace: shop}}
+- {addresses: [10.1.0.2], targetRef: {kind: Pod, name: a-2, namespace: shop}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: a-1, namespace: shop, labels: {app: a, version: v1}, annotations: {note: text}}
+spec: {serviceAccountName: acc, nodeName: n1, containers: [{name: c, image: i, ports: [{name: web, containerPort: 8080}]}]}
+status: {podIP: 10.1.0.1, conditions: [{type: Initialized, status: 'True'}, {type: Ready, status: 'True'}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: a-2, namespace: shop, labels: {app: a, version: v2, security.istio.io/tlsMode: istio}}
+spec: {serviceAccountName: acc, containers: [{name: c, image: i, ports: [{name: web, containerPort: 8080}]}]}
+status: {podIP: 10.1.0.2}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: b, namespace: shop}
+spec: {selector: {matchLabels: {app: b}}, template: {metadata: {labels: {app: b}}, spec: {containers: [{name: c, image: i}]}}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: a, namespace: shop}
+spec: {host: a, subsets: [{name: v1, labels: {version: v1}}, {name: v9, labels: {version: v9}}]}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: 'enableAutoMtls: false'}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: other, namespace: shop}
+data: {large: text}
+";
+
+#[test]
+fn what_a_proxy_keeps_compiles_and_is_judged_as_the_whole_does() {
+    let result = |mut store: Store, pod: &str| {
+        store.apply(vec![write("mesh.yaml", MESH)]);
+        let registry = Registry::new(store.objects());
+        let node = Node { name: pod.to_owned(), ..sidecar() };
+        let compiled = compile(&registry, &node);
+        let model = serde_json::to_value(&compiled.snapshot).expect("serialises");
+        (model, references::check(&registry), compiled.diagnostics)
+    };
+    for pod in ["a-1", "elsewhere"] {
+        let keeper = Keeper { namespace: "shop".to_owned(), pod: pod.to_owned() };
+        let (whole, kept) = (result(Store::new(), pod), result(Store::keeping(keeper), pod));
+        assert!(!whole.1.is_empty(), "there is something to judge");
+        assert_eq!(whole, kept, "{pod}");
+    }
+}
+
+#[test]
+fn of_other_pods_nothing_is_kept_that_a_proxy_never_asks_for() {
+    let mut store = Store::keeping(Keeper { namespace: "shop".to_owned(), pod: "a-1".to_owned() });
+    store.apply(vec![write("mesh.yaml", MESH)]);
+    let containers = |name: &str| {
+        let mut pods = store.objects().filter_map(|object| match &object.body {
+            Body::Pod(pod) if *object.id.name == *name => Some((pod.spec.containers.len(), object.source.text.is_empty())),
+            _ => None,
+        });
+        pods.next()
+    };
+    assert_eq!(containers("a-1"), Some((1, false)));
+    assert_eq!(containers("a-2"), Some((0, true)));
+}
+
+fn sidecar() -> Node {
+    Node {
+        proxy_type: ProxyType::Sidecar,
+        name: String::new(),
+        namespace: "shop".to_owned(),
+        service_account: "acc".to_owned(),
+        trust_domain: "cluster.local".to_owned(),
+        cluster_domain: "cluster.local".to_owned(),
+        ip_addresses: vec![std::net::Ipv4Addr::new(10, 1, 0, 1).into()],
+        labels: [("app".to_owned(), "a".to_owned())].into(),
+        annotations: Default::default(),
+        workload_name: "a".to_owned(),
+        owner: String::new(),
+        cluster_id: "Kubernetes".to_owned(),
+        mesh_id: "cluster.local".to_owned(),
     }
 }

@@ -1,12 +1,13 @@
 //! Rules that several kinds share: durations, ports, labels, hosts, visibility, expressions.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Checker;
 use crate::decode::Path;
 use crate::matcher::FullRegex;
+use crate::string_map::StringMap;
 
 /// Longest regular expression Istio takes.
 const MAX_REGEX: usize = 1024;
@@ -61,7 +62,7 @@ impl Checker<'_> {
     }
 
     /// Labels as Kubernetes defines them.
-    pub(super) fn labels(&mut self, path: &Path<'_>, labels: &BTreeMap<String, String>) {
+    pub(super) fn labels(&mut self, path: &Path<'_>, labels: &StringMap) {
         for (key, value) in labels {
             let at = path.key(key);
             self.require(is_label_key(key), &at, "this is not a valid label name");
@@ -72,7 +73,7 @@ impl Checker<'_> {
     }
 
     /// A workload selector: equality only, so that `*` cannot be meant.
-    pub(super) fn selector(&mut self, path: &Path<'_>, labels: &BTreeMap<String, String>) {
+    pub(super) fn selector(&mut self, path: &Path<'_>, labels: &StringMap) {
         self.warn_if(labels.is_empty(), path, "this selector is empty, so it selects all workloads");
         if let Some((key, _)) = labels.iter().find(|(key, value)| key.contains('*') || value.contains('*')) {
             return self.error(&path.key(key), "a selector compares for equality; \"*\" has no meaning in it");

@@ -1,7 +1,5 @@
 //! Rules for the HTTP rules of a VirtualService.
 
-use std::collections::BTreeMap;
-
 use super::http_headers::{authority_sources, headers};
 use super::virtual_service::{destination, gateways, is_for_mesh, source_namespace, weights};
 use super::{Checker, http_policy};
@@ -10,6 +8,7 @@ use crate::api::virtual_service::{
 };
 use crate::decode::Path;
 use crate::matcher::Substitution;
+use crate::string_map::StringMap;
 
 pub(super) fn check(cx: &mut Checker<'_>, path: &Path<'_>, route: &HttpRoute, object: &VirtualService) {
     actions(cx, path, route);
@@ -97,7 +96,7 @@ fn match_request(cx: &mut Checker<'_>, path: &Path<'_>, block: &HttpMatchRequest
 fn header_conditions(
     cx: &mut Checker<'_>,
     path: &Path<'_>,
-    conditions: &BTreeMap<String, Option<StringMatch>>,
+    conditions: &StringMap<Option<StringMatch>>,
     object: &VirtualService,
     negated: bool,
 ) {

@@ -2,7 +2,7 @@
 //!
 //! Nothing here removes an object. What is missing may still come, and until then the data plane answers as Istio's does.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::common::{covers, overlap};
 use super::gateway::is_plain_http;
@@ -10,8 +10,9 @@ use crate::api::virtual_service::{Destination, VirtualService};
 use crate::decode::Path;
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::registry::{Registry, Resource, Service, Transport};
+use crate::string_map::StringMap;
 
-type Labels = BTreeMap<String, String>;
+type Labels = StringMap;
 
 /// Checks all references between the objects of a registry. The result is ordered by file and line.
 pub fn check(registry: &Registry) -> Vec<Diagnostic> {

@@ -1,12 +1,11 @@
 //! Rules for VirtualService.
 
-use std::collections::BTreeMap;
-
 use super::common::{covers, is_dns_label, is_dns_subdomain, is_ip, is_subnet, wildcard_domain};
 use super::{Checker, http_route, reachability};
 use crate::api::virtual_service::{Destination, RouteDestination, TcpRoute, TlsRoute, VirtualService};
 use crate::decode::Path;
 use crate::object::ObjectId;
+use crate::string_map::StringMap;
 
 pub(super) fn check(cx: &mut Checker<'_>, spec: &Path<'_>, id: &ObjectId, body: &VirtualService) {
     if body.hosts.is_empty() {
@@ -149,7 +148,7 @@ fn tcp_route(cx: &mut Checker<'_>, path: &Path<'_>, route: &TcpRoute) {
 }
 
 /// The conditions that TLS and TCP matches share.
-fn l4(cx: &mut Checker<'_>, at: &Path<'_>, subnets: &[String], port: u32, labels: &BTreeMap<String, String>, namespace: &str) {
+fn l4(cx: &mut Checker<'_>, at: &Path<'_>, subnets: &[String], port: u32, labels: &StringMap, namespace: &str) {
     for (index, subnet) in subnets.iter().enumerate().filter(|(_, subnet)| !is_subnet(subnet)) {
         cx.error(
             &at.field("destinationSubnets").index(index),

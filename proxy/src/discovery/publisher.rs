@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use outrigger_config::compile::{Compiled, compile};
 use outrigger_config::diagnostic::{self, Diagnostic, Severity};
+use outrigger_config::keep::Keeper;
 use outrigger_config::model::{AccessLogSettings, Node, Snapshot};
 use outrigger_config::registry::Registry;
 use outrigger_config::store::{FileChange, Store};
@@ -42,6 +43,12 @@ pub struct Publisher {
 #[derive(Debug)]
 pub struct Draft {
     model: Snapshot,
+    report: Report,
+}
+
+/// What there is to say about a draft.
+#[derive(Debug)]
+struct Report {
     diagnostics: Vec<Diagnostic>,
     objects: usize,
     resource_version: u64,
@@ -50,7 +57,7 @@ pub struct Draft {
 impl Draft {
     /// The diagnostics for which `--strict` refuses to start.
     pub fn blocking(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.diagnostics.iter().filter(|diagnostic| diagnostic.blocks_strict)
+        self.report.diagnostics.iter().filter(|diagnostic| diagnostic.blocks_strict)
     }
 
     /// The compiled model.
@@ -62,7 +69,8 @@ impl Draft {
 impl Publisher {
     /// A publisher for the proxy of `node`, without objects.
     pub fn new(node: Node, overrides: Overrides, status: Arc<DiscoveryStatus>) -> Self {
-        Publisher { node, compiler: compile, overrides, store: Store::new(), status, logged: BTreeSet::new() }
+        let keeper = Keeper { namespace: node.namespace.clone(), pod: node.name.clone() };
+        Publisher { node, compiler: compile, overrides, store: Store::keeping(keeper), status, logged: BTreeSet::new() }
     }
 
     /// Takes over changed files and compiles all objects in force. Blocking; run it off the workers.
@@ -79,13 +87,15 @@ impl Publisher {
         diagnostic::sort(&mut diagnostics);
         let versions = self.store.objects().filter_map(|object| object.meta.resource_version.parse().ok());
         let resource_version = versions.max().unwrap_or(0);
-        Draft { model: snapshot, diagnostics, objects: self.store.objects().len(), resource_version }
+        let report = Report { diagnostics, objects: self.store.objects().len(), resource_version };
+        Draft { model: snapshot, report }
     }
 
     /// Makes a first draft the configuration in force.
     pub fn publish_first(&mut self, draft: Draft, since: Instant) -> ConfigHandle {
-        let config = Config::build(draft.model.clone(), None);
-        self.report(draft, &config, since);
+        let Draft { model, report } = draft;
+        let config = Config::build(model, None);
+        self.report(report, &config, since);
         ConfigHandle::new(config)
     }
 
@@ -111,28 +121,30 @@ impl Publisher {
 
     /// Replaces the configuration in force; run-time state whose key stays is carried over.
     pub fn publish(&mut self, draft: Draft, handle: &ConfigHandle, since: Instant) {
-        let config = Config::build(draft.model.clone(), Some(&handle.load()));
-        self.report(draft, &config, since);
+        let Draft { model, report } = draft;
+        let config = Config::build(model, Some(&handle.load()));
+        self.report(report, &config, since);
         handle.publish(config);
     }
 
-    fn report(&mut self, draft: Draft, config: &Config, since: Instant) {
-        self.log_new(&draft.diagnostics);
+    fn report(&mut self, report: Report, config: &Config, since: Instant) {
+        self.log_new(&report.diagnostics);
         if let Some(log) = config.access_log() {
             log.unknown().iter().for_each(|operator| self.log_once(Severity::Warning, &unknown_operator(operator)));
         }
-        let failed = draft.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+        let failed = report.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+        let objects = report.objects;
         self.status.update(|status| {
             status.generation = config.generation;
             status.published_at = Some(Instant::now());
-            status.objects = draft.objects;
-            status.resource_version = draft.resource_version;
+            status.objects = report.objects;
+            status.resource_version = report.resource_version;
             status.updates += 1;
             status.rejected += u64::from(failed);
             status.last_duration = since.elapsed();
-            status.diagnostics = draft.diagnostics.into();
+            status.diagnostics = report.diagnostics.into();
         });
-        tracing::info!(target: "config", generation = config.generation, objects = draft.objects, took = ?since.elapsed(), "configuration published");
+        tracing::info!(target: "config", generation = config.generation, objects, took = ?since.elapsed(), "configuration published");
     }
 
     /// Logs what was not said before, and forgets what no longer holds so that its return is news.

@@ -2,7 +2,6 @@
 //!
 //! What is in force is recognised by the cluster of a ServiceEntry whose host carries the version.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,8 +30,8 @@ fn node() -> Node {
         trust_domain: "cluster.local".into(),
         cluster_domain: "cluster.local".into(),
         ip_addresses: vec!["10.0.0.7".parse().expect("address")],
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
+        labels: Default::default(),
+        annotations: Default::default(),
         workload_name: "web".into(),
         owner: String::new(),
         cluster_id: "Kubernetes".into(),

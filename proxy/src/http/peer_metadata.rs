@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use http::{HeaderName, HeaderValue};
 use outrigger_config::model::{Node, Workload};
+use outrigger_config::string_map::StringMap;
 use prost::Message;
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
@@ -77,7 +78,7 @@ pub fn decode(value: &HeaderValue) -> Option<Workload> {
     let message = Struct::decode(STANDARD_NO_PAD.decode(unpadded).ok()?.as_slice()).ok()?;
     let labels = match message.fields.get("LABELS").and_then(|value| value.kind.as_ref()) {
         Some(Kind::StructValue(labels)) => labels.fields.iter().filter_map(|(key, value)| Some((key.clone(), string(value)?))).collect(),
-        _ => BTreeMap::new(),
+        _ => StringMap::new(),
     };
     let field = |name: &str| message.fields.get(name).and_then(string).unwrap_or_default();
     let identity = field("IDENTITY");
@@ -110,7 +111,7 @@ mod tests {
             cluster_domain: "cluster.local".into(),
             ip_addresses: vec![std::net::Ipv4Addr::new(10, 0, 0, 7).into()],
             labels: labels.into(),
-            annotations: BTreeMap::new(),
+            annotations: Default::default(),
             workload_name: "reviews-v2".into(),
             owner: "kubernetes://apis/apps/v1/namespaces/shop/deployments/reviews-v2".into(),
             cluster_id: "Kubernetes".into(),

@@ -174,7 +174,7 @@ impl Exchange<'_> {
         let context =
             PickContext { destination: self.connection.downstream.destination, tried: &tries.hosts, localities: &tries.localities };
         let picked = cluster.pick(context).map_err(|_| Error::unsent(Failure::NoHealthyUpstream))?;
-        tries.goes_to(&picked, self.route.retry.as_ref());
+        tries.goes_to(&picked, self.route.retry.as_deref());
         self.stream.tries(&picked, tries.number);
         let per_try = self.route.retry.as_ref().and_then(|policy| policy.per_try_timeout);
         let mut deadline = per_try.map(|limit| Deadline::new(limit, self.upload.as_ref(), Instant::now()));
@@ -209,7 +209,7 @@ impl Exchange<'_> {
         let sent = Instant::now();
         let (head, body) = match protocol {
             Protocol::Http2 => {
-                let keep = retry::may_follow(self.route.retry.as_ref(), reused, self.history(tries));
+                let keep = retry::may_follow(self.route.retry.as_deref(), reused, self.history(tries));
                 let headers = self.take_headers(keep);
                 let (head, body) = lease.send(self.request(headers, tries)).await?.into_parts();
                 (head, Unread::Http2(body))

@@ -203,7 +203,7 @@ impl<'a> Exchange<'a> {
 
     /// Tries until something stands (Istio semantics 1.11).
     async fn attempts(&mut self, cluster: &Arc<ClusterState>, tries: &mut Tries) -> Result<Answer, Error> {
-        let policy = self.route.retry.as_ref();
+        let policy = self.route.retry.as_deref();
         loop {
             tries.number += 1;
             let result = self.attempt(cluster, tries).await;

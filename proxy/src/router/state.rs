@@ -62,7 +62,7 @@ impl RouteState {
             RouteAction::Redirect(_) | RouteAction::DirectResponse(_) => Vec::new(),
         };
         let names = RouteNames { key: &route.key, name: &route.name, decorator: &route.decorator };
-        Self::continued(names, weights, route.fault.clone(), previous)
+        Self::continued(names, weights, route.fault.as_deref().cloned(), previous)
     }
 
     /// Connections have a split as requests have, and nothing else.

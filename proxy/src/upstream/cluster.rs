@@ -102,7 +102,7 @@ impl ClusterState {
         ClusterState {
             name: previous.map_or_else(|| cluster.name.as_str().into(), |state| Arc::clone(&state.name)),
             model: Arc::clone(cluster),
-            service: cluster.service.clone().map(Arc::new),
+            service: cluster.service.clone(),
             id: previous.map_or_else(fresh_id, |state| state.id),
             transport: same_tls.map_or_else(fresh_id, |state| state.transport),
             limits: previous.map(|state| Arc::clone(&state.limits)).unwrap_or_default(),

@@ -47,7 +47,7 @@ async fn exchanges(client: &mut Client, count: usize) {
 
 #[tokio::test]
 async fn a_request_with_routing_retries_and_metrics_on_keeps_to_the_budget_of_allocations() {
-    let proxy = in_front_of(origin().await, |route| route.retry = Some(default_retries()));
+    let proxy = in_front_of(origin().await, |route| route.retry = Some(default_retries().into()));
     let mut client = Client::of(&proxy).await;
     exchanges(&mut client, 200).await;
     let before = sys::allocations();

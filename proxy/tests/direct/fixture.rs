@@ -110,7 +110,6 @@ pub fn router(clusters: Vec<Cluster>, gateways: Vec<GatewayListener>) -> Snapsho
         outbound: Outbound::default(),
         inbound: None,
         gateways,
-        cluster_names: clusters.iter().enumerate().map(|(at, cluster)| (cluster.name.clone(), ClusterId(at as u32))).collect(),
         clusters: clusters.into_iter().map(Arc::new).collect(),
         route_count: 1,
     }

@@ -259,7 +259,7 @@ async fn unavailable_in_the_headers_is_retried_by_default() {
     })
     .await;
     let mut route = route(&[(2, 1)]);
-    route.retry = Some(default_retries());
+    route.retry = Some(default_retries().into());
     let proxy = Proxy::plain(model(route, vec![grpc_cluster(origin.address)]));
     let response = soon(client(&proxy).await.send_request(call(full("ping")))).await.expect("response");
     assert_eq!((&response.headers()["grpc-status"], calls.load(Ordering::SeqCst)), (&HeaderValue::from_static("0"), 2));

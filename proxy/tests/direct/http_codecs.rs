@@ -68,7 +68,7 @@ async fn a_request_with_length_and_encoding_is_refused_and_not_smuggled() {
 async fn a_response_with_length_and_encoding_is_a_protocol_error() {
     let both = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
     let origin = Answering::start(move |_, _| both.to_owned()).await;
-    let proxy = in_front_of(origin.address, |route| route.retry = Some(retry_5xx(2)));
+    let proxy = in_front_of(origin.address, |route| route.retry = Some(retry_5xx(2).into()));
     let got = Client::of(&proxy).await.get("/").await;
     assert_eq!(got.status(), 502, "{}", got.head);
     assert!(got.text().ends_with("reset reason: protocol error"), "{}", got.text());
@@ -355,7 +355,7 @@ async fn a_draining_proxy_answers_what_it_has_and_closes() {
     let origin = Answering::start(|_, _| ok("late")).await;
     let proxy = in_front_of(origin.address, |route| {
         let delay = outrigger_config::model::FaultDelay { per_million: 1_000_000, duration: Duration::from_millis(150) };
-        route.fault = Some(outrigger_config::model::Fault { delay: Some(delay), abort: None });
+        route.fault = Some(outrigger_config::model::Fault { delay: Some(delay), abort: None }.into());
     });
     let mut client = Client::of(&proxy).await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;

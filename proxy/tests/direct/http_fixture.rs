@@ -22,7 +22,7 @@ pub fn vip() -> SocketAddr {
 pub fn web(name: &str, endpoints: &[SocketAddr]) -> Cluster {
     let host = "web.shop.svc.cluster.local".to_owned();
     let service = ServiceRef { host, name: "web".to_owned(), namespace: "shop".to_owned() };
-    Cluster { protocol: UpstreamProtocol::Http1, service: Some(service), ..cluster(name, Discovery::Endpoints, endpoints) }
+    Cluster { protocol: UpstreamProtocol::Http1, service: Some(service.into()), ..cluster(name, Discovery::Endpoints, endpoints) }
 }
 
 /// A route that sends everything to clusters by weight; cluster numbers count from 2.
@@ -31,8 +31,8 @@ pub fn route(weights: &[(u32, u32)]) -> Route {
         name: format!("cluster {cluster}"),
         cluster: Some(ClusterId(*cluster)),
         weight: *weight,
-        request_headers: HeaderOperations::default(),
-        response_headers: HeaderOperations::default(),
+        request_headers: Default::default(),
+        response_headers: Default::default(),
     };
     with_action(RouteAction::Forward(weights.iter().map(destination).collect()))
 }
@@ -49,8 +49,8 @@ pub fn with_action(action: RouteAction) -> Route {
         retry: None,
         fault: None,
         rewrite: None,
-        request_headers: HeaderOperations::default(),
-        response_headers: HeaderOperations::default(),
+        request_headers: Default::default(),
+        response_headers: Default::default(),
         decorator: "web.shop.svc.cluster.local:80/*".to_owned(),
     }
 }

@@ -80,10 +80,10 @@ async fn a_removed_endpoint_finishes_its_request_and_loses_its_idle_connections(
 async fn faults_are_exact_and_answered_as_in_envoy() {
     let origin = named("ok").await;
     let proxy = in_front_of(origin.address, |route| {
-        route.fault = Some(Fault {
+        route.fault = Some(Box::new(Fault {
             delay: Some(FaultDelay { per_million: 300_000, duration: Duration::from_millis(60) }),
             abort: Some(FaultAbort { per_million: 200_000, status: AbortStatus::Http(503) }),
-        });
+        }));
     });
     let mut client = Client::of(&proxy).await;
     let (mut aborted, mut delayed) = (0, 0);
@@ -112,7 +112,7 @@ async fn a_route_timeout_covers_all_tries_and_a_try_has_its_own() {
 
     let policy = RetryPolicy { per_try_timeout: Some(Duration::from_millis(50)), ..retry_5xx(2) };
     let slow_once = Origin::start().await;
-    let proxy = in_front_of(slow_once.address(), |route| route.retry = Some(policy));
+    let proxy = in_front_of(slow_once.address(), |route| route.retry = Some(policy.into()));
     let mut client = Client::of(&proxy).await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     let (mut first, _) = slow_once.accept().await;
@@ -169,7 +169,7 @@ async fn an_answer_that_is_retried_and_never_ends_holds_neither_a_limit_nor_its_
     let mut service = web("svc", &[origin.address()]);
     service.connection_pool.max_requests = 1;
     let mut route = route(&[(2, 1)]);
-    route.retry = Some(retry_5xx(1));
+    route.retry = Some(retry_5xx(1).into());
     let proxy = Proxy::plain(model(route, vec![service]));
     let mut client = Client::of(&proxy).await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -212,13 +212,13 @@ async fn header_operations_apply_in_istios_order() {
     let set = |value| vec![(HeaderName::from_static("x-set"), literal(value))];
     let build = |weights: &[(u32, u32)]| {
         let mut route = route(weights);
-        route.request_headers = HeaderOperations {
+        route.request_headers = RouteHeaders::from(HeaderOperations {
             remove: vec![HeaderName::from_static("x-gone")],
             set: set("route"),
             authority: Some(literal("rewritten.host")),
             ..HeaderOperations::default()
-        };
-        route.response_headers = HeaderOperations {
+        });
+        route.response_headers = RouteHeaders::from(HeaderOperations {
             remove: vec![HeaderName::from_static("x-internal")],
             add: vec![(
                 HeaderName::from_static("x-peer"),
@@ -228,7 +228,7 @@ async fn header_operations_apply_in_istios_order() {
                 ]),
             )],
             ..HeaderOperations::default()
-        };
+        });
         if let RouteAction::Forward(clusters) = &mut route.action {
             clusters[0].request_headers.set = set("destination");
         }
@@ -252,12 +252,12 @@ async fn rewrites_redirects_and_direct_responses() {
     })
     .await;
     let proxy = in_front_of(origin.address, |route| {
-        route.rewrite = Some(Rewrite { path: PathRewrite::Prefix { matched: 3, with: "/v2".to_owned() }, authority: None });
+        route.rewrite = Some(Rewrite { path: PathRewrite::Prefix { matched: 3, with: "/v2".to_owned() }, authority: None }.into());
     });
     assert_eq!(Client::of(&proxy).await.get("/v1/x?q").await.text(), "GET /v2/x?q HTTP/1.1 /v1/x?q");
     let redirect =
         Redirect { code: 302, scheme: None, authority: Some("new.shop".to_owned()), port: RedirectPort::Keep, path: PathRewrite::Keep };
-    let proxy = Proxy::plain(model(with_action(RouteAction::Redirect(redirect)), vec![]));
+    let proxy = Proxy::plain(model(with_action(RouteAction::Redirect(redirect.into())), vec![]));
     let got = Client::of(&proxy).await.get("/a?b").await;
     assert_eq!((got.status(), got.header("location")), (302, Some("http://new.shop/a?b")));
     let direct = DirectResponse { status: 418, body: b"teapot".to_vec() };

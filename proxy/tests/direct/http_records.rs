@@ -20,10 +20,12 @@ async fn answers_made_here_carry_the_flag_of_their_cause() {
     let nobody = || Proxy::plain(model(route(&[(2, 1)]), vec![web("outbound|80||web", &[])]));
     let cases: [(Proxy, &str, u16); 5] = [
         (in_front_of(closed, |_| ()), "UF", 503),
-        (in_front_of(closed, |route| route.retry = Some(default_retries())), "UF,URX", 503),
+        (in_front_of(closed, |route| route.retry = Some(default_retries().into())), "UF,URX", 503),
         (nobody(), "UH", 503),
         (
-            in_front_of(closed, |route| route.matches.method = Some(outrigger_config::matcher::StringMatch::Exact("PUT".to_owned()))),
+            in_front_of(closed, |route| {
+                route.matches.method = Some(Box::new(outrigger_config::matcher::StringMatch::Exact("PUT".to_owned())))
+            }),
             "NR",
             404,
         ),
@@ -31,7 +33,7 @@ async fn answers_made_here_carry_the_flag_of_their_cause() {
             in_front_of(closed, |route| {
                 let delay = FaultDelay { per_million: 1_000_000, duration: Duration::from_millis(1) };
                 let abort = FaultAbort { per_million: 1_000_000, status: AbortStatus::Http(418) };
-                route.fault = Some(Fault { delay: Some(delay), abort: Some(abort) });
+                route.fault = Some(Fault { delay: Some(delay), abort: Some(abort) }.into());
             }),
             "DI,FI",
             418,

@@ -76,7 +76,7 @@ async fn serve(mut stream: TcpStream, step: Step, good: Option<usize>, counts: A
 /// Sends one request over a connection that served one before (`reused`) or over a new one, to an origin that fails once.
 async fn outcome(step: Step, method: &str, body: &str, reused: bool, policy: Option<RetryPolicy>) -> (Got, usize) {
     let (address, counts) = failing(step, usize::from(reused), 1).await;
-    let proxy = in_front_of(address, |route| route.retry = policy);
+    let proxy = in_front_of(address, |route| route.retry = policy.map(Into::into));
     let mut client = Client::of(&proxy).await;
     if reused {
         assert_eq!(client.get("/warm").await.status(), 200);
@@ -132,7 +132,7 @@ async fn an_answer_that_has_begun_is_never_taken_back() {
 #[tokio::test]
 async fn a_refused_connection_is_retried_by_default_and_reads_as_in_envoy() {
     let closed = TcpListener::bind("127.0.0.1:0").await.expect("bind").local_addr().expect("address");
-    let proxy = in_front_of(closed, |route| route.retry = Some(default_retries()));
+    let proxy = in_front_of(closed, |route| route.retry = Some(default_retries().into()));
     let got = Client::of(&proxy).await.get("/").await;
     assert_eq!(got.status(), 503);
     assert_eq!(
@@ -144,7 +144,7 @@ async fn a_refused_connection_is_retried_by_default_and_reads_as_in_envoy() {
     let both = model(
         {
             let mut route = route(&[(2, 1)]);
-            route.retry = Some(default_retries());
+            route.retry = Some(default_retries().into());
             route
         },
         vec![web("outbound|80||web", &[closed, origin.address])],
@@ -172,7 +172,7 @@ async fn attempted(policy: RetryPolicy, origins: &[(&str, u32)]) -> Vec<Vec<usiz
         cluster.endpoints.push(Endpoint { locality: (*locality).to_owned(), weight: *weight, ..endpoint });
     }
     let mut route = route(&[(2, 1)]);
-    route.retry = Some(policy);
+    route.retry = Some(policy.into());
     let proxy = Proxy::plain(model(route, vec![cluster]));
     let mut client = Client::of(&proxy).await;
     let mut requests = Vec::new();
@@ -214,7 +214,7 @@ async fn a_503_is_passed_on_by_default_and_retried_when_the_user_says_5xx() {
             _ => ok(seen.header("x-envoy-attempt-count").unwrap_or("")),
         })
         .await;
-        let proxy = in_front_of(origin.address, |route| route.retry = Some(policy));
+        let proxy = in_front_of(origin.address, |route| route.retry = Some(policy.into()));
         let got = Client::of(&proxy).await.post("/", "body").await;
         assert_eq!((got.status(), origin.requests()), (expected, requests));
         if expected == 200 {
@@ -227,7 +227,7 @@ async fn a_503_is_passed_on_by_default_and_retried_when_the_user_says_5xx() {
 #[tokio::test]
 async fn attempts_are_exact_and_the_last_answer_is_passed_on() {
     let origin = Answering::start(|number, _| format!("HTTP/1.1 503 No\r\ncontent-length: 1\r\n\r\n{number}")).await;
-    let proxy = in_front_of(origin.address, |route| route.retry = Some(retry_5xx(3)));
+    let proxy = in_front_of(origin.address, |route| route.retry = Some(retry_5xx(3).into()));
     let got = Client::of(&proxy).await.get("/").await;
     assert_eq!((got.status(), got.text().as_str(), origin.requests()), (503, "3", 4));
 }
@@ -235,11 +235,11 @@ async fn attempts_are_exact_and_the_last_answer_is_passed_on() {
 #[tokio::test]
 async fn a_large_body_is_sent_once_and_its_failure_is_returned() {
     let (address, _) = failing(Step::AfterRequest, 0, 1).await;
-    let proxy = in_front_of(address, |route| route.retry = Some(retry_5xx(2)));
+    let proxy = in_front_of(address, |route| route.retry = Some(retry_5xx(2).into()));
     let got = Client::of(&proxy).await.post("/", &"x".repeat(2 << 20)).await;
     assert_eq!(got.status(), 503);
     let (address, counts) = failing(Step::AfterRequest, 0, 1).await;
-    let proxy = in_front_of(address, |route| route.retry = Some(retry_5xx(2)));
+    let proxy = in_front_of(address, |route| route.retry = Some(retry_5xx(2).into()));
     let got = Client::of(&proxy).await.post("/", &"x".repeat(1 << 19)).await;
     assert_eq!((got.status(), counts.complete_requests.load(Ordering::SeqCst)), (200, 2), "half a mebibyte is kept");
 }

@@ -25,8 +25,8 @@ async fn server_sidecar(identity: Arc<Identity>, mode: MtlsMode, application: So
         name: "inbound|0||".to_owned(),
         cluster: Some(ClusterId(1)),
         weight: 1,
-        request_headers: HeaderOperations::default(),
-        response_headers: HeaderOperations::default(),
+        request_headers: Default::default(),
+        response_headers: Default::default(),
     }]));
     let chain = InboundChain {
         port: 0,

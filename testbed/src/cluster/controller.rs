@@ -12,6 +12,7 @@ use anyhow::{Context, Result, anyhow};
 use outrigger_config::diagnostic::Diagnostic;
 use outrigger_config::object::{Kind, ObjectId};
 use outrigger_config::store::FileChange;
+use outrigger_config::string_map::StringMap;
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, watch};
@@ -301,7 +302,7 @@ impl Controller {
 
     fn service_info(&self, view: &ServiceView) -> ServiceInfo {
         let selector = &view.service.spec.selector;
-        let before_gateway = |wanted: &BTreeMap<String, String>| wanted.iter().all(|(key, value)| selector.get(key) == Some(value));
+        let before_gateway = |wanted: &StringMap| wanted.iter().all(|(key, value)| selector.get(key) == Some(value));
         let gateways = &self.inventory.gateway_selectors;
         ServiceInfo {
             namespace: view.namespace.clone(),

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use outrigger_config::api::gateway::Gateway;
 use outrigger_config::object::{Body, Object};
+use outrigger_config::string_map::StringMap;
 use serde_json::{Value, json};
 
 /// Where generated gateways live.
 pub const NAMESPACE: &str = "istio-system";
 const NAME: &str = "istio-ingressgateway";
 
-type Labels = BTreeMap<String, String>;
+type Labels = StringMap;
 
 /// A gateway to be generated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub fn missing<'a>(objects: impl Iterator<Item = &'a Arc<Object>> + Clone) -> Ve
     let mut selectors: BTreeMap<Labels, BTreeMap<u16, String>> = BTreeMap::new();
     for object in objects {
         let Body::Gateway(gateway) = &object.body else { continue };
-        let any = BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]);
+        let any = StringMap::from([("istio".to_owned(), "ingressgateway".to_owned())]);
         let selector = if gateway.selector.is_empty() { &any } else { &gateway.selector };
         let served = present.iter().any(|labels| selector.iter().all(|(key, value)| labels.get(key) == Some(value)));
         if !served {
@@ -78,8 +79,12 @@ impl Generated {
     /// Labels of its pods.
     pub fn labels(&self) -> Labels {
         let mut labels = self.selector.clone();
-        labels.entry("app".into()).or_insert_with(|| self.name.clone());
-        labels.entry("istio".into()).or_insert_with(|| self.name.trim_start_matches("istio-").to_owned());
+        let own = [("app", self.name.as_str()), ("istio", self.name.trim_start_matches("istio-"))];
+        for (key, value) in own {
+            if !labels.contains_key(key) {
+                labels.insert(key.to_owned(), value.to_owned());
+            }
+        }
         labels
     }
 

@@ -1,10 +1,9 @@
 //! Puts the proxy into pods, with the same decision and the same transformation as the webhook; and turns a pod into
 //! a gateway.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context as _, Result};
 use outrigger_config::mesh::MeshConfig;
+use outrigger_config::string_map::StringMap;
 use outrigger_injector::{Context, INIT_CONTAINER, Namespace, PROXY_CONTAINER, Settings, decide, inject};
 use serde_json::{Value, json};
 
@@ -30,8 +29,9 @@ pub struct Admitted {
 ///
 /// # Errors
 /// When the injector refuses the pod; Kubernetes would not create it then.
-pub fn admit(pod: Value, namespace: &str, labels: BTreeMap<String, String>, mesh: &MeshConfig) -> Result<Admitted> {
-    let context = Context { namespace: Namespace { name: namespace.to_owned(), labels }, settings: settings(mesh) };
+pub fn admit(pod: Value, namespace: &str, labels: StringMap, mesh: &MeshConfig) -> Result<Admitted> {
+    let context =
+        Context { namespace: Namespace { name: namespace.to_owned(), labels: labels.into_iter().collect() }, settings: settings(mesh) };
     if is_gateway(&pod) {
         let reason = format!("annotation {TEMPLATES}: gateway");
         return Ok(Admitted { pod: gateway(&pod, &context)?, injected: true, reason, warnings: Vec::new() });
@@ -93,7 +93,7 @@ mod tests {
         })
     }
 
-    fn labels(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+    fn labels(entries: &[(&str, &str)]) -> StringMap {
         entries.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
     }
 
@@ -104,13 +104,13 @@ mod tests {
         let with = admit(app.clone(), "shop", labels(&[("istio-injection", "enabled")]), &mesh).unwrap();
         assert!(with.injected);
         assert_eq!(with.pod["spec"]["containers"].as_array().unwrap().len(), 2);
-        let without = admit(app.clone(), "shop", BTreeMap::new(), &mesh).unwrap();
+        let without = admit(app.clone(), "shop", StringMap::new(), &mesh).unwrap();
         assert_eq!((without.injected, without.pod), (false, app));
     }
 
     #[test]
     fn a_gateway_runs_as_router_and_captures_nothing() {
-        let admitted = admit(pod(json!({TEMPLATES: "gateway"})), "shop", BTreeMap::new(), &MeshConfig::default()).unwrap();
+        let admitted = admit(pod(json!({TEMPLATES: "gateway"})), "shop", StringMap::new(), &MeshConfig::default()).unwrap();
         let spec = &admitted.pod["spec"];
         assert_eq!(spec["initContainers"].as_array().map_or(0, Vec::len), 0);
         assert_eq!(spec["containers"].as_array().unwrap().len(), 1);

@@ -12,6 +12,7 @@ use outrigger_config::object::{Body, Kind, Object, ObjectId};
 use outrigger_config::parse;
 use outrigger_config::registry::Registry;
 use outrigger_config::store::{FileChange, Store};
+use outrigger_config::string_map::StringMap;
 use outrigger_config::validate::references;
 use serde_json::Value;
 
@@ -28,7 +29,7 @@ use crate::pod::facts::Sources;
 pub struct Inventory {
     store: Store,
     /// Labels of namespaces that are written down.
-    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    pub namespaces: BTreeMap<String, StringMap>,
     /// Everything that makes pods, generated gateways included.
     pub workloads: Vec<Workload>,
     /// Services, generated ones included, with their addresses.
@@ -42,7 +43,7 @@ pub struct Inventory {
     /// Settings of the mesh.
     pub mesh: MeshConfig,
     /// Selectors of Gateway objects.
-    pub gateway_selectors: Vec<BTreeMap<String, String>>,
+    pub gateway_selectors: Vec<StringMap>,
     replicas: HashMap<ObjectId, u32>,
     numbers: BTreeMap<(String, String), u16>,
     /// What was last said about references between objects.
@@ -142,7 +143,7 @@ fn cluster_addresses(service: &Service, subnet: &Subnet, number: u16) -> Vec<IpA
     addresses
 }
 
-fn namespaces(objects: &[Arc<Object>]) -> BTreeMap<String, BTreeMap<String, String>> {
+fn namespaces(objects: &[Arc<Object>]) -> BTreeMap<String, StringMap> {
     let written = objects.iter().filter(|object| object.id.kind == Kind::Namespace);
     written.map(|object| (object.id.name.to_string(), object.meta.labels.clone())).collect()
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use outrigger_config::api::kubernetes::{ContainerPort, EndpointSlice, Service, ServicePort};
 use outrigger_config::decode::IntOrString;
+use outrigger_config::string_map::StringMap;
 use serde_json::{Value, json};
 
 use super::tree::put;
@@ -34,7 +35,7 @@ pub struct PodView {
     /// Unique id.
     pub uid: String,
     /// Labels, those of the injector included.
-    pub labels: BTreeMap<String, String>,
+    pub labels: StringMap,
     /// Addresses.
     pub addresses: Vec<IpAddr>,
     /// Whether all containers are ready.
@@ -76,7 +77,7 @@ impl ServiceView {
     }
 
     /// Whether the Service selects a pod of this namespace with these labels.
-    pub fn selects(&self, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
+    pub fn selects(&self, namespace: &str, labels: &StringMap) -> bool {
         let selector = &self.service.spec.selector;
         self.namespace == namespace
             && !selector.is_empty()

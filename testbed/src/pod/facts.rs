@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use outrigger_config::api::kubernetes::{ConfigMap, Container, ObjectFieldSelector, ObjectMeta, Quantity, ResourceFieldSelector, Secret};
 use outrigger_config::object::{Body, Object};
+use outrigger_config::string_map::StringMap;
 
 /// Name of the ConfigMap that istiod writes into every namespace.
 const CA_ROOT_CONFIG_MAP: &str = "istio-ca-root-cert";
@@ -21,7 +22,7 @@ pub struct Sources {
 impl Sources {
     /// Those among `objects`, and in every namespace the ConfigMap with the mesh's root certificate.
     pub fn new<'a>(objects: impl Iterator<Item = &'a Arc<Object>>, ca_root: &str) -> Sources {
-        let data = BTreeMap::from([("root-cert.pem".to_owned(), ca_root.to_owned())]);
+        let data = StringMap::from([("root-cert.pem".to_owned(), ca_root.to_owned())]);
         let mut sources = Sources { ca_root: Arc::new(ConfigMap { data, ..ConfigMap::default() }), ..Sources::default() };
         for object in objects {
             let key = (object.id.namespace.to_string(), object.id.name.to_string());
@@ -101,7 +102,7 @@ impl Facts {
 }
 
 /// The form of the downward API's files: one `key="value"` per line.
-fn listing(map: &BTreeMap<String, String>) -> String {
+fn listing(map: &StringMap) -> String {
     map.iter().map(|(key, value)| format!("{key}={value:?}")).collect::<Vec<_>>().join("\n")
 }
 
@@ -140,7 +141,7 @@ mod tests {
         let meta = ObjectMeta {
             name: "v1-x".into(),
             namespace: "shop".into(),
-            labels: BTreeMap::from([("app".into(), "shop".into()), ("version".into(), "v1".into())]),
+            labels: StringMap::from([("app".into(), "shop".into()), ("version".into(), "v1".into())]),
             ..ObjectMeta::default()
         };
         let addresses = vec!["10.0.0.7".parse().unwrap(), "fd00::7".parse().unwrap()];

@@ -1,6 +1,5 @@
 //! What others may know of a run: the contents of `state.json`.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files;
 use crate::network::Subnet;
+use outrigger_config::string_map::StringMap;
 
 /// A run at one moment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ pub struct PodInfo {
     /// Addresses, the primary one first.
     pub addresses: Vec<IpAddr>,
     /// Labels, those of the injector included.
-    pub labels: BTreeMap<String, String>,
+    pub labels: StringMap,
     /// Its account.
     pub service_account: String,
     /// When it was made, seconds since 1970.
@@ -93,7 +93,7 @@ pub struct ServiceInfo {
     /// Ports by name.
     pub ports: Vec<(String, u16)>,
     /// Labels it selects.
-    pub selector: BTreeMap<String, String>,
+    pub selector: StringMap,
     /// Whether it stands before a gateway, so that the outside is meant to call it.
     pub gateway: bool,
 }
@@ -167,7 +167,7 @@ mod tests {
             status: "Running".into(),
             ready: true,
             addresses: Vec::new(),
-            labels: BTreeMap::new(),
+            labels: StringMap::new(),
             service_account: "default".into(),
             created: 0,
             netns: String::new(),

@@ -1,9 +1,8 @@
 //! Namespaces, accounts, configuration and secrets.
 
-use std::collections::BTreeMap;
-
 use super::meta::LocalObjectReference;
 use crate::decode::{Bytes, api_struct};
+use crate::string_map::StringMap;
 
 api_struct! {
     /// A Namespace; all that matters is in its metadata.
@@ -26,9 +25,9 @@ api_struct! {
     /// Configuration files.
     pub struct ConfigMap {
         /// Text by key.
-        pub data: BTreeMap<String, String>,
+        pub data: StringMap,
         /// Bytes by key.
-        pub binary_data: BTreeMap<String, Bytes>,
+        pub binary_data: StringMap<Bytes>,
         /// Whether it never changes.
         pub immutable: Option<bool>,
     }
@@ -41,9 +40,9 @@ api_struct! {
         /// Such as `Opaque` or `kubernetes.io/tls`.
         pub kind: String = "type",
         /// Bytes by key.
-        pub data: BTreeMap<String, Bytes>,
+        pub data: StringMap<Bytes>,
         /// Text by key; wins over `data`.
-        pub string_data: BTreeMap<String, String>,
+        pub string_data: StringMap,
         /// Whether it never changes.
         pub immutable: Option<bool>,
     }

@@ -1,9 +1,8 @@
 //! Containers: command, environment, ports, mounts, security.
 
-use std::collections::BTreeMap;
-
 use super::probe::{Lifecycle, Probe};
 use crate::decode::{Decode, Decoder, Path, api_struct};
+use crate::string_map::StringMap;
 use crate::yaml::{Node, Scalar};
 
 api_struct! {
@@ -209,9 +208,9 @@ api_struct! {
     /// Requests and limits by resource (`cpu`, `memory`).
     pub struct ResourceRequirements {
         /// Most that may be used.
-        pub limits: BTreeMap<String, Quantity>,
+        pub limits: StringMap<Quantity>,
         /// What is reserved.
-        pub requests: BTreeMap<String, Quantity>,
+        pub requests: StringMap<Quantity>,
     }
     also ["claims"]
 }

@@ -1,8 +1,7 @@
 //! Metadata, selectors and references shared by all kinds.
 
-use std::collections::BTreeMap;
-
 use crate::decode::{Decode, Decoder, Path, api_struct};
+use crate::string_map::StringMap;
 use crate::yaml::Node;
 
 api_struct! {
@@ -15,9 +14,9 @@ api_struct! {
         /// Namespace; empty when not written. `Object::id` has the effective one.
         pub namespace: String,
         /// Labels.
-        pub labels: BTreeMap<String, String>,
+        pub labels: StringMap,
         /// Annotations.
-        pub annotations: BTreeMap<String, String>,
+        pub annotations: StringMap,
         /// When the API server stored it; absent in files.
         pub creation_timestamp: Option<Timestamp>,
         /// When it is to be gone.
@@ -114,7 +113,7 @@ api_struct! {
     /// A selector with equality and set conditions; all must hold.
     pub struct LabelSelector {
         /// Labels that must be equal.
-        pub match_labels: BTreeMap<String, String>,
+        pub match_labels: StringMap,
         /// Further conditions.
         pub match_expressions: Vec<LabelSelectorRequirement>,
     }
@@ -134,7 +133,7 @@ api_struct! {
 
 impl LabelSelector {
     /// Whether `labels` satisfy all conditions. An unknown operator never holds.
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+    pub fn matches(&self, labels: &StringMap) -> bool {
         let equal = self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value));
         equal && self.match_expressions.iter().all(|requirement| requirement.holds(labels.get(&requirement.key)))
     }

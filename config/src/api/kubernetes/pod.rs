@@ -1,11 +1,10 @@
 //! Pods.
 
-use std::collections::BTreeMap;
-
 use super::container::Container;
 use super::meta::LocalObjectReference;
 use super::volume::Volume;
 use crate::decode::{Json, api_struct};
+use crate::string_map::StringMap;
 
 api_struct! {
     /// A Pod.
@@ -60,7 +59,7 @@ api_struct! {
         /// Whether environment variables for services are set; absent means true.
         pub enable_service_links: Option<bool>,
         /// Labels of nodes.
-        pub node_selector: BTreeMap<String, String>,
+        pub node_selector: StringMap,
     }
     also [
         "activeDeadlineSeconds", "affinity", "ephemeralContainers", "hostIPC", "hostPID", "hostUsers", "os", "overhead",

@@ -1,8 +1,7 @@
 //! Services and their endpoints.
 
-use std::collections::BTreeMap;
-
 use crate::decode::{IntOrString, Json, api_struct};
+use crate::string_map::StringMap;
 
 api_struct! {
     /// A Service.
@@ -21,7 +20,7 @@ api_struct! {
         /// Ports.
         pub ports: Vec<ServicePort>,
         /// Labels of its pods; empty means that endpoints come from elsewhere.
-        pub selector: BTreeMap<String, String>,
+        pub selector: StringMap,
         /// Virtual address, or `None` for a headless Service.
         pub cluster_ip: String = "clusterIP",
         /// All virtual addresses, at most one per family.

@@ -112,5 +112,5 @@ fn a_catch_all_is_recognised() {
     assert!(RouteMatch::any().is_catch_all());
     assert!(with_path(PathMatch::Regex(FullRegex::new(".*").expect("valid"))).is_catch_all());
     assert!(!with_path(PathMatch::Exact { path: "/".into(), ignore_case: false }).is_catch_all());
-    assert!(!RouteMatch { method: Some(exact("GET")), ..RouteMatch::any() }.is_catch_all());
+    assert!(!RouteMatch { method: Some(Box::new(exact("GET"))), ..RouteMatch::any() }.is_catch_all());
 }

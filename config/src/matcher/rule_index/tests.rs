@@ -38,7 +38,7 @@ fn rule() -> impl Strategy<Value = RouteMatch> {
     let query = string_match().prop_map(|value| QueryMatch { name: "q".to_owned(), value });
     let method = prop::option::weighted(0.2, Just(StringMatch::Exact("POST".to_owned())));
     (path_match(), method, prop::collection::vec(header, 0..2), prop::collection::vec(query, 0..2))
-        .prop_map(|(path, method, headers, query)| RouteMatch { path, method, headers, query, ..RouteMatch::any() })
+        .prop_map(|(path, method, headers, query)| RouteMatch { path, method: method.map(Box::new), headers, query, ..RouteMatch::any() })
 }
 
 proptest! {
@@ -66,7 +66,7 @@ proptest! {
 fn rules_that_share_a_path_are_decided_by_order() {
     let exact = |path: &str, method: Option<&str>| RouteMatch {
         path: PathMatch::Exact { path: path.to_owned(), ignore_case: false },
-        method: method.map(|method| StringMatch::Exact(method.to_owned())),
+        method: method.map(|method| Box::new(StringMatch::Exact(method.to_owned()))),
         ..RouteMatch::any()
     };
     let rules = [exact("/a", Some("PUT")), RouteMatch::any(), exact("/a", None)];

@@ -20,7 +20,7 @@ fn local() -> Node {
         cluster_domain: "cluster.local".into(),
         ip_addresses: vec![],
         labels: labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
-        annotations: BTreeMap::new(),
+        annotations: Default::default(),
         workload_name: "web".into(),
         owner: String::new(),
         cluster_id: "Kubernetes".into(),

@@ -15,7 +15,7 @@ fn pod(number: u8, ready: bool, port: u16) -> PodView {
     PodView {
         key: PodKey { namespace: "shop".into(), name: format!("front-{number}") },
         uid: format!("uid-{number}"),
-        labels: BTreeMap::from([("app".into(), "front".into())]),
+        labels: [("app".into(), "front".into())].into(),
         addresses: vec![IpAddr::from([10, 0, 0, number]), format!("fd00::{number}").parse().unwrap()],
         ready,
         terminating: false,
