@@ -24,5 +24,5 @@ pub fn run(args: ProxyArgs) -> anyhow::Result<ExitCode> {
     };
     let mut warnings = Vec::new();
     let settings = Settings::resolve(args, &Environment::of_process(), &interface_addresses(), &mut warnings)?;
-    outrigger_proxy::runtime::run(settings, warnings)
+    outrigger_proxy::runtime::run(settings, warnings, crate::sys::release_free_memory)
 }

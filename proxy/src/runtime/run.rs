@@ -31,12 +31,13 @@ const DRAIN_TICK: Duration = Duration::from_millis(50);
 /// Time for the worker threads to notice that connections are cut.
 const CUT: Duration = Duration::from_secs(1);
 
-/// Serves until a signal or an admin request ends the process. `warnings` are what [`Settings::resolve`] found odd.
+/// Serves until a signal or an admin request ends the process. `warnings` are what [`Settings::resolve`] found odd;
+/// `release_free_memory` is the allocator's, and is called once the start is over.
 ///
 /// # Errors
 /// A wrong log level, configuration that `--strict` refuses, a port that is taken, no thread to be had. Nothing is bound
 /// before everything is parsed.
-pub fn run(settings: Settings, warnings: Vec<String>) -> anyhow::Result<ExitCode> {
+pub fn run(settings: Settings, warnings: Vec<String>, release_free_memory: fn()) -> anyhow::Result<ExitCode> {
     let levels = LogLevels::parse(&settings.log_level).map_err(anyhow::Error::msg)?;
     let logging = LogControl::install(levels, settings.log_as_json);
     panics::install_hook();
@@ -58,6 +59,7 @@ pub fn run(settings: Settings, warnings: Vec<String>) -> anyhow::Result<ExitCode
     let threads = threads::start(incoming, acceptor)?;
     process.lifecycle.workers_started();
     tracing::info!(target: "main", workers = threads.workers.len(), took = ?started.elapsed(), "ready");
+    release_free_memory();
     if let Err(error) = sys::release_code() {
         tracing::debug!(target: "main", "code that only the start needed stays resident: {error}");
     }
