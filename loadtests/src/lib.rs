@@ -38,6 +38,7 @@ pub mod demands;
 pub mod expect;
 pub mod find_max;
 pub mod histogram;
+pub mod html;
 pub mod live;
 pub mod merge;
 pub mod order;

@@ -2,5 +2,6 @@
 
 mod compare;
 mod merge;
+mod page;
 mod shopfront;
 mod summary;
