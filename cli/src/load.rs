@@ -1,5 +1,11 @@
 //! `outrigger load`: sends requests, counts who answered, and compares with what was expected.
 
+mod command;
+mod compare;
+mod files;
+mod html;
+mod merge;
+
 use std::{io::IsTerminal, process::ExitCode};
 
 use outrigger_loadtests::{
@@ -12,6 +18,7 @@ use outrigger_loadtests::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
+pub use self::command::Load;
 use crate::sidecar;
 
 /// Options or a target that cannot be used, as clap has it for options it refuses itself.
@@ -19,11 +26,17 @@ const UNUSABLE: u8 = 2;
 /// As a shell reports a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
 
-/// Carries the plan out and prints the report, also of a run that a signal cut short. Ends with 1 when a demand was not
-/// met or nothing was answered, with 2 when the plan cannot be carried out at all.
-pub fn run(args: &Args) -> ExitCode {
-    let _told_at_the_end = args.sidecar.quit_proxy.then(|| sidecar::Quit);
-    carry_out(args).unwrap_or_else(|error| {
+/// Carries the plan out and prints the report, also of a run that a signal cut short; or works with reports. Ends with 1
+/// when a demand was not met or nothing was answered, with 2 when the plan cannot be carried out, or a file not be used.
+pub fn run(load: &Load) -> ExitCode {
+    let done = match load {
+        Load::Run(args) => {
+            let _told_at_the_end = args.sidecar.quit_proxy.then(|| sidecar::Quit);
+            carry_out(args)
+        }
+        Load::WithReports(reports) => reports.run(),
+    };
+    done.unwrap_or_else(|error| {
         eprintln!("outrigger: {error:#}");
         ExitCode::from(UNUSABLE)
     })
@@ -46,15 +59,14 @@ fn carry_out(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// One run. `true` when all demands were met and something was answered.
 async fn single(args: &Args, plan: Plan) -> anyhow::Result<bool> {
-    let properties: Vec<String> = plan.count_by.iter().map(|property| property.name.clone()).collect();
     let amount = plan.amount;
     let run = Run::prepare(plan)?;
     let progress = Progress::start(run.lives(), amount);
     let finished = run.finish(stop()?).await;
     progress.finish();
     let mut report = finished?;
-    report.run.count_by = properties;
     let met = args.demands.judge(&mut report);
+    page(args, &report)?;
     present(&report, args.output)?;
     let answered = report.error_count() < report.requests;
     if !answered && report.requests > 0 {
@@ -84,6 +96,7 @@ fn stop() -> anyhow::Result<impl Future<Output = ()>> {
 /// The search for the highest rate. `true` when there is one.
 async fn find_max(args: &Args, search: &Search, plan: &Plan) -> anyhow::Result<bool> {
     let found = search.run(plan, stop()?, |probe| say(args.output, &probe_line(probe))).await?;
+    found.report.iter().try_for_each(|report| page(args, report))?;
     match args.output {
         Output::Json => println!("{}", serde_json::to_string(&found)?),
         Output::Text => {
@@ -119,8 +132,13 @@ fn verdict(found: &Found, search: &Search) -> String {
     }
 }
 
+/// Writes the page with plots, if one is wanted.
+fn page(args: &Args, report: &Report) -> anyhow::Result<()> {
+    args.html.as_ref().map_or(Ok(()), |file| files::write(file, &outrigger_loadtests::html::render(report)))
+}
+
 /// Prints the report. With JSON on standard output, what was demanded and missed goes to standard error.
-pub(crate) fn present(report: &Report, output: Output) -> anyhow::Result<()> {
+fn present(report: &Report, output: Output) -> anyhow::Result<()> {
     match output {
         Output::Text => print!("{}", table::render(report, Paint::for_terminal(std::io::stdout().is_terminal()))),
         Output::Json => {

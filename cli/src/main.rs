@@ -55,9 +55,9 @@ enum Command {
     /// The same under Istio's name, ignoring flags it does not know
     #[command(name = "istio-iptables", hide = true, disable_help_flag = true)]
     IstioIptables(iptables::Lenient),
-    /// Send requests and count who answers
+    /// Send requests, measure the answers and count who gave them
     #[command(after_help = outrigger_loadtests::args::EXAMPLES)]
-    Load(Box<outrigger_loadtests::args::Args>),
+    Load(Box<load::Load>),
     /// Become a process of a pod
     #[command(hide = true)]
     PodExec(outrigger_testbed::container::enter::PodExec),
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
         Command::Down(args) => done(down::run(args)),
         Command::Iptables(args) => iptables::run(*args),
         Command::IstioIptables(lenient) => iptables::run_as_istio(lenient),
-        Command::Load(args) => Ok(load::run(&args)),
+        Command::Load(load) => Ok(load::run(&load)),
         Command::Proxy(args) => proxy::run(args),
         Command::Request(args) => request::run(&args),
         Command::Wait(args) => wait::run(&args),

@@ -112,14 +112,14 @@ async fn a_share_of_the_requests_fails_exactly_and_attempts_are_counted() {
 
 #[tokio::test]
 async fn sigterm_loses_neither_requests_in_flight_nor_those_that_come_a_little_late() {
-    let mut server = StandIn::start(&["http"], &[("STAND_IN_LINGER_MS", "500")]);
-    let slow = tokio::spawn(report(Plan::new(server.url("http", "/delay/1200"), 1)));
+    let mut server = StandIn::start(&["http"], &[("STAND_IN_LINGER_MS", "1500")]);
+    let slow = tokio::spawn(report(Plan::new(server.url("http", "/delay/3000"), 1)));
     tokio::time::sleep(Duration::from_millis(300)).await;
     terminate(&server.child);
     tokio::time::sleep(Duration::from_millis(100)).await;
     let late = report(Plan { new_connections: true, ..Plan::new(server.url("http", "/"), 5) }).await;
     assert_eq!(late.status(200), 5, "within the time it lingers: {:?}", late.error_examples);
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    tokio::time::sleep(Duration::from_millis(1700)).await;
     let too_late = report(Plan::new(server.url("http", "/"), 1)).await;
     assert_eq!(too_late.errors.get(&Cause::Refused), Some(&1));
     assert_eq!(slow.await.expect("joined").status(200), 1);
@@ -156,4 +156,64 @@ fn a_signal_ends_a_long_run_with_its_report() {
     let report: Report = serde_json::from_slice(&output.stdout).expect("a report");
     assert!((10..=110).contains(&report.requests), "{} requests in a second at 100 per second", report.requests);
     assert_eq!(report.error_count(), 0, "{:?}", report.error_examples);
+}
+
+#[test]
+fn reports_of_runs_are_merged_compared_and_drawn() {
+    let server = StandIn::start(&["http"], &[]);
+    let url = server.url("http", "/");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let html = file("run.html");
+    for name in ["a1", "a2", "b1", "b2"] {
+        let run = load(&[&url, "-n", "200", "-q", "400", "-c", "2", "-o", "json", "--html", &html]);
+        assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
+        std::fs::write(file(name), run.stdout).expect("written");
+    }
+    assert!(std::fs::read_to_string(&html).expect("a page").contains("id=\"percentiles\""));
+
+    let merged = load(&["merge", &file("a1"), &file("a2"), "--expect", "v7=1", "-o", "json"]);
+    assert_eq!(merged.status.code(), Some(0), "{}", String::from_utf8_lossy(&merged.stderr));
+    let report: Report = serde_json::from_slice(&merged.stdout).expect("a report");
+    assert_eq!((report.requests, report.run.merged, report.version("v7")), (400, 2, 400));
+    assert_eq!(load(&["merge", &file("a1"), "--expect", "v8=1"]).status.code(), Some(1));
+
+    let sides = [["a1", "a2"], ["b1", "b2"]].map(|side| side.map(file).join(","));
+    let compared = load(&["compare", &sides[0], &sides[1]]);
+    let text = String::from_utf8_lossy(&compared.stdout);
+    assert!(compared.status.success() && text.contains("95 % interval") && text.contains("p99.9"), "{text}");
+
+    let page = load(&["html", &file("b1")]);
+    assert!(page.stdout.starts_with(b"<!doctype html>"));
+    let refused = load(&["html", &html]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no report of outrigger load"));
+}
+
+/// What a run writes to standard error when that is a terminal.
+fn on_a_terminal(server: &StandIn, environment: &[(&str, &str)]) -> String {
+    let size = nix::pty::Winsize { ws_row: 24, ws_col: 160, ws_xpixel: 0, ws_ypixel: 0 };
+    let terminal = nix::pty::openpty(Some(&size), None).expect("a terminal");
+    let mut command = Command::new(PROGRAM);
+    command.args(["load", &server.url("http", "/"), "-d", "1200ms", "-q", "200"]).env_remove("NO_COLOR").env("TERM", "xterm-256color");
+    command.envs(environment.iter().copied()).stdout(Stdio::null()).stderr(terminal.slave);
+    let mut child = command.spawn().expect("the program starts");
+    // The terminal's other end has to be closed here too, so that reading ends with the program.
+    drop(command);
+    let mut screen = Vec::new();
+    // Linux reports the end of a terminal as an error (EIO).
+    let _end = std::io::Read::read_to_end(&mut std::fs::File::from(terminal.master), &mut screen);
+    assert!(child.wait().expect("waited for").success());
+    String::from_utf8_lossy(&screen).into_owned()
+}
+
+#[test]
+fn progress_is_shown_on_a_terminal_and_nowhere_else() {
+    let server = StandIn::start(&["http"], &[]);
+    let screen = on_a_terminal(&server, &[]);
+    assert!(screen.contains(" requests  ") && screen.contains("p99 ") && screen.contains("\x1b[32m"), "{screen:?}");
+    let plain = on_a_terminal(&server, &[("NO_COLOR", "1")]);
+    assert!(plain.contains(" requests  ") && !plain.contains("\x1b[3"), "{plain:?}");
+    let piped = load(&[&server.url("http", "/"), "-d", "600ms", "-q", "100"]);
+    assert_eq!((piped.status.code(), piped.stderr.len()), (Some(0), 0), "{}", String::from_utf8_lossy(&piped.stderr));
 }

@@ -22,6 +22,8 @@ const RESAMPLES: usize = 999;
 const RESOLUTION: f64 = 0.002;
 /// Fewer slices than this cannot be resampled.
 const FEWEST_SLICES: usize = 8;
+/// Answers beyond a percentile that it takes for an interval of it.
+const FEWEST_BEYOND: f64 = 20.0;
 
 /// Two sides compared.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -254,6 +256,11 @@ fn by_slices(a: &[(String, Report)], b: &[(String, Report)]) -> Vec<Metric> {
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     let mut pair = || (Pool::of(resampled(&slices_a, &mut random)), Pool::of(resampled(&slices_b, &mut random)));
     let pairs: Vec<(Pool, Pool)> = if enough { (0..RESAMPLES).map(|_| pair()).collect() } else { Vec::new() };
+    // A percentile needs answers beyond it to be resampled.
+    let beyond = |what, slices: &[Observed]| match what {
+        What::Quantile(quantile) => slices.iter().map(|slice| slice.answers).sum::<u64>() as f64 * (1.0 - quantile),
+        _ => f64::INFINITY,
+    };
     let point = |what, runs: &[(String, Report)], slices: &[Observed]| match runs {
         [(_, only)] => of_run(what, only),
         _ => Pool::of(slices.iter()).value(what),
@@ -262,7 +269,9 @@ fn by_slices(a: &[(String, Report)], b: &[(String, Report)]) -> Vec<Metric> {
         let mut ratios: Vec<f64> = pairs.iter().map(|(a, b)| b.value(what) / a.value(what)).collect();
         ratios.sort_by(f64::total_cmp);
         let at = |part: f64| ratios.get((part * RESAMPLES as f64) as usize).copied();
-        verdict(name, what, point(what, a, &slices_a), point(what, b, &slices_b), at(0.025).zip(at(0.975)))
+        let told = [&slices_a, &slices_b].into_iter().all(|slices| beyond(what, slices) >= FEWEST_BEYOND);
+        let interval = at(0.025).zip(at(0.975)).filter(|_| told);
+        verdict(name, what, point(what, a, &slices_a), point(what, b, &slices_b), interval)
     };
     METRICS.into_iter().map(metric).collect()
 }

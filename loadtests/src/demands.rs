@@ -19,9 +19,10 @@ pub struct Demands {
     /// How far from its share each may be: percentage points (1, 0.5%) or answers (2n)
     #[arg(long, default_value = "1", value_name = "N")]
     pub tolerance: Tolerance,
-    /// Values of the last --count-by, or the pods of each version, take turns: none is ever two answers ahead
-    #[arg(long)]
-    pub expect_round_robin: bool,
+    /// The values of the last --count-by, or the pods of each version (or of these alone), take turns: none is ever two
+    /// answers ahead of another
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "", value_name = "VERSION,...")]
+    pub expect_round_robin: Option<String>,
 }
 
 impl Demands {
@@ -40,11 +41,12 @@ impl Demands {
         if let Some(expectation) = &self.expect {
             checks.extend(expectation.check(&counted(report), self.tolerance));
         }
-        if self.expect_round_robin {
-            checks.extend(round_robin(report, report.run.concurrency == 1));
+        if let Some(versions) = &self.expect_round_robin {
+            let versions: Vec<&str> = versions.split(',').map(str::trim).filter(|version| !version.is_empty()).collect();
+            checks.extend(round_robin(report, &versions, report.run.concurrency == 1));
         }
         let counting = if self.expect.is_some() { "--expect" } else { "--expect-round-robin" };
-        if self.expect.is_some() || self.expect_round_robin {
+        if self.expect.is_some() || self.expect_round_robin.is_some() {
             let lost = report.error_count();
             let (want, got) = ("0".to_owned(), lost.to_string());
             checks.push(Check { name: "requests without an answer".to_owned(), want, got, ok: lost == 0, by: counting.to_owned() });

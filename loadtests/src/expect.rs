@@ -132,9 +132,11 @@ pub fn counted(report: &Report) -> BTreeMap<String, u64> {
 }
 
 /// Whether answers took turns: no value of a set is more than one answer ahead of another, in total and, when the order
-/// of sending is also the order in which the server saw the requests (`in_order`), within any window.
-pub fn round_robin(report: &Report, in_order: bool) -> Vec<Check> {
-    let sets = report.turns.iter().flat_map(|turns| &turns.sets).filter(|set| set.counts.len() > 1);
+/// of sending is also the order in which the server saw the requests (`in_order`), within any window. With `versions`
+/// only the pods of these have to.
+pub fn round_robin(report: &Report, versions: &[&str], in_order: bool) -> Vec<Check> {
+    let wanted = |set: &&TurnSet| versions.is_empty() || set.version.as_deref().is_some_and(|version| versions.contains(&version));
+    let sets = report.turns.iter().flat_map(|turns| &turns.sets).filter(wanted).filter(|set| set.counts.len() > 1);
     let checks: Vec<Check> = sets.flat_map(|set| turn_checks(set, in_order)).collect();
     if checks.is_empty() {
         let property = report.turns.as_ref().map_or("pod", |turns| &turns.property);
@@ -220,12 +222,22 @@ mod tests {
 
     #[test]
     fn turns_are_even_in_total_and_in_every_window() {
-        let verdicts = |report: &Report, in_order| round_robin(report, in_order).iter().map(|check| check.ok).collect::<Vec<_>>();
+        let verdicts = |report: &Report, in_order| round_robin(report, &[], in_order).iter().map(|check| check.ok).collect::<Vec<_>>();
         assert_eq!(verdicts(&turning(&[("a", 50), ("b", 51)], Some(1)), true), [true, true]);
         assert_eq!(verdicts(&turning(&[("a", 50), ("b", 50)], Some(3)), true), [true, false]);
         assert_eq!(verdicts(&turning(&[("a", 50), ("b", 50)], Some(3)), false), [true], "parallel requests overtake each other");
         assert_eq!(verdicts(&turning(&[("a", 50), ("b", 52)], Some(2)), false), [false]);
         assert_eq!(verdicts(&turning(&[("a", 50)], Some(0)), true), [false], "nothing took turns");
-        assert!(round_robin(&turning(&[("a", 50), ("b", 52)], None), true)[0].got.contains("b 52, a 50"));
+        assert!(round_robin(&turning(&[("a", 50), ("b", 52)], None), &[], true)[0].got.contains("b 52, a 50"));
+    }
+
+    #[test]
+    fn only_the_versions_named_have_to_take_turns() {
+        let mut report = turning(&[("a", 50), ("b", 51)], Some(1));
+        let random =
+            TurnSet { version: Some("v1".to_owned()), counts: [("c".to_owned(), 9), ("d".to_owned(), 2)].into(), worst_window: None };
+        report.turns.iter_mut().for_each(|turns| turns.sets.push(random.clone()));
+        let holds = |versions: &[&str]| round_robin(&report, versions, true).iter().all(|check| check.ok);
+        assert!(holds(&["v2"]) && !holds(&[]) && !holds(&["v1"]) && !holds(&["v9"]));
     }
 }

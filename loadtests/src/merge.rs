@@ -75,7 +75,6 @@ fn facts(reports: &[Report], seconds: f64) -> Facts {
         if seconds > 0.0 { weighted / seconds } else { 0.0 }
     };
     let asked = reports.iter().all(|report| report.run.asked_rate.is_some());
-    let same = |name: &String, value: &String| reports.iter().all(|report| report.run.options.get(name) == Some(value));
     Facts {
         protocol: if reports.iter().all(|report| report.run.protocol == first.protocol) { first.protocol.clone() } else { String::new() },
         asked_rate: asked.then(|| mean(&|run| run.asked_rate.unwrap_or_default())),
@@ -83,12 +82,6 @@ fn facts(reports: &[Report], seconds: f64) -> Facts {
         threads: mean(&|run| run.threads as f64).round().max(1.0) as u64,
         cpu_seconds: all(|run| run.cpu_seconds),
         interrupted: reports.iter().any(|report| report.run.interrupted),
-        options: first
-            .options
-            .iter()
-            .filter(|(name, value)| same(name, value))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect(),
         merged: reports.iter().map(|report| report.run.merged.max(1)).sum(),
         ..first.clone()
     }

@@ -106,8 +106,6 @@ pub struct Facts {
     pub cpu_seconds: f64,
     /// Whether a signal ended the run early.
     pub interrupted: bool,
-    /// The options, as the command line named them.
-    pub options: BTreeMap<String, String>,
     /// The properties counted, as given to `--count-by`.
     pub count_by: Vec<String>,
     /// How many runs were merged into this report; 0 or 1 for a single one.

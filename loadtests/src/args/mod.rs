@@ -37,6 +37,8 @@ Examples:
   outrigger load http://shop.example.com/ --connect 10.0.0.7:80 --count-by header:x-pod
   outrigger load https://a/ https://b/ --weights 3,1 --http2 --cacert ca.pem --cert me.pem --key me.key
   outrigger exec POD -- outrigger load http://shop/ -q 100
+  outrigger load http://shop/ -q 500 --html report.html -o json > run.json
+  outrigger load compare a1.json,a2.json,a3.json b1.json,b2.json,b3.json
 
 -q decides how latency is measured. With a rate, requests are due at times fixed beforehand, and each latency counts from
 when its request was due, also when the server stalled and the request had to wait for a connection: nothing is omitted.
@@ -75,6 +77,9 @@ pub struct Args {
     /// Life beside a proxy.
     #[command(flatten)]
     pub sidecar: SidecarArgs,
+    /// Write the report also as one HTML file with plots
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub html: Option<PathBuf>,
     /// Output format
     #[arg(short = 'o', long, value_enum, default_value = "text", help_heading = "Output")]
     pub output: Output,
@@ -307,7 +312,7 @@ impl Args {
             body,
             tls: tls.settings(),
             count_by: answers.count_by.clone(),
-            keep_order: self.demands.expect_round_robin,
+            keep_order: self.demands.expect_round_robin.is_some(),
             keep_answers: answers.answers,
             keep_headers: answers.keep_headers,
             keep_bodies: answers.keep_bodies,

@@ -9,7 +9,7 @@ use super::text::{Escaped, json};
 pub(crate) const WIDTH: f64 = 720.0;
 pub(crate) const HEIGHT: f64 = 280.0;
 const LEFT: f64 = 66.0;
-const RIGHT: f64 = 14.0;
+const RIGHT: f64 = 26.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
 
@@ -59,6 +59,12 @@ impl Scale {
             }
         }
     }
+}
+
+/// A figure without the zeros behind its point.
+pub(crate) fn trimmed(text: &str) -> String {
+    let (figure, unit) = text.split_at(text.find(' ').unwrap_or(text.len()));
+    if figure.contains('.') { format!("{}{unit}", figure.trim_end_matches('0').trim_end_matches('.')) } else { text.to_owned() }
 }
 
 /// 1, 2 or 5 times a power of ten, not below.
@@ -154,7 +160,13 @@ impl Chart {
         for tick in self.y.ticks() {
             let y = self.y(tick);
             writeln!(out, "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right}\"/>")?;
-            writeln!(out, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>", LEFT - 6.0, y + 4.0, Escaped(&(self.show)(tick)))?;
+            writeln!(
+                out,
+                "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                LEFT - 6.0,
+                y + 4.0,
+                Escaped(&trimmed(&(self.show)(tick)))
+            )?;
         }
         for (tick, label) in &self.x_ticks {
             let x = self.x(*tick);
@@ -238,6 +250,11 @@ mod tests {
         assert_eq!(Scale::from_zero(100.0).ticks(), [0.0, 50.0, 100.0]);
         assert_eq!(Scale::Log { low: 10.0, high: 1000.0 }.ticks(), [10.0, 100.0, 1000.0]);
         assert_eq!(Scale::from_zero(0.0).ticks().len(), 6);
+    }
+
+    #[test]
+    fn ticks_are_written_without_needless_zeros() {
+        assert_eq!(["100.0 ms", "1.500 s", "100 µs", "10", "0.50"].map(trimmed), ["100 ms", "1.5 s", "100 µs", "10", "0.5"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    chart::{Chart, Mark, Scale, Series},
+    chart::{Chart, Mark, Scale, Series, trimmed},
     tables::section,
     text::Escaped,
 };
@@ -95,7 +95,7 @@ fn over_time(report: &Report, slices: &[Slice], id: &'static str, title: &str) -
         title: title.to_owned(),
         note: format!("in slices of {width} s"),
         x,
-        x_ticks: x.ticks().into_iter().map(|tick| (tick, number(tick))).collect(),
+        x_ticks: x.ticks().into_iter().map(|tick| (tick, trimmed(&number(tick)))).collect(),
         x_label: "seconds",
         at: slices.iter().map(|slice| (middle(slice), words(slice))).collect(),
         y: Scale::from_zero(1.0),

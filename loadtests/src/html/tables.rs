@@ -57,6 +57,7 @@ pub(crate) fn checks(out: &mut String, report: &Report) -> fmt::Result {
 
 /// All other tables.
 pub(crate) fn all(out: &mut String, report: &Report) -> fmt::Result {
+    writeln!(out, "<div class=\"charts\">")?;
     section(out, "times", "Latency")?;
     let rows = report.latency.named().into_iter().zip(report.service.named());
     table(out, &["", "corrected", "raw"], rows.map(|((name, latency), (_, raw))| vec![name.to_owned(), time(latency), time(raw)]))?;
@@ -71,7 +72,7 @@ pub(crate) fn all(out: &mut String, report: &Report) -> fmt::Result {
         groups(out, &format!("by-{index}"), property, report, values)?;
     }
     costs(out, report)?;
-    options(out, report)
+    writeln!(out, "</div>")
 }
 
 fn groups(out: &mut String, id: &str, name: &str, report: &Report, groups: &BTreeMap<String, Group>) -> fmt::Result {
@@ -115,14 +116,5 @@ fn costs(out: &mut String, report: &Report) -> fmt::Result {
     ];
     section(out, "costs", "Connections and generator")?;
     table(out, &["", ""], rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]))?;
-    writeln!(out, "</section>")
-}
-
-fn options(out: &mut String, report: &Report) -> fmt::Result {
-    if report.run.options.is_empty() {
-        return Ok(());
-    }
-    section(out, "options", "Options")?;
-    table(out, &["option", "value"], report.run.options.iter().map(|(name, value)| vec![name.clone(), value.clone()]))?;
     writeln!(out, "</section>")
 }

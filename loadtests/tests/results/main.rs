@@ -3,5 +3,6 @@
 mod compare;
 mod merge;
 mod page;
+mod schema;
 mod shopfront;
 mod summary;

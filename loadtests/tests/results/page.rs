@@ -82,7 +82,6 @@ fn what_servers_say_stays_text() {
     report.groups = [(evil.to_owned(), report.versions.clone())].into();
     report.expected = None;
     report.error_examples = vec![evil.to_owned()];
-    report.run.options = [(evil.to_owned(), evil.to_owned())].into();
     report.checks.iter_mut().for_each(|check| check.name = evil.to_owned());
     report.breakdown.url.insert(evil.to_owned(), Default::default());
     for slice in &mut report.series.slices {

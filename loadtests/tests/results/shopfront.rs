@@ -23,7 +23,6 @@ pub fn report(slower: f64) -> Report {
         threads: 1,
         warm_up_seconds: 1.0,
         cpu_seconds: 0.05,
-        options: [("-q".to_owned(), "100".to_owned()), ("-d".to_owned(), "20s".to_owned())].into(),
         ..Facts::default()
     };
     let mut report = recorder.into_report(facts, Duration::from_secs(20));

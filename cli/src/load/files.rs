@@ -1,0 +1,33 @@
+//! Reports in files.
+
+use std::{fs, io::Read, path::Path};
+
+use anyhow::{Context, bail};
+use outrigger_loadtests::{Report, report::SCHEMA};
+
+/// Reads a report as `-o json` printed it; `-` is standard input.
+///
+/// # Errors
+/// A file that cannot be read, or that is no report of a schema this program knows; the message names the file.
+pub fn read(path: &Path) -> anyhow::Result<Report> {
+    let name = path.display();
+    let mut text = String::new();
+    if path == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+    } else {
+        text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+    }
+    let report: Report = serde_json::from_str(&text).with_context(|| format!("{name} is no report of outrigger load -o json"))?;
+    if report.schema != SCHEMA {
+        bail!("{name} has schema {}, expected {SCHEMA}: it was written by another version of outrigger", report.schema);
+    }
+    Ok(report)
+}
+
+/// Writes a file, naming it when that fails.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
