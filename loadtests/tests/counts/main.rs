@@ -16,7 +16,7 @@ mod http2;
 mod machine;
 mod measure;
 mod origin;
-mod probe;
+mod preload;
 mod recorded;
 mod scenario;
 mod stream;
@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
 use compare::{Counts, Table};
-use probe::{Extra, Probe};
+use preload::Extra;
 use scenario::Scenario;
 
 #[test]
@@ -97,15 +97,15 @@ fn what_rises_with(extra: Extra, binary: &Path) -> Result<Vec<&'static str>> {
         None => *shared.insert(measure::per_request(binary, plain, None)?.counts),
     };
     drop(shared);
-    let now = measure::per_request(binary, plain, Some(&Probe::build(binary, extra)?))?.counts;
+    let now = measure::per_request(binary, plain, Some(extra))?.counts;
     let table = |counts| Table::from([(plain.name.to_owned(), counts)]);
     let (before, now) = (table(before), table(now));
     assert!(verdict(&before, &before).is_ok() && verdict(&before, &now).is_err(), "{}", compare::render(&[plain.name], &before, &now));
     Ok(compare::rises(&before, &now).into_iter().map(|rise| rise.quantity).collect())
 }
 
-/// Measures, and once more what rose: on a machine so busy that a request takes a quarter of a second under valgrind, the proxy
-/// itself does more (longer numbers in headers, timers that run). A rise of the code's own is there both times.
+/// Measures, and once more what rose: on a machine so busy that the proxy waits in vain for seconds, its timers wake it more often.
+/// A rise of the code's own is there both times.
 fn confirmed(binary: &Path, recorded: &Table) -> Result<Table> {
     let mut now = measure_all(binary)?;
     let suspects = [compare::rises(recorded, &now), compare::over_budget(&now)].concat();

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::client::Client;
 use crate::compare::Counts;
 use crate::origin::{self, Arrival, Ticket};
-use crate::probe::Probe;
+use crate::preload::Extra;
 use crate::scenario::{IN_FLIGHT, Scenario};
 use crate::stream::Tls;
 use crate::subject::{Subject, Totals};
@@ -38,9 +38,9 @@ pub struct Measured {
 }
 
 /// Measures a scenario. Needs root, for a network namespace.
-pub fn per_request(binary: &Path, scenario: Scenario, probe: Option<&Probe>) -> Result<Measured> {
-    let few = run(binary, scenario, WARM_UP, probe)?;
-    let many = run(binary, scenario, WARM_UP + COUNTED, probe)?;
+pub fn per_request(binary: &Path, scenario: Scenario, extra: Option<Extra>) -> Result<Measured> {
+    let few = run(binary, scenario, WARM_UP, extra)?;
+    let many = run(binary, scenario, WARM_UP + COUNTED, extra)?;
     let each = |few: u64, many: u64| (many as f64 - few as f64) / (COUNTED * IN_FLIGHT) as f64;
     let counts = Counts {
         instructions: each(few.profile.instructions, many.profile.instructions),
@@ -62,7 +62,7 @@ fn most_first(rows: impl Iterator<Item = (String, f64)>) -> Vec<(String, f64)> {
 }
 
 /// One life of the proxy, in a thread that has a network namespace for itself.
-fn run(binary: &Path, scenario: Scenario, rounds: usize, probe: Option<&Probe>) -> Result<Totals> {
+fn run(binary: &Path, scenario: Scenario, rounds: usize, extra: Option<Extra>) -> Result<Totals> {
     let work = || -> Result<Totals> {
         private_network()?;
         let folder = tempfile::tempdir()?;
@@ -72,7 +72,7 @@ fn run(binary: &Path, scenario: Scenario, rounds: usize, probe: Option<&Probe>) 
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         LocalSet::new().block_on(&runtime, async {
             let arrivals = origin::start(scenario, Rc::clone(&tls)).await?;
-            let subject = Subject::start(binary, &scenario, folder.path(), probe).await?;
+            let subject = Subject::start(binary, &scenario, folder.path(), extra).await?;
             let mut load = Load { clients: Vec::new(), arrivals };
             for _ in 0..scenario.connections() {
                 load.clients.push(Client::connect(scenario, &tls).await?);

@@ -1,8 +1,8 @@
 //! The proxy under measurement: the release binary, run by callgrind.
 //!
 //! Callgrind counts instructions and calls of the allocator, and its log names every system call, so one run of the binary that
-//! users run yields all quantities, without counters in the product and without ptrace. What valgrind changes: a clock is read
-//! by system call instead of through the vDSO (such calls are left out), and its processor is a fixed model (`machine`).
+//! users run yields all quantities, without counters in the product and without ptrace. What differs from service: the
+//! processor is the model that valgrind simulates (`machine`), and the clock is one of our own (`preload.c`).
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -18,14 +18,12 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::callgrind::{self, Profile};
-use crate::probe::Probe;
+use crate::preload::{self, Extra};
 use crate::scenario::{GATEWAY_PORT, Scenario};
 use crate::trace;
 
 /// Valgrind starts slowly on a busy machine.
 const READY: Duration = Duration::from_secs(90);
-/// jemalloc tidies up by the clock, and under valgrind far more time passes per request: that work is switched off.
-const TIMELESS_ALLOCATOR: &str = "experimental_tcache_gc:false,dirty_decay_ms:-1,muzzy_decay_ms:-1,background_thread:false";
 const ADMIN_PORT: u16 = 15000;
 
 /// What the process did in its whole life, but for its first thread: that one looks after files, certificates and names by the
@@ -45,7 +43,7 @@ pub struct Subject {
 impl Subject {
     /// Starts it in the caller's network namespace and waits until it accepts. `folder` gets `config/` and everything written;
     /// it holds `certificates/` already.
-    pub async fn start(binary: &Path, scenario: &Scenario, folder: &Path, probe: Option<&Probe>) -> Result<Subject> {
+    pub async fn start(binary: &Path, scenario: &Scenario, folder: &Path, extra: Option<Extra>) -> Result<Subject> {
         let config = folder.join("config");
         std::fs::create_dir(&config)?;
         std::fs::write(config.join("counts.yaml"), scenario.manifests(&folder.join("certificates")))?;
@@ -57,11 +55,8 @@ impl Subject {
         if scenario.access_log {
             command.arg(format!("--access-log={}", folder.join("access.log").display()));
         }
-        command.env("_RJEM_MALLOC_CONF", TIMELESS_ALLOCATOR);
         command.env("ISTIO_METAJSON_LABELS", r#"{"istio":"counts"}"#).env("POD_NAMESPACE", "counts").env("POD_NAME", "counts");
-        if let Some(probe) = probe {
-            command.envs(probe.environment());
-        }
+        command.envs(preload::environment(folder, binary, extra)?);
         let output = File::create(folder.join("output"))?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = command.spawn().context("cannot start valgrind (package valgrind; `scripts/deps test` installs it)")?;
