@@ -21,9 +21,9 @@ use crate::stream::Tls;
 use crate::subject::{Subject, Totals};
 
 /// Rounds of [`IN_FLIGHT`] requests until connections, buffers and tables have their size.
-const WARM_UP: usize = 25;
+const WARM_UP: usize = 15;
 /// Rounds that count.
-const COUNTED: usize = 100;
+const COUNTED: usize = 50;
 /// For one half of a round; callgrind needs milliseconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
