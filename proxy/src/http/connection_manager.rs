@@ -154,10 +154,10 @@ where
     };
     let connection = ServedConnection::new(downstream, table, worker);
     match codec {
-        Codec::Http2 => serve_http2(RawHeads::http2(io, early), connection).await,
+        Codec::Http2 => Box::pin(serve_http2(RawHeads::http2(io, early), connection)).await,
         Codec::Http1 | Codec::Auto => {
             let io = RawHeads::http1(io, early, Arc::clone(&connection.findings), connection.downstream.direction);
-            serve_http1(io, connection).await;
+            Box::pin(serve_http1(io, connection)).await;
         }
     }
 }

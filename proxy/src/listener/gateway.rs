@@ -43,7 +43,7 @@ pub(super) async fn serve(captured: Captured, port: u16, stream: TcpStream) {
         }
         GatewayListenerKind::Tls(_) => {
             drop(config);
-            inspect(captured, port, findings, stream).await;
+            Box::pin(inspect(captured, port, findings, stream)).await;
         }
     }
 }
@@ -82,7 +82,7 @@ async fn by_name(captured: Captured, findings: Findings, hello: Hello) {
         GatewayTlsAction::Http { tls, routes } => {
             let (tls, table) = (Arc::clone(tls), routes.name.clone());
             drop(config);
-            let Some((io, tls)) = terminate(&captured, &tls, &findings, hello).await else { return };
+            let Some((io, tls)) = Box::pin(terminate(&captured, &tls, &findings, hello)).await else { return };
             let codec = codec_of(&tls);
             let downstream = captured.downstream(Direction::Gateway, Findings { tls: Some(tls), ..findings });
             captured.serve_http(io, downstream, &table, codec).await;
@@ -90,7 +90,7 @@ async fn by_name(captured: Captured, findings: Findings, hello: Hello) {
         GatewayTlsAction::Tcp { tls, route } => {
             let (tls, target) = (Arc::clone(tls), route.as_ref().map(|route| Target::route(&config, route)));
             drop(config);
-            let Some((io, tls)) = terminate(&captured, &tls, &findings, hello).await else { return };
+            let Some((io, tls)) = Box::pin(terminate(&captured, &tls, &findings, hello)).await else { return };
             to_route(&captured, Findings { tls: Some(tls), ..findings }, io, target).await;
         }
         GatewayTlsAction::Passthrough(routes) => {
@@ -118,7 +118,7 @@ async fn terminate(
         let mutual = settings.mode == ServerTlsMode::IstioMutual;
         let local = captured.worker.identity.current().filter(|_| mutual).map(|current| current.spiffe_id().to_string());
         let (read, stream) = hello.read;
-        let secured = tls::accept(&captured.worker.handshakes, read, stream, config, local).await;
+        let secured = Box::pin(tls::accept(&captured.worker.handshakes, read, stream, config, local)).await;
         secured.map_err(|error| match error.kind() {
             io::ErrorKind::QuotaExceeded => tls::OVERFLOW.to_owned(),
             _ => format!("TLS handshake failed: {}", handshake_reason(&error)),
@@ -142,7 +142,7 @@ async fn to_route(captured: &Captured, findings: Findings, io: DownstreamIo, tar
     match target {
         Some(target) => {
             let downstream = captured.downstream(Direction::Gateway, findings);
-            tcp::serve(&captured.worker, downstream, io, target).await;
+            Box::pin(tcp::serve(&captured.worker, downstream, io, target)).await;
         }
         None => refuse(captured, findings, NO_CHAIN),
     }

@@ -33,14 +33,14 @@ pub(super) async fn serve(captured: Captured, stream: TcpStream) {
     let target = application(&captured, &chain);
     if !filter_chain::inbound_inspects(chain.mtls, chain.protocol) {
         let downstream = facts(&captured, &chain, Findings::default());
-        return tcp::serve(&captured.worker, downstream, plain((bytes::Bytes::new(), stream)), target).await;
+        return Box::pin(tcp::serve(&captured.worker, downstream, plain((bytes::Bytes::new(), stream)), target)).await;
     }
     let http = matches!(chain.protocol, ListenerProtocol::Http | ListenerProtocol::Auto);
     let mut inspector = Inspector::new(stream, if http { LookFor::Http } else { LookFor::TlsOnly });
     let (silence, dials) = patience(&chain, timeout);
     drop(chain);
-    let dial = dials.then(|| tcp::connect(&captured.worker, target, captured.destination));
-    let opening = open(&mut inspector, silence, dial).await;
+    let dial = dials.then(|| Box::pin(tcp::connect(&captured.worker, target, captured.destination)));
+    let opening = Box::pin(open(&mut inspector, silence, dial)).await;
     opened(captured, opening, inspector.into_parts()).await;
 }
 
@@ -75,7 +75,7 @@ async fn opened(captured: Captured, opening: Opening, read: (bytes::Bytes, TcpSt
         Opening::Client(first, dialled) => client_spoke(captured, chain, first, dialled, read).await,
         // The policy may have changed while the client was silent.
         Opening::Server(_) if chain.mtls == MtlsMode::Strict => refuse(&captured, &chain, Findings::default(), PLAINTEXT),
-        Opening::Server(upstream) => tcp::forward(&captured.worker, bare(&captured), plain(read), upstream).await,
+        Opening::Server(upstream) => Box::pin(tcp::forward(&captured.worker, bare(&captured), plain(read), upstream)).await,
         Opening::Unreachable(refused) => tcp::refuse(&captured.worker, bare(&captured), refused),
         Opening::Over(reason) => {
             tracing::debug!(peer = %captured.peer, destination = %captured.destination, ?reason, "closed before a request");
@@ -91,7 +91,7 @@ async fn client_spoke(
     read: (bytes::Bytes, TcpStream),
 ) {
     match (filter_chain::inbound(chain.mtls, chain.protocol, &first), first) {
-        (InboundAction::MutualTls(inner), FirstBytes::Tls(hello)) => secure(captured, chain, inner, hello, dialled, read).await,
+        (InboundAction::MutualTls(inner), FirstBytes::Tls(hello)) => Box::pin(secure(captured, chain, inner, hello, dialled, read)).await,
         (InboundAction::Plain(Inner::Http), first) => {
             let codec = match first {
                 FirstBytes::Http(version) => version.into(),
@@ -132,7 +132,7 @@ async fn secure(
         Inner::Tcp => generation.server_config(std::iter::empty()),
     };
     let local = generation.spiffe_id().to_string();
-    let (session, tls) = match tls::accept(&captured.worker.handshakes, read, stream, config, Some(local)).await {
+    let (session, tls) = match Box::pin(tls::accept(&captured.worker.handshakes, read, stream, config, Some(local))).await {
         Ok(secured) => secured,
         Err(error) if error.kind() == io::ErrorKind::QuotaExceeded => return refuse(&captured, &chain, findings, tls::OVERFLOW),
         Err(error) => return refuse(&captured, &chain, findings, &format!("mTLS handshake failed: {}", handshake_reason(&error))),
@@ -155,8 +155,8 @@ async fn to_application(
     dialled: Option<Upstream>,
 ) {
     match dialled {
-        Some(upstream) => tcp::forward(&captured.worker, downstream, io, upstream).await,
-        None => tcp::serve(&captured.worker, downstream, io, application(captured, chain)).await,
+        Some(upstream) => Box::pin(tcp::forward(&captured.worker, downstream, io, upstream)).await,
+        None => Box::pin(tcp::serve(&captured.worker, downstream, io, application(captured, chain))).await,
     }
 }
 

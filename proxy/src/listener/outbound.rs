@@ -26,14 +26,14 @@ pub(super) async fn serve(captured: Captured, stream: TcpStream) {
     let Some(listener) = listener.filter(|listener| listener.protocol.sniffs()) else {
         drop(config);
         let downstream = facts(&captured, None);
-        return tcp::serve(&captured.worker, downstream, plain((Bytes::new(), stream)), target).await;
+        return Box::pin(tcp::serve(&captured.worker, downstream, plain((Bytes::new(), stream)), target)).await;
     };
     let look_for = if listener.protocol == ListenerProtocol::Tls { LookFor::TlsOnly } else { LookFor::Http };
     let mut inspector = Inspector::new(stream, look_for);
     let (silence, dials) = patience(&listener, &config.model);
     drop((config, listener));
-    let dial = dials.then(|| tcp::connect(&captured.worker, target, captured.destination));
-    let opening = open(&mut inspector, silence, dial).await;
+    let dial = dials.then(|| Box::pin(tcp::connect(&captured.worker, target, captured.destination)));
+    let opening = Box::pin(open(&mut inspector, silence, dial)).await;
     opened(captured, opening, plain(inspector.into_parts())).await;
 }
 
@@ -48,7 +48,7 @@ fn patience(listener: &Listener, model: &Snapshot) -> (Duration, bool) {
 async fn opened(captured: Captured, opening: Opening, io: DownstreamIo) {
     match opening {
         Opening::Client(first, dialled) => client_spoke(captured, &first, dialled, io).await,
-        Opening::Server(upstream) => tcp::forward(&captured.worker, facts(&captured, None), io, upstream).await,
+        Opening::Server(upstream) => Box::pin(tcp::forward(&captured.worker, facts(&captured, None), io, upstream)).await,
         Opening::Unreachable(refused) => tcp::refuse(&captured.worker, facts(&captured, None), refused),
         Opening::Over(reason) => {
             tracing::debug!(peer = %captured.peer, destination = %captured.destination, ?reason, "closed before a request");
@@ -68,8 +68,8 @@ async fn client_spoke(captured: Captured, first: &FirstBytes, dialled: Option<Up
             captured.serve_http(io, downstream, &table, version.into()).await;
         }
         Decision::Tcp(target) => match dialled.filter(|upstream| upstream.serves(&target)) {
-            Some(upstream) => tcp::forward(&captured.worker, downstream, io, upstream).await,
-            None => tcp::serve(&captured.worker, downstream, io, target).await,
+            Some(upstream) => Box::pin(tcp::forward(&captured.worker, downstream, io, upstream)).await,
+            None => Box::pin(tcp::serve(&captured.worker, downstream, io, target)).await,
         },
     }
 }

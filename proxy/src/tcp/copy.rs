@@ -1,9 +1,8 @@
 //! Carries bytes both ways with exact half-close.
 //!
-//! Each direction copies through a buffer, or, once it turned out to be bulk between two plain sockets, moves bytes through a
-//! pipe ([`super::splice`]). Buffers start small and grow while reads fill them, so an idle or chatty connection costs a few
-//! KiB and a bulk transfer gets large reads (ztunnel measured 90 -> 38 MB for 10,000 connections). Nothing is read before
-//! what was read earlier is written: the slower side's back-pressure reaches the faster one.
+//! Each direction copies through a buffer ([`super::buffer`]), or, once it turned out to be bulk between two plain sockets, moves
+//! bytes through a pipe ([`super::splice`]). Nothing is read before what was read earlier is written: the slower side's
+//! back-pressure reaches the faster one.
 
 use std::io;
 use std::pin::Pin;
@@ -11,12 +10,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::buffer::Buffer;
 use super::splice::{Pace, Pipe, Pipes, Socket};
-
-/// First buffer of each direction, bytes.
-const SMALLEST: usize = 4 * 1024;
-/// Largest buffer of each direction, bytes.
-const LARGEST: usize = 64 * 1024;
 
 /// How a copy ended.
 #[derive(Debug)]
@@ -32,9 +27,7 @@ pub enum End {
 /// One direction.
 #[derive(Debug, Default)]
 struct Half {
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
+    buffer: Buffer,
     /// Instead of the buffer, while there is bulk.
     pipe: Option<Pipe>,
     pace: Pace,
@@ -82,10 +75,10 @@ impl Half {
                 Stage::Closing => {
                     ready!(Pin::new(&mut *writer).poll_shutdown(cx)).map_err(Fault::Writer)?;
                     self.stage = Stage::Done;
-                    self.buffer = Vec::new();
                 }
                 Stage::Copying => {
                     if self.poll_read_in(cx, reader).map_err(Fault::Reader)?.is_pending() {
+                        self.buffer.rest();
                         if self.unflushed {
                             ready!(Pin::new(&mut *writer).poll_flush(cx)).map_err(Fault::Writer)?;
                             self.unflushed = false;
@@ -103,9 +96,9 @@ impl Half {
             return false;
         }
         self.pipe = pipes.lend();
+        (self.pace, self.waited_at) = (Pace::default(), self.read);
         if self.pipe.is_some() {
-            (self.buffer, self.start, self.end) = (Vec::new(), 0, 0);
-            (self.pace, self.waited_at) = (Pace::default(), self.read);
+            self.buffer.rest();
         }
         self.pipe.is_some()
     }
@@ -147,12 +140,12 @@ impl Half {
     }
 
     fn poll_write_out<W: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Poll<io::Result<()>> {
-        while let Some(bytes) = self.buffer.get(self.start..self.end).filter(|bytes| !bytes.is_empty()) {
-            let count = ready!(Pin::new(&mut *writer).poll_write(cx, bytes))?;
+        while !self.buffer.unwritten().is_empty() {
+            let count = ready!(Pin::new(&mut *writer).poll_write(cx, self.buffer.unwritten()))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.start += count;
+            self.buffer.wrote(count);
             self.written += count as u64;
             self.unflushed = true;
         }
@@ -160,18 +153,15 @@ impl Half {
     }
 
     fn poll_read_in<R: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, reader: &mut R) -> Poll<io::Result<()>> {
-        let filled = self.end == self.buffer.len();
-        if filled && self.buffer.len() < LARGEST {
-            self.buffer.resize((self.buffer.len() * 2).clamp(SMALLEST, LARGEST), 0);
-        }
-        let mut space = ReadBuf::new(&mut self.buffer);
-        ready!(Pin::new(reader).poll_read(cx, &mut space))?;
-        let count = space.filled().len();
-        (self.start, self.end) = (0, count);
+        let mut room = ReadBuf::new(self.buffer.room());
+        ready!(Pin::new(reader).poll_read(cx, &mut room))?;
+        let count = room.filled().len();
+        self.buffer.read(count);
         self.read += count as u64;
         self.is_bulk = self.pace.is_bulk(count as u64);
         if count == 0 {
             self.stage = Stage::Closing;
+            self.buffer.rest();
         }
         Poll::Ready(Ok(()))
     }
@@ -213,12 +203,9 @@ impl<D, U> Copy<D, U> {
         (&self.downstream, &self.upstream)
     }
 
-    /// Frees the buffers and pipes of a connection that may have become idle; they come back when bytes do.
+    /// Gives back the pipes of a connection that may have become idle; they come back when bulk does.
     pub fn release(&mut self) {
         for half in [&mut self.request, &mut self.response] {
-            if half.start == half.end {
-                (half.buffer, half.start, half.end) = (Vec::new(), 0, 0);
-            }
             half.pipe.take_if(|pipe| pipe.held() == 0);
         }
     }

@@ -3,6 +3,8 @@
 //! [`connect`] reaches a target, [`forward`] copies between the two ends until both are done, [`serve`] does one after the
 //! other, [`refuse`] reports a connection that got nowhere. Each connection is reported exactly once.
 
+mod buffer;
+
 mod copy;
 
 mod splice;

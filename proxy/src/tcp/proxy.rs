@@ -29,7 +29,8 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Connects to a target and forwards; a target that cannot be reached closes the connection.
 pub async fn serve(worker: &Arc<Worker>, downstream: Arc<Downstream>, io: DownstreamIo, target: Target) {
-    match connect(worker, target, downstream.destination).await {
+    // Boxed: what connecting and a handshake need is gone before the long part of a connection's life begins.
+    match Box::pin(connect(worker, target, downstream.destination)).await {
         Ok(upstream) => forward(worker, downstream, io, upstream).await,
         Err(refused) => refuse(worker, downstream, refused),
     }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::fixture::*;
 use crate::http_fixture::{Answering, Client, ok, route, table, web};
-use crate::tcp::{opaque, service};
+use crate::tcp_fixture::{opaque, service};
 
 /// How long connections drain in these tests.
 const DRAIN: Duration = Duration::from_millis(700);

@@ -2,6 +2,8 @@
 
 mod fixture;
 mod http_fixture;
+mod mesh;
+mod tcp_fixture;
 
 mod captured;
 mod doors;

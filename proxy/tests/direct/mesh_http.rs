@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 use crate::fixture::*;
 use crate::http_fixture::*;
-use crate::mutual_tls::Mesh;
+use crate::mesh::Mesh;
 
 const FRONTEND: &str = "spiffe://cluster.local/ns/shop/sa/frontend";
 

@@ -1,34 +1,13 @@
 //! Bytes forwarded: half-close, resets, time-outs, endpoints that are gone, destinations nobody knows.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use outrigger_config::model::{Cluster, ClusterId, Discovery, Listener, ListenerProtocol, MtlsMode, Snapshot, SniRoute, TcpDestination};
+use outrigger_config::model::{ClusterId, Discovery, Listener, ListenerProtocol, SniRoute, TcpDestination};
 use outrigger_proxy::listener::EntranceKind::{Inbound, Outbound};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::fixture::*;
-
-pub fn vip() -> SocketAddr {
-    "10.96.0.9:5432".parse().expect("address")
-}
-
-/// A sidecar with one service of opaque bytes at [`vip`].
-pub fn opaque(service: Cluster) -> Snapshot {
-    let clusters = vec![
-        cluster("PassthroughCluster", Discovery::OriginalDst { port: None }, &[]),
-        cluster("inbound|0||", Discovery::Inbound, &[]),
-        service,
-        cluster("BlackHoleCluster", Discovery::BlackHole, &[]),
-    ];
-    let listener =
-        Listener { name: "10.96.0.9_5432".to_owned(), protocol: ListenerProtocol::Tcp, http: None, tls: Vec::new(), tcp: Some(to(2)) };
-    sidecar(clusters, vec![(vip(), listener)], (MtlsMode::Disable, ListenerProtocol::Tcp))
-}
-
-pub fn service(endpoints: &[SocketAddr]) -> Cluster {
-    cluster("outbound|5432||db", Discovery::Endpoints, endpoints)
-}
+use crate::tcp_fixture::*;
 
 #[tokio::test]
 async fn each_direction_is_closed_after_its_last_byte() {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::fixture::*;
-use crate::tcp::{opaque, service, vip};
+use crate::tcp_fixture::{opaque, service, vip};
 
 /// Enough that a direction takes a pipe.
 const BULK: usize = 2 * 1024 * 1024;
