@@ -7,6 +7,7 @@ use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -17,6 +18,11 @@ use nix::unistd::{Gid, Pid, Uid, getppid, setgroups, sethostname, setresgid, set
 use super::root;
 use super::spec::{DEFAULT_PATH, Spec};
 use crate::network::NetNs;
+
+/// The subcommand by which this module is reached.
+const SUBCOMMAND: &str = "pod-exec";
+/// How long a container may be on its way in.
+const ENTRY: Duration = Duration::from_secs(30);
 
 /// Arguments of `outrigger pod-exec`.
 #[derive(Clone, Debug, clap::Args)]
@@ -69,12 +75,29 @@ pub fn pod_exec(arguments: &PodExec) -> Result<()> {
 }
 
 fn join(pid: i32) -> Result<()> {
+    until_entered(pid)?;
     let open = |kind: &str| File::open(format!("/proc/{pid}/ns/{kind}")).context("the container is not running");
     let (files, name) = (open("mnt")?, open("uts")?);
     // Threads of one process share their root folder until told otherwise, and such a process may not change it.
     unshare(CloneFlags::CLONE_FS)?;
     setns(name, CloneFlags::CLONE_NEWUTS)?;
     setns(files, CloneFlags::CLONE_NEWNS).context("entering the container's files")
+}
+
+/// Waits until the container's process has become its program. Before that it is still on its way in: its files may be the
+/// host's, and whoever joined it then would write there.
+fn until_entered(pid: i32) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).context("the container is not running")?;
+        if line.split(|byte| *byte == 0).nth(1) != Some(SUBCOMMAND.as_bytes()) {
+            return Ok(());
+        }
+        if begun.elapsed() > ENTRY {
+            bail!("the container has not started within {ENTRY:?}");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn isolate(arguments: &PodExec, spec: &Spec) -> Result<()> {
@@ -118,4 +141,25 @@ fn run(spec: &Spec) -> Result<()> {
         command.env("PATH", DEFAULT_PATH);
     }
     Err(command.exec()).with_context(|| format!("running `{program}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_on_its_way_in_is_waited_for() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join(SUBCOMMAND), "sleep 0.3\nexec sleep 30\n")?;
+        let mut entering = Command::new("sh").arg(SUBCOMMAND).current_dir(folder.path()).spawn()?;
+        let pid = i32::try_from(entering.id())?;
+        let waited = until_entered(pid);
+        let program = std::fs::read(format!("/proc/{pid}/cmdline"))?;
+        entering.kill()?;
+        entering.wait()?;
+        waited?;
+        assert_eq!(program, b"sleep\x0030\x00");
+        assert!(until_entered(pid).is_err(), "it has ended");
+        Ok(())
+    }
 }
