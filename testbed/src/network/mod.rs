@@ -56,6 +56,10 @@ const POD_SYSCTLS: &[(&str, &str)] = &[
     ("ipv6/conf/default/accept_redirects", "0"),
 ];
 
+/// The bridge's hardware address. Left to itself a bridge takes the lowest one of its ports, so that it would change, and every
+/// connection in the run stall until neighbours are asked anew, when the pod that had it goes.
+const BRIDGE: &str = "02:6f:75:74:72:01";
+
 /// The addresses of one pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PodAddress {
@@ -138,7 +142,7 @@ impl Network {
         let subnet = &self.subnet;
         let mut lines = format!(
             "link set lo up\n\
-             link add br0 type bridge\n\
+             link add br0 address {BRIDGE} type bridge\n\
              link set br0 up\n\
              addr add {node4}/32 dev br0\n\
              route add {range4} dev br0\n\
