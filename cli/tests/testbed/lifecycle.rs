@@ -1,9 +1,11 @@
 //! Pods come, die, restart, scale, roll and go.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use outrigger_testbed::Testbed;
 use outrigger_testbed::run::state::State;
 
 use crate::bed::{PATIENCE, app, begun, client, deployment, end, out, ready, service};
@@ -119,4 +121,27 @@ async fn what_an_application_left_running_does_not_outlive_it() {
     end(bed).await;
     let left = crate::bed::processes_of("7654321");
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// Hardware addresses in the run's node namespace, of the links that `which` selects.
+fn hardware_addresses(bed: &Testbed, which: &[&str]) -> Vec<String> {
+    let node = format!("outrigger.{}.node", bed.name());
+    let output = Command::new("ip").args(["-n", &node, "-json", "link", "show"]).args(which).output().unwrap();
+    let links: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    links.as_array().unwrap().iter().map(|link| link["address"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Everything between pods passes the bridge. One that borrowed a pod's address would change it when that pod goes, and all
+/// connections would stall until every neighbour has asked for it anew.
+#[tokio::test]
+async fn the_bridge_between_the_pods_has_an_address_of_its_own_and_keeps_it_when_they_go() {
+    let bed = ready("bridge", &app("front", 3)).await;
+    let bridge = hardware_addresses(&bed, &["dev", "br0"]);
+    let ports = hardware_addresses(&bed, &["master", "br0"]);
+    assert_eq!(ports.len(), 3);
+    assert!(!ports.contains(&bridge[0]), "{bridge:?} is one of {ports:?}");
+    bed.scale("default/front", 0).await.unwrap();
+    bed.wait_until(PATIENCE, |state| state.pods.is_empty()).await.unwrap();
+    assert_eq!(hardware_addresses(&bed, &["dev", "br0"]), bridge);
+    end(bed).await;
 }

@@ -90,7 +90,12 @@ fn until_entered(pid: i32) -> Result<()> {
     let begun = Instant::now();
     loop {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).context("the container is not running")?;
-        if line.split(|byte| *byte == 0).nth(1) != Some(SUBCOMMAND.as_bytes()) {
+        if line.is_empty() {
+            // In the midst of an exec, before its new arguments are in place, or dead and not yet waited for.
+            if is_dead(pid)? {
+                bail!("the container is not running");
+            }
+        } else if line.split(|byte| *byte == 0).nth(1) != Some(SUBCOMMAND.as_bytes()) {
             return Ok(());
         }
         if begun.elapsed() > ENTRY {
@@ -98,6 +103,13 @@ fn until_entered(pid: i32) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Whether the process is a zombie or about to be none (proc_pid_stat(5): the state follows the name in parentheses).
+fn is_dead(pid: i32) -> Result<bool> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("the container is not running")?;
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    Ok(matches!(state, Some('Z' | 'X' | 'x') | None))
 }
 
 fn isolate(arguments: &PodExec, spec: &Spec) -> Result<()> {
@@ -156,9 +168,19 @@ mod tests {
         let waited = until_entered(pid);
         let program = std::fs::read(format!("/proc/{pid}/cmdline"))?;
         entering.kill()?;
+        let mut dead = false;
+        for _ in 0..1000 {
+            dead = is_dead(pid)?;
+            if dead {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let joined_dead = until_entered(pid);
         entering.wait()?;
         waited?;
         assert_eq!(program, b"sleep\x0030\x00");
+        assert!(dead && joined_dead.is_err(), "it is dead, though nobody has waited for it");
         assert!(until_entered(pid).is_err(), "it has ended");
         Ok(())
     }

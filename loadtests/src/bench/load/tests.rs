@@ -1,3 +1,5 @@
+//! The open and the closed loop against a small server: what is sent, and what is counted.
+
 use std::net::{Ipv4Addr, TcpListener};
 use std::thread;
 

@@ -1,3 +1,5 @@
+//! Writes of one turn leave in one call; flushes, back-pressure and the end are kept.
+
 use std::future::poll_fn;
 use std::pin::pin;
 

@@ -1,3 +1,5 @@
+//! A session over a pipe: large receives, little room, goodbyes, and what follows a close.
+
 use rustls::{ClientConnection, ServerConnection};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
