@@ -58,3 +58,4 @@ pub use recorder::{Connection, Layout, Outcome, Recorder, Sample};
 pub use report::{Facts, Report};
 pub use run::{Run, Unreachable, run, run_until};
 pub use slo::Slo;
+pub use tls::AnyCertificate;

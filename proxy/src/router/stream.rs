@@ -106,7 +106,7 @@ impl Stream {
 
     /// The route leads to this cluster.
     pub fn heads_for(&mut self, cluster: &ClusterState) {
-        let facts = facts(cluster);
+        let facts = UpstreamFacts::of_cluster(Arc::clone(&cluster.name), cluster.service.clone());
         self.note(|record| record.upstream = Some(facts));
     }
 
@@ -225,21 +225,6 @@ impl Drop for Stream {
         record.duration = self.started.elapsed();
         record.bytes_received += self.upload.as_ref().map_or(0, |upload| upload.received());
         self.worker.telemetry.http(record);
-    }
-}
-
-/// What telemetry knows about a cluster before a host is chosen.
-fn facts(cluster: &ClusterState) -> UpstreamFacts {
-    UpstreamFacts {
-        cluster: Arc::clone(&cluster.name),
-        service: cluster.service.clone(),
-        address: None,
-        local: None,
-        workload: None,
-        peer_identity: None,
-        local_identity: None,
-        transport_failure: None,
-        service_time: None,
     }
 }
 

@@ -134,17 +134,7 @@ fn refused(cluster: &Arc<ClusterState>, host: &Picked, error: &Error) -> Refused
 }
 
 fn cluster_facts(cluster: &ClusterState) -> UpstreamFacts {
-    UpstreamFacts {
-        cluster: Arc::clone(&cluster.name),
-        service: cluster.service.clone(),
-        address: None,
-        local: None,
-        workload: None,
-        peer_identity: None,
-        local_identity: None,
-        transport_failure: None,
-        service_time: None,
-    }
+    UpstreamFacts::of_cluster(Arc::clone(&cluster.name), cluster.service.clone())
 }
 
 fn endpoint_facts(cluster: &ClusterState, host: &Host, connection: Option<&ConnectionFacts>) -> UpstreamFacts {

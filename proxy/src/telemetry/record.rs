@@ -84,6 +84,24 @@ pub struct UpstreamFacts {
     pub service_time: Option<Duration>,
 }
 
+impl UpstreamFacts {
+    /// What is known before a host is chosen.
+    #[must_use]
+    pub fn of_cluster(cluster: Arc<str>, service: Option<Arc<ServiceRef>>) -> Self {
+        Self {
+            cluster,
+            service,
+            address: None,
+            local: None,
+            workload: None,
+            peer_identity: None,
+            local_identity: None,
+            transport_failure: None,
+            service_time: None,
+        }
+    }
+}
+
 /// One finished TCP connection.
 #[derive(Debug)]
 pub struct TcpRecord {

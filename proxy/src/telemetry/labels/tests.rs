@@ -63,17 +63,7 @@ fn peer() -> Arc<Workload> {
 }
 
 fn upstream(cluster: &str) -> UpstreamFacts {
-    UpstreamFacts {
-        cluster: cluster.into(),
-        service: None,
-        address: None,
-        local: None,
-        workload: None,
-        peer_identity: None,
-        local_identity: None,
-        transport_failure: None,
-        service_time: None,
-    }
+    UpstreamFacts::of_cluster(cluster.into(), None)
 }
 
 fn of(downstream: &Downstream, upstream: Option<&UpstreamFacts>, authority: &str, route_name: &str) -> BTreeMap<String, String> {
