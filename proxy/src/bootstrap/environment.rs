@@ -14,6 +14,14 @@ impl Environment {
         Environment(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect())
     }
 
+    /// The same with further variables, where this one has none of the name.
+    pub fn over<'a>(mut self, further: impl IntoIterator<Item = (&'a String, &'a String)>) -> Self {
+        for (name, value) in further {
+            self.0.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        self
+    }
+
     /// The value of a variable; an empty value counts as absent, as for pilot-agent.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())

@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use outrigger_config::api::mesh::{MeshConfigSpec, ProxyConfigSpec};
+use outrigger_config::api::mesh::{InterceptionMode, MeshConfigSpec, ProxyConfigSpec};
 use outrigger_config::decode::Problem;
 use outrigger_config::diagnostic::Severity;
 use outrigger_config::mesh;
+use outrigger_config::string_map::StringMap;
 
 /// The fields that decide about threads, ports and draining; `None` where no layer says anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub struct ProxyConfigOverrides {
     pub admin_port: Option<u16>,
     /// `statusPort`.
     pub status_port: Option<u16>,
+    /// `interceptionMode`.
+    pub interception_mode: Option<InterceptionMode>,
+    /// `proxyMetadata` of all layers together: environment variables that the process's own environment overrides.
+    pub proxy_metadata: StringMap,
 }
 
 impl ProxyConfigOverrides {
@@ -51,6 +56,10 @@ impl ProxyConfigOverrides {
         self.termination_drain_duration = layer.termination_drain_duration.or(self.termination_drain_duration);
         self.admin_port = layer.proxy_admin_port.or(self.admin_port);
         self.status_port = layer.status_port.or(self.status_port);
+        self.interception_mode = layer.interception_mode.or(self.interception_mode);
+        for (name, value) in layer.proxy_metadata.iter() {
+            self.proxy_metadata.insert(name.clone(), value.clone());
+        }
     }
 }
 

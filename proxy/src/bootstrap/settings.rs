@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use outrigger_config::api::mesh::InterceptionMode;
 use outrigger_config::model::{AccessLogSettings, Node};
 
 use super::{Args, Environment, PodInfo, ProxyConfigOverrides, node};
@@ -34,6 +35,10 @@ pub struct Settings {
     pub cpu_limit: Option<f64>,
     /// Ports to bind.
     pub ports: Ports,
+    /// How traffic comes in: ISTIO_META_INTERCEPTION_MODE, else annotation, else ProxyConfig; default REDIRECT.
+    pub interception_mode: InterceptionMode,
+    /// OUTRIGGER_EXIT_WITH_APPLICATION: end when the processes of the pod's other containers have, as a Job needs it.
+    pub exit_with_application: bool,
     /// How to end.
     pub drain: DrainSettings,
     /// Access log asked for on the command line; overrides the mesh configuration.
@@ -63,7 +68,7 @@ pub struct Ports {
     pub inbound: u16,
     /// Admin on loopback, default 15000.
     pub admin: u16,
-    /// Status server, default 15020.
+    /// Status server, default 15020; 0 = none.
     pub status: u16,
     /// Readiness, default 15021.
     pub health: u16,
@@ -86,14 +91,17 @@ impl Settings {
     /// but survivable goes to `warnings`.
     ///
     /// # Errors
-    /// No `--config`, or an access-log format that cannot be parsed.
+    /// No `--config` and no OUTRIGGER_CONFIG, or an access-log format that cannot be parsed.
     pub fn resolve(args: Args, environment: &Environment, interfaces: &[IpAddr], warnings: &mut Vec<String>) -> anyhow::Result<Settings> {
-        anyhow::ensure!(!args.config.is_empty(), "no configuration: name the manifests with --config DIR");
         warnings.extend(args.unknown.iter().map(|flag| format!("{flag} is not known to this version and ignored")));
         let pod_info = args.pod_info.clone().unwrap_or_else(|| DEFAULT_POD_INFO.into());
         let pod = PodInfo::read(&pod_info, environment, warnings);
         let proxy_config = proxy_config(&args, environment, &pod, warnings);
+        let environment = &environment.clone().over(proxy_config.proxy_metadata.iter());
         Ok(Settings {
+            config: manifests(&args.config, environment)?,
+            interception_mode: interception_mode(environment, &pod, &proxy_config, warnings),
+            exit_with_application: environment.parse("OUTRIGGER_EXIT_WITH_APPLICATION", warnings).unwrap_or(false),
             node: node::resolve(args.proxy_type, environment, &pod, args.domain.as_deref(), interfaces),
             ports: Ports::resolve(environment, &pod, &proxy_config, warnings),
             drain: DrainSettings::resolve(environment, warnings),
@@ -104,7 +112,6 @@ impl Settings {
             )?,
             log_level: log_level(&args),
             log_as_json: args.log_as_json,
-            config: args.config,
             certs_required: args.certs.is_some(),
             certs: args.certs.unwrap_or_else(|| DEFAULT_CERTS.into()),
             strict: args.strict,
@@ -118,6 +125,42 @@ impl Settings {
             istio_version: environment.get("ISTIO_META_ISTIO_VERSION").map(str::to_owned),
         })
     }
+}
+
+/// What the command line names, else the folders, files and globs in OUTRIGGER_CONFIG, separated by colons. An injected
+/// pod gets the latter through `proxyMetadata`.
+fn manifests(args: &[PathBuf], environment: &Environment) -> anyhow::Result<Vec<PathBuf>> {
+    let named = environment.get("OUTRIGGER_CONFIG").unwrap_or_default().split(':').filter(|path| !path.is_empty());
+    let config: Vec<PathBuf> = if args.is_empty() { named.map(PathBuf::from).collect() } else { args.to_vec() };
+    anyhow::ensure!(
+        !config.is_empty(),
+        "no configuration: name the manifests with --config DIR or environment variable OUTRIGGER_CONFIG (colons between several); \
+         configuration from a control plane is not supported yet"
+    );
+    Ok(config)
+}
+
+/// An unknown mode is reported and counts as unset.
+fn interception_mode(
+    environment: &Environment,
+    pod: &PodInfo,
+    config: &ProxyConfigOverrides,
+    warnings: &mut Vec<String>,
+) -> InterceptionMode {
+    let variable = environment.get("ISTIO_META_INTERCEPTION_MODE").map(|mode| ("environment variable ISTIO_META_INTERCEPTION_MODE", mode));
+    let annotation = pod
+        .annotations
+        .get("sidecar.istio.io/interceptionMode")
+        .map(|mode| ("annotation sidecar.istio.io/interceptionMode", mode.as_str()));
+    let written = [variable, annotation].into_iter().flatten().find_map(|(origin, text)| {
+        let known = [InterceptionMode::Redirect, InterceptionMode::Tproxy, InterceptionMode::None];
+        let mode = known.into_iter().find(|mode| mode.as_str() == text);
+        if mode.is_none() {
+            warnings.push(format!("{origin}: {text:?} is ignored; expected REDIRECT, TPROXY or NONE"));
+        }
+        mode
+    });
+    written.or(config.interception_mode).unwrap_or_default()
 }
 
 impl Ports {
@@ -217,6 +260,48 @@ mod tests {
     fn a_missing_config_says_which_flag_to_give() {
         let (settings, _) = resolve(|args| args.config.clear(), &Environment::default());
         assert!(settings.expect_err("refused").to_string().contains("--config DIR"));
+    }
+
+    #[test]
+    fn manifests_are_named_by_flags_or_else_by_the_environment() {
+        let environment = Environment::from([("OUTRIGGER_CONFIG", "/etc/mesh:/etc/more/*.yaml")]);
+        let (settings, _) = resolve(|args| args.config.clear(), &environment);
+        assert_eq!(settings.expect("resolves").config, ["/etc/mesh", "/etc/more/*.yaml"].map(PathBuf::from));
+        let (settings, _) = resolve(|_| {}, &environment);
+        assert_eq!(settings.expect("resolves").config, [PathBuf::from("manifests")]);
+    }
+
+    #[test]
+    fn proxy_metadata_is_environment_that_the_processs_own_overrides() {
+        let environment = Environment::from([
+            ("PROXY_CONFIG", r#"{"proxyMetadata":{"OUTRIGGER_CONFIG":"/a","MINIMUM_DRAIN_DURATION":"1s"}}"#),
+            ("MINIMUM_DRAIN_DURATION", "2s"),
+        ]);
+        let (settings, warnings) = resolve(|args| args.config.clear(), &environment);
+        let settings = settings.expect("resolves");
+        assert_eq!(settings.config, [PathBuf::from("/a")]);
+        assert_eq!(settings.drain.minimum, Some(Duration::from_secs(2)));
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
+
+    #[test]
+    fn the_interception_mode_comes_from_the_environment_or_else_the_proxy_config() {
+        let mode = |pairs: &[(&str, &str)]| {
+            let environment = Environment::default().over(
+                pairs
+                    .iter()
+                    .map(|(name, value)| (name.to_string(), value.to_string()))
+                    .collect::<std::collections::BTreeMap<_, _>>()
+                    .iter(),
+            );
+            let (settings, warnings) = resolve(|_| {}, &environment);
+            (settings.expect("resolves").interception_mode, warnings.len())
+        };
+        let config = ("PROXY_CONFIG", "interceptionMode: TPROXY");
+        assert_eq!(mode(&[]), (InterceptionMode::Redirect, 0));
+        assert_eq!(mode(&[config]), (InterceptionMode::Tproxy, 0));
+        assert_eq!(mode(&[config, ("ISTIO_META_INTERCEPTION_MODE", "REDIRECT")]), (InterceptionMode::Redirect, 0));
+        assert_eq!(mode(&[config, ("ISTIO_META_INTERCEPTION_MODE", "tproxy")]), (InterceptionMode::Tproxy, 1));
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Entrance {
     pub port: u16,
     /// Capture ports of this proxy: a connection captured on its way to one of them at our own address is a loop.
     pub own_ports: Arc<[u16]>,
+    /// Connections come by TPROXY: to addresses that are not the socket's, and the application is to see who sent them.
+    pub transparent: bool,
 }
 
 /// What arrives at an entrance.
@@ -55,18 +57,23 @@ pub struct CapturePorts {
     pub outbound: u16,
     /// Default 15006.
     pub inbound: u16,
+    /// Interception mode TPROXY: inbound connections keep their addresses. Needs CAP_NET_ADMIN.
+    pub transparent: bool,
 }
 
 impl Default for CapturePorts {
     fn default() -> Self {
-        CapturePorts { outbound: 15001, inbound: 15006 }
+        CapturePorts { outbound: 15001, inbound: 15006, transparent: false }
     }
 }
 
 /// The entrances a configuration asks for: two capture ports on a sidecar, the Gateways' ports on a router.
 pub fn entrances(model: &Snapshot, ports: CapturePorts) -> Vec<Entrance> {
     let own_ports: Arc<[u16]> = [ports.outbound, ports.inbound].into();
-    let entrance = |kind, bind, port| Entrance { kind, bind, port, own_ports: Arc::clone(&own_ports) };
+    let entrance = |kind, bind, port| {
+        let transparent = ports.transparent && kind == EntranceKind::Inbound;
+        Entrance { kind, bind, port, own_ports: Arc::clone(&own_ports), transparent }
+    };
     match model.node.proxy_type {
         ProxyType::Sidecar => {
             vec![entrance(EntranceKind::Outbound, None, ports.outbound), entrance(EntranceKind::Inbound, None, ports.inbound)]
@@ -116,18 +123,46 @@ impl BindError {
 /// # Errors
 /// [`BindError`] names the port and who may hold it.
 pub fn bind(address: SocketAddr) -> Result<net::TcpListener, BindError> {
-    let open = || -> io::Result<net::TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.set_reuse_address(true)?;
-        socket.set_tcp_nodelay(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(socket.into())
-    };
-    open().map_err(|error| BindError::new(address, error))
+    let socket = open(address).map_err(|error| BindError::new(address, error))?;
+    listen(&socket, address).map_err(|error| BindError::new(address, error))?;
+    Ok(socket.into())
+}
+
+/// The same, for connections that TPROXY brings.
+fn bind_transparent(address: SocketAddr) -> Result<net::TcpListener, BindError> {
+    let socket = open(address).map_err(|error| BindError::new(address, error))?;
+    transparent(&socket, address.is_ipv4()).map_err(|source| BindError {
+        address,
+        reason: format!(
+            "interception mode TPROXY needs CAP_NET_ADMIN (securityContext: runAsUser 0, runAsGroup 1337, capabilities add NET_ADMIN): {source}"
+        ),
+        source,
+    })?;
+    listen(&socket, address).map_err(|error| BindError::new(address, error))?;
+    Ok(socket.into())
+}
+
+fn open(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket)
+}
+
+fn listen(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)
+}
+
+/// Lets a socket have addresses that are not this host's.
+///
+/// # Errors
+/// Without CAP_NET_ADMIN.
+pub(crate) fn transparent(socket: &Socket, ipv4: bool) -> io::Result<()> {
+    if ipv4 { socket.set_ip_transparent_v4(true) } else { socket.set_ip_transparent_v6(true) }
 }
 
 /// The sockets of an entrance: one address, or IPv4 and IPv6 wildcards.
@@ -135,6 +170,7 @@ pub fn bind(address: SocketAddr) -> Result<net::TcpListener, BindError> {
 /// # Errors
 /// As [`bind`]; a missing IPv6 is no error.
 pub fn bind_entrance(entrance: &Entrance) -> Result<Vec<net::TcpListener>, BindError> {
+    let bind = if entrance.transparent { bind_transparent } else { bind };
     if let Some(ip) = entrance.bind {
         return bind(SocketAddr::new(ip, entrance.port)).map(|listener| vec![listener]);
     }

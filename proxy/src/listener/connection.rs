@@ -3,7 +3,7 @@
 //! Each step consumes what the step before it made, so that a connection can be neither served twice nor forgotten
 //! half-way. Configuration is looked up when a decision is due, never held while waiting for a peer.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -18,6 +18,7 @@ use super::original_dst::{self, canonical};
 use super::{Direction, Downstream, DownstreamIo, DownstreamTls, Prefixed, Transport, gateway, inbound, outbound};
 use crate::http::{self, Codec};
 use crate::runtime::Worker;
+use crate::tcp::Client;
 use crate::telemetry::ConnectionScope;
 
 /// A connection whose destination is known.
@@ -31,6 +32,8 @@ pub struct Captured {
     pub destination: SocketAddr,
     /// When it was accepted.
     pub accepted_at: SystemTime,
+    /// As in [`Downstream::source`].
+    pub source: Option<IpAddr>,
 }
 
 /// Serves an accepted connection until its end.
@@ -41,12 +44,14 @@ pub(super) async fn serve(worker: Arc<Worker>, accepted: Accepted) {
         EntranceKind::Gateway => stream.local_addr().map(canonical).map_err(Into::into),
         EntranceKind::Outbound | EntranceKind::Inbound => {
             let config = worker.config.load();
-            original_dst::recover(&stream, &entrance.own_ports, &config.model.node.ip_addresses)
+            let recover = if entrance.transparent { original_dst::recover_transparent } else { original_dst::recover };
+            recover(&stream, &entrance.own_ports, &config.model.node.ip_addresses)
         }
     };
     match destination {
         Ok(destination) => {
-            let captured = Captured { worker, peer: canonical(peer), destination, accepted_at };
+            let peer = canonical(peer);
+            let captured = Captured { worker, peer, destination, accepted_at, source: entrance.transparent.then_some(peer.ip()) };
             serve_captured(entrance.kind, entrance.port, captured, stream).await;
         }
         Err(error) => {
@@ -82,6 +87,11 @@ pub(super) struct Findings {
 }
 
 impl Captured {
+    /// For those who connect on its behalf.
+    pub(super) fn client(&self) -> Client {
+        Client { destination: self.destination, source: self.source }
+    }
+
     /// The facts for whoever serves the connection.
     pub(super) fn downstream(&self, direction: Direction, findings: Findings) -> Arc<Downstream> {
         let door = self.worker.config.enter(direction, self.destination, findings.tls.is_some());
@@ -91,6 +101,7 @@ impl Captured {
             listener: findings.listener,
             peer: self.peer,
             destination: self.destination,
+            source: self.source,
             accepted_at: self.accepted_at,
             tls: findings.tls,
             sni: findings.sni,

@@ -1,6 +1,6 @@
 //! The facts about one downstream connection, fixed before the first request and shared by all its requests.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -33,6 +33,9 @@ pub struct Downstream {
     /// Destination as the client dialled it: the original destination of captured connections, the local address at
     /// gateways.
     pub destination: SocketAddr,
+    /// Address that the application is to see as its peer's: the client's, where TPROXY brought the connection. `None` = the
+    /// proxy's own.
+    pub source: Option<IpAddr>,
     /// When it was accepted.
     pub accepted_at: SystemTime,
     /// The TLS session terminated here, if any.

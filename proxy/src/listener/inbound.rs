@@ -39,7 +39,7 @@ pub(super) async fn serve(captured: Captured, stream: TcpStream) {
     let mut inspector = Inspector::new(stream, if http { LookFor::Http } else { LookFor::TlsOnly });
     let (silence, dials) = patience(&chain, timeout);
     drop(chain);
-    let dial = dials.then(|| Box::pin(tcp::connect(&captured.worker, target, captured.destination)));
+    let dial = dials.then(|| Box::pin(tcp::connect(&captured.worker, target, captured.client())));
     let opening = Box::pin(open(&mut inspector, silence, dial)).await;
     opened(captured, opening, inspector.into_parts()).await;
 }

@@ -3,6 +3,8 @@
 //! netfilter's REDIRECT keeps the destination as dialled; SO_ORIGINAL_DST (IPv4) and IP6T_SO_ORIGINAL_DST (IPv6) tell it.
 //! A connection that was not redirected has no such entry, or one equal to the address it came in on: somebody dialled
 //! the capture port itself, and forwarding "to the original destination" would dial it again without end.
+//!
+//! TPROXY changes no address: what the client dialled is the address of the accepted socket.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -39,6 +41,16 @@ pub fn recover(stream: &TcpStream, own_ports: &[u16], own_addresses: &[IpAddr]) 
     let original = ask(stream, local).map_err(|error| CaptureError::NotRedirected { local, reason: error.to_string() })?;
     check(original, local, own_ports, own_addresses)?;
     Ok(original)
+}
+
+/// The destination of a connection that TPROXY brought: our end of it has that very address. One that came to a capture
+/// port was redirected there, or dialled it.
+///
+/// # Errors
+/// As [`recover`].
+pub fn recover_transparent(stream: &TcpStream, own_ports: &[u16], own_addresses: &[IpAddr]) -> Result<SocketAddr, CaptureError> {
+    let local = canonical(stream.local_addr()?);
+    if own_ports.contains(&local.port()) { recover(stream, own_ports, own_addresses) } else { Ok(local) }
 }
 
 fn ask(stream: &TcpStream, local: SocketAddr) -> io::Result<SocketAddr> {

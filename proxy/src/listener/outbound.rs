@@ -32,7 +32,7 @@ pub(super) async fn serve(captured: Captured, stream: TcpStream) {
     let mut inspector = Inspector::new(stream, look_for);
     let (silence, dials) = patience(&listener, &config.model);
     drop((config, listener));
-    let dial = dials.then(|| Box::pin(tcp::connect(&captured.worker, target, captured.destination)));
+    let dial = dials.then(|| Box::pin(tcp::connect(&captured.worker, target, captured.client())));
     let opening = Box::pin(open(&mut inspector, silence, dial)).await;
     opened(captured, opening, plain(inspector.into_parts())).await;
 }

@@ -202,6 +202,7 @@ impl Exchange<'_> {
             identity: &worker.identity,
             fresh: tries.fresh,
             careful: !self.head.method.is_idempotent(),
+            source: self.connection.downstream.source,
         };
         let mut lease = worker.pool.checkout(want).await?;
         self.stream.travels_over(lease.connection());

@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context;
+use outrigger_config::api::mesh::InterceptionMode;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
@@ -111,8 +112,10 @@ impl Acceptor {
     }
 
     fn wanted(&self) -> Vec<crate::listener::Entrance> {
-        let ports = self.process.settings.ports;
-        entrances(&self.process.config.load().model, CapturePorts { outbound: ports.outbound, inbound: ports.inbound })
+        let settings = &self.process.settings;
+        let (ports, transparent) = (settings.ports, settings.interception_mode == InterceptionMode::Tproxy);
+        let ports = CapturePorts { outbound: ports.outbound, inbound: ports.inbound, transparent };
+        entrances(&self.process.config.load().model, ports)
     }
 
     /// A port that cannot be bound later on does not end the process: the others go on, and this one is tried again.

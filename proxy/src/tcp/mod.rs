@@ -18,4 +18,4 @@ mod proxy;
 pub use proxy::{forward, refuse, serve};
 pub use route::Target;
 pub use splice::Pipes;
-pub use upstream::{Refused, Upstream, connect};
+pub use upstream::{Client, Refused, Upstream, connect};

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::copy::{Copy, End};
 use super::upstream::Hold;
-use super::{Refused, Target, Upstream, connect};
+use super::{Client, Refused, Target, Upstream, connect};
 use crate::listener::{Downstream, DownstreamIo, Prefixed, Transport};
 use crate::runtime::Worker;
 use crate::telemetry::{ResponseFlags, TcpRecord, TcpReport, UpstreamFacts};
@@ -30,7 +30,7 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Connects to a target and forwards; a target that cannot be reached closes the connection.
 pub async fn serve(worker: &Arc<Worker>, downstream: Arc<Downstream>, io: DownstreamIo, target: Target) {
     // Boxed: what connecting and a handshake need is gone before the long part of a connection's life begins.
-    match Box::pin(connect(worker, target, downstream.destination)).await {
+    match Box::pin(connect(worker, target, Client { destination: downstream.destination, source: downstream.source })).await {
         Ok(upstream) => forward(worker, downstream, io, upstream).await,
         Err(refused) => refuse(worker, downstream, refused),
     }

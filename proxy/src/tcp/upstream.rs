@@ -1,7 +1,7 @@
 //! Reaching the target of a connection: pick an endpoint, dial it, try another when that fails.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,11 +74,20 @@ impl Upstream {
     }
 }
 
-/// Connects to a target on behalf of a client that dialled `destination`.
+/// Whom a connection is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// What the client dialled.
+    pub destination: SocketAddr,
+    /// As in [`Downstream::source`](crate::listener::Downstream::source).
+    pub source: Option<IpAddr>,
+}
+
+/// Connects to a target on behalf of a client.
 ///
 /// # Errors
 /// Unknown cluster (NC), nobody to connect to (UH), limit reached (UO), or all attempts failed (UF, URX).
-pub async fn connect(worker: &Worker, target: Target, destination: SocketAddr) -> Result<Upstream, Refused> {
+pub async fn connect(worker: &Worker, target: Target, client: Client) -> Result<Upstream, Refused> {
     let cluster = match target {
         Target::Cluster(cluster) => cluster,
         Target::Missing(name) => {
@@ -94,7 +103,7 @@ pub async fn connect(worker: &Worker, target: Target, destination: SocketAddr) -
     let mut tried: Vec<SocketAddr> = Vec::new();
     let mut last = None;
     while tried.len() < ATTEMPTS {
-        let picked = match cluster.pick(PickContext { destination, tried: &tried, localities: &[] }) {
+        let picked = match cluster.pick(PickContext { destination: client.destination, tried: &tried, localities: &[] }) {
             Ok(picked) => picked,
             Err(PickError::BlackHole) => return Err(Refused::early(ResponseFlags::UH, "black_hole", bare())),
             Err(PickError::NoHealthyUpstream) => {
@@ -105,7 +114,7 @@ pub async fn connect(worker: &Worker, target: Target, destination: SocketAddr) -
             break;
         }
         tried.push(picked.address());
-        match dial(worker, &cluster, &picked).await {
+        match dial(worker, &cluster, &picked, client.source).await {
             Ok((io, facts)) => {
                 return Ok(Upstream { io, heard: BytesMut::new(), cluster, facts, hold: (picked, permit.take()) });
             }
@@ -115,9 +124,14 @@ pub async fn connect(worker: &Worker, target: Target, destination: SocketAddr) -
     Err(last.unwrap_or_else(|| Refused::early(ResponseFlags::UH, "no_healthy_upstream", bare())))
 }
 
-async fn dial(worker: &Worker, cluster: &Arc<ClusterState>, host: &Picked) -> Result<(UpstreamIo, UpstreamFacts), Error> {
+async fn dial(
+    worker: &Worker,
+    cluster: &Arc<ClusterState>,
+    host: &Picked,
+    source: Option<IpAddr>,
+) -> Result<(UpstreamIo, UpstreamFacts), Error> {
     let server_name = cluster.service.as_ref().map(|service| service.host.as_str());
-    let dial = Dial { cluster, host, protocol: Protocol::Tcp, server_name, identity: &worker.identity };
+    let dial = Dial { cluster, host, protocol: Protocol::Tcp, server_name, identity: &worker.identity, source };
     let connected = connect::connect(dial).await?;
     let facts = endpoint_facts(cluster, host, Some(&connected.facts));
     Ok((connected.io, facts))

@@ -41,6 +41,7 @@ fn downstream(direction: Direction) -> Arc<Downstream> {
         listener: "0.0.0.0_80".into(),
         peer: "10.0.0.1:4000".parse().expect("address"),
         destination: "10.96.0.1:80".parse().expect("address"),
+        source: None,
         accepted_at: SystemTime::UNIX_EPOCH,
         tls: None,
         sni: None,

@@ -1,7 +1,7 @@
 //! Dialling: TCP with source address and socket options, then TLS as the cluster and the endpoint ask for it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +15,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::cluster::ClusterState;
 use super::host::Host;
+use super::transparent;
 use crate::error::{Error, Failure};
 use crate::identity::client::{self, ClientSession, MeshAlpn, MeshTarget, PeerInfo};
 use crate::identity::{Identity, TlsError};
@@ -43,6 +44,8 @@ pub struct Dial<'a> {
     pub server_name: Option<&'a str>,
     /// The workload's certificate.
     pub identity: &'a Identity,
+    /// The application is to see this address as its peer's, rather than the cluster's own source address.
+    pub source: Option<IpAddr>,
 }
 
 /// An established connection.
@@ -105,7 +108,12 @@ async fn tcp(dial: &Dial<'_>) -> Result<TcpStream, Error> {
 
 fn socket(dial: &Dial<'_>, address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(source) = dial.cluster.source_address(address.ip()) {
+    let own = dial.cluster.source_address(address.ip());
+    // An application behind another family than the client's (a Sidecar's defaultEndpoint) cannot see the client's address.
+    let foreign = dial.source.filter(|source| own.is_some() && source.is_ipv4() == address.is_ipv4());
+    if let Some(source) = foreign {
+        transparent::bind(&SockRef::from(&socket), source)?;
+    } else if let Some(source) = own {
         // Without it the port is chosen at bind, unique for the source alone: 28,000 connections to all applications
         // together, those in TIME_WAIT included. With it the kernel chooses at connect, unique for the pair.
         let _ = setsockopt(&socket, sockopt::IpBindAddressNoPort, &true);

@@ -7,6 +7,7 @@
 mod cluster;
 mod host;
 mod limits;
+mod transparent;
 
 pub mod lb;
 

@@ -188,7 +188,7 @@ impl Proxy {
         let entrance = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let client = TcpStream::connect(entrance.local_addr().expect("address")).await.expect("connect");
         let (stream, peer) = entrance.accept().await.expect("accept");
-        let captured = Captured { worker: Arc::clone(&self.worker), peer, destination, accepted_at: SystemTime::now() };
+        let captured = Captured { worker: Arc::clone(&self.worker), peer, destination, accepted_at: SystemTime::now(), source: None };
         tokio::spawn(serve_captured(kind, destination.port(), captured, stream));
         client
     }

@@ -44,7 +44,8 @@ async fn server_sidecar(identity: Arc<Identity>, mode: MtlsMode, application: So
     let worker = Arc::clone(&proxy.worker);
     tokio::spawn(async move {
         while let Ok((stream, peer)) = entrance.accept().await {
-            let captured = Captured { worker: Arc::clone(&worker), peer, destination: application, accepted_at: SystemTime::now() };
+            let captured =
+                Captured { worker: Arc::clone(&worker), peer, destination: application, accepted_at: SystemTime::now(), source: None };
             tokio::spawn(serve_captured(Inbound, application.port(), captured, stream));
         }
     });

@@ -12,6 +12,7 @@ fn downstream(direction: Direction, tls: Option<DownstreamTls>) -> Downstream {
         listener: "test".to_owned(),
         peer: ([10, 0, 0, 9], 4000).into(),
         destination: ([10, 0, 0, 1], 80).into(),
+        source: None,
         accepted_at: SystemTime::UNIX_EPOCH,
         tls,
         sni: None,

@@ -30,6 +30,7 @@ fn downstream() -> Arc<Downstream> {
         listener: "0.0.0.0_80".into(),
         peer: "10.0.0.1:4000".parse().expect("address"),
         destination: "10.96.0.1:80".parse().expect("address"),
+        source: None,
         accepted_at: UNIX_EPOCH + Duration::from_millis(1_763_638_344_007),
         tls: None,
         sni: None,

@@ -1,5 +1,7 @@
 //! What makes two connections interchangeable.
 
+use std::net::IpAddr;
+
 use outrigger_config::model::{TlsOrigination, UpstreamTls};
 
 use super::Want;
@@ -16,8 +18,19 @@ pub struct Key {
     protocol: Protocol,
     /// Generation of the workload certificate; 0 for plaintext.
     generation: u64,
-    /// The name in the handshake, when it depends on the request.
-    server_name: Option<Box<str>>,
+    /// What else must be the same.
+    bound: Bound,
+}
+
+/// What binds a connection to requests of one kind. Both at once never occurs: the application is reached in plaintext.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Bound {
+    /// Any request may travel over it.
+    Free,
+    /// The name in the handshake depends on the request.
+    Name(Box<str>),
+    /// The application sees the client's address.
+    Source(IpAddr),
 }
 
 impl Key {
@@ -35,7 +48,11 @@ impl Key {
             host: want.host.id,
             protocol: want.protocol,
             generation: if mesh { want.identity.current().map_or(0, |generation| generation.number()) } else { 0 },
-            server_name: want.server_name.filter(|_| named_by_request).map(Into::into),
+            bound: match (want.source, want.server_name.filter(|_| named_by_request)) {
+                (Some(source), _) => Bound::Source(source),
+                (None, Some(name)) => Bound::Name(name.into()),
+                (None, None) => Bound::Free,
+            },
         }
     }
 }

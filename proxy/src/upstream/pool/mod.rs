@@ -13,6 +13,7 @@ mod lease;
 mod sweep;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -64,6 +65,8 @@ pub struct Want<'a> {
     pub fresh: bool,
     /// The request must not be sent twice: look closely before a connection is reused.
     pub careful: bool,
+    /// As in [`Dial::source`].
+    pub source: Option<IpAddr>,
 }
 
 impl Want<'_> {
@@ -102,8 +105,8 @@ fn pending(want: &Want<'_>) -> Result<Permit, Error> {
 
 /// Dials for `want`; boxed, because a TLS handshake is a large future that most requests never need.
 async fn dial(want: Want<'_>, permit: Permit) -> Result<(Connected, Permit), Error> {
-    let dial =
-        Dial { cluster: want.cluster, host: want.host, protocol: want.protocol, server_name: want.server_name, identity: want.identity };
+    let Want { cluster, host, protocol, server_name, identity, source, .. } = want;
+    let dial = Dial { cluster, host, protocol, server_name, identity, source };
     let connected = Box::pin(connect(dial)).await?;
     Ok((connected, permit))
 }

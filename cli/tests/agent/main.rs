@@ -1,0 +1,6 @@
+//! The program in the place of Istio's agent: interception mode TPROXY, and what injected pods call it by.
+//!
+//! Needs root, and says so by failing. Every test is bounded in time and has network namespaces of its own, gone with it.
+
+mod net;
+mod tproxy;
