@@ -22,6 +22,7 @@ pub mod template;
 mod volumes;
 
 pub mod inject;
+pub mod manifest;
 mod merge;
 mod metadata;
 mod pod;

@@ -1,0 +1,81 @@
+//! A document with another value: edited if that can be done, else written anew. Never wrong: what comes out is read again.
+
+use outrigger_config::yaml::{self, Node};
+use serde_json::Value;
+
+use super::render::{self, Ordered, Style};
+use super::{splice, tree};
+
+/// A document's new text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewritten {
+    /// The text; as it was if the value was as it should be.
+    pub text: String,
+    /// What the author should know about comments and layout.
+    pub warning: Option<&'static str>,
+}
+
+/// Documents larger than this are written anew rather than edited. The API server takes at most 3 MiB.
+const MAX_SPLICED: usize = 16 << 20;
+
+const ANEW: &str = "the document could not be edited in place and is written anew: its comments and layout are lost";
+const COMMENTS: &str = "a part that had to be written anew had comments in it; they are lost";
+
+/// The text of a document, read as `before`, with the value `new`.
+#[must_use]
+pub fn rewrite(text: &str, before: &Node, new: &Value) -> Rewritten {
+    let old = before.to_json();
+    if old == *new {
+        return Rewritten { text: text.to_owned(), warning: None };
+    }
+    if text.trim_start().starts_with('{') {
+        return Rewritten { text: as_json(text, before, new), warning: None };
+    }
+    let root = (text.len() <= MAX_SPLICED).then(|| tree::read(text)).flatten();
+    if let Some(spliced) = root.as_ref().and_then(|root| splice::splice(text, root, &old, new)).filter(|spliced| means(&spliced.text, new))
+    {
+        return Rewritten { text: spliced.text, warning: spliced.comments_lost.then_some(COMMENTS) };
+    }
+    let style = root.map_or_else(Style::default, |root| splice::style_of(text, &root));
+    let body = render::yaml(&Ordered::like(new, Some(before)), 0, style);
+    Rewritten { text: format!("{}{body}\n", heading(text)), warning: Some(ANEW) }
+}
+
+/// Whether a text is one document with this value.
+fn means(text: &str, value: &Value) -> bool {
+    match &yaml::documents(text)[..] {
+        [document] => document.repeated.is_empty() && document.node.as_ref().is_ok_and(|node| node.to_json() == *value),
+        _ => false,
+    }
+}
+
+/// JSON has neither comments nor layout worth keeping but its indentation.
+fn as_json(text: &str, before: &Node, new: &Value) -> String {
+    let start = text.len() - text.trim_start().len();
+    let end = text.trim_end().len();
+    let (lead, body, tail) = (&text[..start], &text[start..end], &text[end..]);
+    let indent = body.lines().nth(1).map(|line| &line[..line.len() - line.trim_start_matches([' ', '\t']).len()]);
+    let indent = indent.map(|indent| if indent.is_empty() { "  " } else { indent });
+    format!("{lead}{}{tail}", render::json(&Ordered::like(new, Some(before)), indent))
+}
+
+/// The lines before a document's first value: marks, directives, comments. A mark with something behind it stands alone afterwards.
+fn heading(text: &str) -> String {
+    let mut heading = String::new();
+    for line in text.lines() {
+        let trimmed = line.trim();
+        if trimmed.is_empty() || trimmed == "---" || trimmed.starts_with(['#', '%']) {
+            heading.push_str(trimmed);
+            heading.push('\n');
+        } else {
+            if trimmed.starts_with("--- ") {
+                heading.push_str("---\n");
+            }
+            break;
+        }
+    }
+    heading
+}
+
+#[cfg(test)]
+mod tests;
