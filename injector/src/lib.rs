@@ -31,6 +31,9 @@ mod prometheus;
 
 mod error;
 
+pub mod control;
+pub mod webhook;
+
 pub use decide::{Decision, decide};
 pub use error::InjectError;
 pub use inject::{Injected, inject};

@@ -1,0 +1,20 @@
+//! The webhook: AdmissionReviews in over HTTPS, JSON patches out (contract 3.3).
+//!
+//! In reading order: [`review`] is what an API server sends and expects back, [`parameters`] what the URL's path adds, [`admit`] the pure answer
+//! to one review, [`patch`] the difference it carries. [`routes`] puts these behind HTTP, [`server`] behind sockets with bounds on
+//! everything a peer controls, and [`certificate`] holds what TLS is served with, exchangeable at any moment. [`State`] is what all requests share;
+//! `control` feeds it.
+//!
+//! Nothing here knows where configuration and certificates come from, or that there is a cluster.
+
+pub mod admit;
+pub mod certificate;
+pub mod metrics;
+pub mod parameters;
+pub mod patch;
+pub mod review;
+pub mod routes;
+pub mod server;
+mod state;
+
+pub use state::{Part, State};
