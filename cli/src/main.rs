@@ -1,6 +1,7 @@
 //! `outrigger`: the one binary for every role. Each subcommand is a thin function in a file of its own; the work is in
 //! the crate that owns the role.
 
+mod agent;
 mod demo;
 mod down;
 mod exec;
@@ -17,11 +18,12 @@ mod stand_in;
 mod sys;
 mod table;
 mod up;
+mod version;
 mod wait;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// A service-mesh data plane that understands Istio's API.
 #[derive(Parser)]
@@ -65,6 +67,8 @@ enum Command {
     Proxy(proxy::ProxyArgs),
     /// Ask this pod's proxy something
     Request(request::RequestArgs),
+    /// Say which version this is
+    Version(version::VersionArgs),
     /// Wait until this pod's proxy is ready
     Wait(wait::WaitArgs),
     /// The sample application of `outrigger up`
@@ -74,7 +78,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = |outcome: anyhow::Result<()>| outcome.map(|()| ExitCode::SUCCESS);
-    let outcome = match Cli::parse().command {
+    let (arguments, skipped) = agent::arguments(&Cli::command(), std::env::args_os());
+    let cli = Cli::parse_from(arguments);
+    skipped.iter().for_each(|flag| eprintln!("outrigger: warning: {flag} is not known to this version and ignored"));
+    let outcome = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Up(args) => done(up::run(args)),
         Command::Ps(args) => done(ps::run(args)),
@@ -86,6 +93,7 @@ fn main() -> ExitCode {
         Command::Load(load) => Ok(load::run(&load)),
         Command::Proxy(args) => proxy::run(args),
         Command::Request(args) => request::run(&args),
+        Command::Version(args) => version::run(&args),
         Command::Wait(args) => wait::run(&args),
         Command::StandIn(args) => stand_in::run(args).map(|()| ExitCode::SUCCESS),
         Command::PodExec(arguments) => pod_exec::run(arguments).map(|()| ExitCode::SUCCESS),

@@ -2,21 +2,22 @@
 //!
 //! Source: sidecar contract section 0. Only the body goes to standard output, because callers parse it.
 
-use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use outrigger_proxy::bootstrap::Ports;
 
 const TIME: Duration = Duration::from_secs(60);
-/// Ports that may be asked: the proxy's own.
+/// Ports that may be asked: the proxy's own. Those that this pod has set otherwise are added.
 const PORTS: [u16; 4] = [15000, 15004, 15020, 15021];
 
 /// What to ask.
 #[derive(clap::Args)]
 pub struct RequestArgs {
-    /// Port on localhost: 15000, 15004, 15020 or 15021
+    /// Port on localhost: 15000, 15004, 15020 or 15021, or what this pod has instead of one of them
     #[arg(long, default_value_t = 15000, value_name = "PORT")]
     debug_port: u16,
     /// GET, POST, ...
@@ -32,7 +33,8 @@ pub struct RequestArgs {
 /// # Errors
 /// A port that is not the proxy's, no answer within 60 s.
 pub fn run(args: &RequestArgs) -> anyhow::Result<ExitCode> {
-    if !PORTS.contains(&args.debug_port) {
+    let own = Ports::of_this_pod();
+    if !PORTS.contains(&args.debug_port) && ![own.admin, own.status, own.health].contains(&args.debug_port) {
         bail!("port {} is not the proxy's: expected one of {PORTS:?}", args.debug_port);
     }
     let answer = send(&args.method, args.debug_port, &args.path, args.body.as_deref().unwrap_or_default(), TIME)?;
@@ -78,16 +80,15 @@ pub fn send(method: &str, port: u16, path: &str, body: &str, time: Duration) -> 
 
 fn connect(port: u16, time: Duration) -> anyhow::Result<TcpStream> {
     let mut refused = None;
-    for address in ("localhost", port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, time) {
+    // By address: an image without /etc/hosts has no name `localhost`.
+    for localhost in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+        match TcpStream::connect_timeout(&(localhost, port).into(), time) {
             Ok(stream) => return Ok(stream),
-            Err(error) => refused = Some(error),
+            Err(error) => refused = refused.or(Some(error)),
         }
     }
-    match refused {
-        Some(error) => Err(error).with_context(|| format!("cannot connect to localhost:{port}")),
-        None => bail!("localhost has no address"),
-    }
+    let refused = refused.unwrap_or_else(|| io::ErrorKind::NotConnected.into());
+    Err(refused).with_context(|| format!("cannot connect to localhost:{port}"))
 }
 
 fn parse(text: &str) -> Option<Answer> {

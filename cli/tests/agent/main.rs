@@ -2,5 +2,6 @@
 //!
 //! Needs root, and says so by failing. Every test is bounded in time and has network namespaces of its own, gone with it.
 
+mod names;
 mod net;
 mod tproxy;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use outrigger_config::api::mesh::InterceptionMode;
-use outrigger_config::model::{AccessLogSettings, Node};
+use outrigger_config::model::{AccessLogSettings, Node, ProxyType};
 
 use super::{Args, Environment, PodInfo, ProxyConfigOverrides, node};
 use crate::telemetry::access_log;
@@ -167,6 +167,14 @@ impl Ports {
     /// The contract's numbers.
     pub const DEFAULT: Ports = Ports { outbound: 15001, inbound: 15006, admin: 15000, status: 15020, health: 15021, prometheus: 15090 };
 
+    /// Those of the proxy in this pod, for a command that is run beside it: read from the same environment and files.
+    pub fn of_this_pod() -> Ports {
+        let (environment, mut warnings) = (Environment::of_process(), Vec::new());
+        let pod = PodInfo::read(Path::new(DEFAULT_POD_INFO), &environment, &mut warnings);
+        let config = proxy_config(&Args::for_role(ProxyType::Sidecar), &environment, &pod, &mut warnings);
+        Ports::resolve(&environment, &pod, &config, &mut warnings)
+    }
+
     fn resolve(environment: &Environment, pod: &PodInfo, config: &ProxyConfigOverrides, warnings: &mut Vec<String>) -> Ports {
         let annotation = pod.annotations.get("status.sidecar.istio.io/port").and_then(|port| port.parse().ok());
         let default = Ports::DEFAULT;
@@ -216,7 +224,6 @@ fn log_level(args: &Args) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use outrigger_config::model::ProxyType;
 
     fn resolve(edit: impl FnOnce(&mut Args), environment: &Environment) -> (anyhow::Result<Settings>, Vec<String>) {
         let mut args = Args::for_role(ProxyType::Sidecar);
