@@ -22,7 +22,7 @@ pub struct Args {
     /// Groups whose traffic is left alone [default: the value of --proxy-uid]
     #[arg(short = 'g', long, value_name = "GID,...")]
     pub proxy_gid: Option<String>,
-    /// How inbound traffic is captured: REDIRECT (TPROXY is refused for now) [default: REDIRECT]
+    /// How inbound traffic is captured: REDIRECT, or TPROXY, which keeps the client's address [default: REDIRECT]
     #[arg(short = 'm', long, value_name = "MODE")]
     pub istio_inbound_interception_mode: Option<String>,
     /// Inbound ports to capture: `*` for all, a list, or nothing for none [default: none]
@@ -46,27 +46,33 @@ pub struct Args {
     /// Outbound ports left alone
     #[arg(short = 'o', long, value_name = "PORT,...")]
     pub istio_local_outbound_ports_exclude: Option<String>,
-    /// Interfaces of nested virtual machines (refused for now)
+    /// Interfaces of nested virtual machines or containers: what they send counts as outbound
     #[arg(short = 'k', long, value_name = "NAME,...")]
     pub kube_virt_interfaces: Option<String>,
-    /// Packet mark of TPROXY mode (no effect with REDIRECT)
+    /// Packet mark of TPROXY mode [default: 1337]
     #[arg(short = 't', long, value_name = "MARK")]
     pub istio_inbound_tproxy_mark: Option<String>,
-    /// Routing table of TPROXY mode (no effect with REDIRECT)
+    /// Routing table of TPROXY mode [default: 133]
     #[arg(short = 'r', long, value_name = "TABLE")]
     pub istio_inbound_tproxy_route_table: Option<String>,
-    /// Capture DNS queries (no effect for now)
+    /// Capture DNS queries to the servers of /etc/resolv.conf: they go to port 15053
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub redirect_dns: Option<String>,
-    /// Capture DNS queries to any server (no effect without --redirect-dns)
+    /// With --redirect-dns: capture queries to any server
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub capture_all_dns: Option<String>,
     /// Drop packets which connection tracking calls invalid
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub drop_invalid: Option<String>,
-    /// Accepted for Istio's sake: IPv6 is always covered
+    /// IPv6 is always covered; counts only with `--like-istio ipv6-detection`
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub dual_stack: Option<String>,
+    /// Say what each rule is for, one line each, and execute nothing
+    #[arg(long, value_name = "text|json", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+    pub explain: Option<String>,
+    /// Do as Istio does, though this program knows better: ipv6-detection, dns-by-group, unordered, guards, or all
+    #[arg(long, value_name = "BEHAVIOUR,...")]
+    pub like_istio: Option<String>,
     /// Print the rules, execute nothing
     #[arg(short = 'n', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub dry_run: Option<String>,
@@ -91,7 +97,7 @@ pub struct Args {
     /// Write the rules even if they stand already
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub force_apply: Option<String>,
-    /// Use nftables directly (refused for now: iptables over nftables is used where it works)
+    /// Write nftables rules in tables of their own; no iptables needed
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub native_nftables: Option<String>,
     /// Which iptables: `legacy` or `nft` [default: legacy if it holds rules already, else nft, else plain iptables]
@@ -100,7 +106,7 @@ pub struct Args {
     /// Path of the network namespace to work in [default: the caller's]
     #[arg(long, value_name = "PATH")]
     pub network_namespace: Option<String>,
-    /// Host files with a pod's network, as under a CNI plugin (the host's xtables lock is used)
+    /// Host files with a pod's network, as under a CNI plugin: the xtables lock is the pod's own
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub cni_mode: Option<String>,
     /// Log level in Istio's form, `scope:level,...`
@@ -118,6 +124,9 @@ pub struct Args {
     /// What counts as "localhost" in IPv4; env ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR alone sets it
     #[arg(skip)]
     pub outbound_ipv4_loopback_cidr: Option<String>,
+    /// File that names the resolvers [default: /etc/resolv.conf]; for callers in Rust
+    #[arg(skip)]
+    pub resolv_conf: Option<String>,
     /// Name of the proxy's user when --proxy-uid is not given; env ENVOY_USER alone sets it
     #[arg(skip)]
     pub envoy_user: Option<String>,
@@ -157,6 +166,7 @@ impl Args {
             (&mut self.capture_all_dns, &["CAPTURE_ALL_DNS"]),
             (&mut self.drop_invalid, &["DROP_INVALID", "INVALID_DROP"]),
             (&mut self.dual_stack, &["DUAL_STACK", "ISTIO_DUAL_STACK"]),
+            (&mut self.like_istio, &["LIKE_ISTIO"]),
             (&mut self.dry_run, &["DRY_RUN"]),
             (&mut self.run_validation, &["RUN_VALIDATION"]),
             (&mut self.iptables_probe_port, &["IPTABLES_PROBE_PORT"]),

@@ -1,52 +1,62 @@
-//! Removing everything of ours, whichever flavour wrote it, and checking that it is gone.
+//! Removing everything of ours, whichever backend wrote it, and checking that it is gone.
 
-use crate::address::{self, Change};
-use crate::detect;
-use crate::render;
+use crate::address;
+use crate::apply::remove_routes;
+use crate::leftover::{self, Leftover};
+use crate::native::program;
+use crate::netlink::Change;
 use crate::rule::Family;
-use crate::settings::{Flavour, Options, Settings};
-use crate::state::Ruleset;
+use crate::settings::{Backend, Flavour, Options, Settings};
 use crate::tool::Tool;
-use crate::{Error, Outcome, plan};
+use crate::{Error, Outcome, capability, detect};
 
-/// Removes jumps, chains and the address `::6` from every installed flavour (or the forced one) of both families. Rules that
-/// are not there are no error.
+/// Removes jumps, chains, tables, routes and the address `::6`: of every installed flavour of both families and of nftables, or of
+/// the one that is forced. What is not there is no error.
 ///
 /// # Errors
-/// No iptables is installed, or rules are still there afterwards.
+/// Nothing that could remove rules is installed, or rules are still there afterwards.
 pub fn clean_up(settings: &Settings, options: &Options) -> Result<Outcome, Error> {
-    for family in detect::families() {
-        let tools = tools(family, options.flavour);
-        if tools.is_empty() {
-            return Err(Error::Missing { family, wanted: Tool { family, flavour: Flavour::Plain }.program("restore") });
-        }
-        let wanted = Ruleset::wanted(&plan(settings, family));
-        tools.into_iter().try_for_each(|tool| remove(tool, &wanted))?;
-        if family == Family::V6 {
-            address::passthrough_on_loopback(Change::Remove)?;
-        }
+    capability::check()?;
+    // A run that detected IPv6 may have been followed by the loss of the address: both families are looked at.
+    let families = detect::kernel_families();
+    find(options, &families)?.iter().try_for_each(|leftover| {
+        tracing::info!("removing the rules that {} shows", leftover.place());
+        leftover.remove(settings)
+    })?;
+    if let Some(rest) = find(options, &families)?.first() {
+        return Err(Error::Remains { place: rest.place(), detail: rest.text().replace('\n', "; ") });
+    }
+    remove_routes(settings, &families)?;
+    if families.contains(&Family::V6) {
+        address::passthrough_on_loopback(Change::Remove)?;
     }
     Ok(Outcome::CleanedUp)
 }
 
-fn tools(family: Family, forced: Option<Flavour>) -> Vec<Tool> {
-    match forced {
-        None => detect::installed(family),
-        Some(flavour) => Some(Tool { family, flavour }).filter(|tool| tool.is_installed()).into_iter().collect(),
+fn find(options: &Options, families: &[Family]) -> Result<Vec<Leftover>, Error> {
+    let mut found = Vec::new();
+    if options.backend == Backend::Native && !program::is_installed() {
+        return Err(Error::NoNftables);
     }
+    if !matches!(options.backend, Backend::Iptables(Some(_))) {
+        found.extend(leftover::in_nftables()?);
+    }
+    if let Backend::Iptables(forced) = options.backend {
+        for family in families {
+            found.extend(leftover::in_iptables(tools(*family, forced, options)?.into_iter())?);
+        }
+    }
+    Ok(found)
 }
 
-fn remove(tool: Tool, wanted: &Ruleset) -> Result<(), Error> {
-    let batch = removal(&Ruleset::parse(&tool.save()?), wanted);
-    if batch.is_empty() {
-        return Ok(());
+fn tools(family: Family, forced: Option<Flavour>, options: &Options) -> Result<Vec<Tool>, Error> {
+    let tool = |flavour| Tool { family, flavour, lock: options.lock() };
+    let tools = match forced {
+        None => detect::installed(family, options.lock()),
+        Some(flavour) => Some(tool(flavour)).filter(|tool| tool.is_installed()).into_iter().collect(),
+    };
+    if tools.is_empty() && !program::is_installed() {
+        return Err(Error::Missing { family, wanted: tool(forced.unwrap_or(Flavour::Plain)).program("restore") });
     }
-    tracing::info!("{}:\n{batch}", tool.program("restore"));
-    tool.restore(&batch)?;
-    let rest = removal(&Ruleset::parse(&tool.save()?), wanted);
-    if rest.is_empty() { Ok(()) } else { Err(Error::Remains { family: tool.family, detail: rest.replace('\n', "; ") }) }
-}
-
-fn removal(found: &Ruleset, wanted: &Ruleset) -> String {
-    render::render_after(&[], |table| found.removal(wanted, table))
+    Ok(tools)
 }

@@ -1,11 +1,15 @@
 //! What there is to work with: which iptables flavour, and whether the kernel speaks IPv6.
 
+use std::net::IpAddr;
 use std::path::Path;
+
+use nix::net::if_::if_nametoindex;
+use nix::sys::socket::SockaddrStorage;
 
 use crate::Error;
 use crate::rule::Family;
-use crate::settings::Flavour;
-use crate::tool::Tool;
+use crate::settings::{Flavour, Options, Settings};
+use crate::tool::{Lock, Tool};
 
 /// A batch that adds a redirecting rule and takes it away again, all in one transaction: it changes nothing, and fails where
 /// the kernel lacks what capture needs.
@@ -19,14 +23,52 @@ COMMIT
 
 /// The families to write rules for. IPv6 always belongs to them where the kernel knows it, whether an interface has such an
 /// address by now or not: one could be added later, and its traffic would bypass the proxy (contract section 8, item 4).
+/// `--like-istio ipv6-detection` looks at the addresses (contract 2.6).
 #[must_use]
-pub fn families() -> Vec<Family> {
+pub fn families(settings: &Settings, options: &Options) -> Vec<Family> {
+    let families = kernel_families();
+    if settings.like_istio.ipv6_detection && !istio_detects_ipv6(&interface_addresses(), options.dual_stack) {
+        tracing::info!("no IPv6 was detected as Istio detects it: only IPv4 is captured");
+        return vec![Family::V4];
+    }
+    families
+}
+
+/// The families that the kernel speaks.
+#[must_use]
+pub fn kernel_families() -> Vec<Family> {
     if Path::new("/proc/sys/net/ipv6").exists() {
         Family::ALL.to_vec()
     } else {
         tracing::info!("this kernel has no IPv6: only IPv4 is captured");
         vec![Family::V4]
     }
+}
+
+/// Addresses in the order of interfaces; those of this thread's namespace.
+fn interface_addresses() -> Vec<IpAddr> {
+    let found = nix::ifaddrs::getifaddrs().map(Iterator::collect::<Vec<_>>).unwrap_or_default();
+    let address = |storage: SockaddrStorage| match (storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
+        (Some(v4), _) => Some(v4.ip().into()),
+        (_, Some(v6)) => Some(v6.ip().into()),
+        _ => None,
+    };
+    // getifaddrs lists all of IPv4 before IPv6; what is first is a question of interfaces.
+    let mut numbered: Vec<(u32, IpAddr)> = Vec::new();
+    for entry in found {
+        let index = if_nametoindex(entry.interface_name.as_str()).unwrap_or(u32::MAX);
+        numbered.extend(entry.address.and_then(address).map(|address| (index, address)));
+    }
+    numbered.sort_by_key(|(index, _)| *index);
+    numbered.into_iter().map(|(_, address)| address).collect()
+}
+
+fn istio_detects_ipv6(addresses: &[IpAddr], dual_stack: bool) -> bool {
+    let mut reaching = addresses.iter().filter(|address| match address {
+        IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local(),
+        IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
+    });
+    if dual_stack { reaching.any(IpAddr::is_ipv6) } else { reaching.next().is_some_and(IpAddr::is_ipv6) }
 }
 
 /// Whether an interface of this namespace has an IPv6 address that reaches beyond its link or machine.
@@ -43,12 +85,13 @@ pub fn has_ipv6_address() -> bool {
 ///
 /// # Errors
 /// [`Error::Missing`] names the package when nothing is installed, [`Error::Unusable`] what each candidate said.
-pub fn choose(family: Family, forced: Option<Flavour>) -> Result<Tool, Error> {
-    let candidates = candidates(family, forced);
+pub fn choose(family: Family, forced: Option<Flavour>, lock: Lock) -> Result<Tool, Error> {
+    let candidates = candidates(family, forced, lock);
     let mut complaints = Vec::new();
     for tool in candidates.iter().copied().filter(|tool| tool.is_installed()) {
-        match tool.restore(PROBE) {
-            Ok(()) => return Ok(tool),
+        match try_out(tool) {
+            Ok(tool) => return Ok(tool),
+            Err(error @ Error::Lock { .. }) => return Err(error),
             Err(error) => complaints.push(error.to_string()),
         }
     }
@@ -59,8 +102,20 @@ pub fn choose(family: Family, forced: Option<Flavour>) -> Result<Tool, Error> {
     Err(Error::Unusable { family, detail: complaints.join("; ") })
 }
 
-fn candidates(family: Family, forced: Option<Flavour>) -> Vec<Tool> {
-    let tool = |flavour| Tool { family, flavour };
+/// Where the usual lock file cannot be written, as on a read-only file system, the namespace gets one of its own.
+fn try_out(tool: Tool) -> Result<Tool, Error> {
+    match tool.restore(PROBE) {
+        Err(error @ Error::Lock { .. }) if tool.lock == Lock::Usual => {
+            let tool = Tool { lock: Lock::of_this_namespace(), ..tool };
+            tracing::info!("{error}; trying another lock file");
+            tool.restore(PROBE).map(|()| tool)
+        }
+        result => result.map(|()| tool),
+    }
+}
+
+fn candidates(family: Family, forced: Option<Flavour>, lock: Lock) -> Vec<Tool> {
+    let tool = |flavour| Tool { family, flavour, lock };
     if let Some(flavour) = forced {
         return vec![tool(flavour)];
     }
@@ -79,8 +134,27 @@ fn holds_rules(tool: Tool) -> bool {
 /// Every installed flavour of a family, for finding what another run may have left. Plain `iptables` is one of the other two
 /// wherever those exist.
 #[must_use]
-pub fn installed(family: Family) -> Vec<Tool> {
-    let all = [Flavour::Nft, Flavour::Legacy, Flavour::Plain].map(|flavour| Tool { family, flavour });
+pub fn installed(family: Family, lock: Lock) -> Vec<Tool> {
+    let all = [Flavour::Nft, Flavour::Legacy, Flavour::Plain].map(|flavour| Tool { family, flavour, lock });
     let named: Vec<Tool> = all.into_iter().filter(|tool| tool.flavour != Flavour::Plain && tool.is_installed()).collect();
     if named.is_empty() { all.into_iter().filter(|tool| tool.is_installed()).collect() } else { named }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::istio_detects_ipv6;
+    use std::net::IpAddr;
+
+    fn detects(addresses: &[&str], dual_stack: bool) -> bool {
+        let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        istio_detects_ipv6(&addresses, dual_stack)
+    }
+
+    #[test]
+    fn istio_looks_at_the_first_address_that_reaches_beyond_its_link_and_with_dual_stack_at_all() {
+        assert!(detects(&["127.0.0.1", "::1", "fe80::1", "fd00::1", "10.0.0.1"], false));
+        assert!(!detects(&["127.0.0.1", "10.0.0.1", "fd00::1"], false));
+        assert!(detects(&["127.0.0.1", "10.0.0.1", "fd00::1"], true));
+        assert!(!detects(&["127.0.0.1", "::1", "fe80::1"], true));
+    }
 }

@@ -17,14 +17,11 @@ pub enum Error {
         /// What was expected.
         reason: String,
     },
-    /// A flag of Istio's that this version recognises but cannot act on.
-    #[error("{flag} is not supported yet: {instead}; no rule was changed")]
-    Unsupported {
-        /// The flag, with its value where that matters.
-        flag: &'static str,
-        /// What to do instead.
-        instead: &'static str,
-    },
+    /// The process may not change the network.
+    #[error(
+        "this process lacks the capability NET_ADMIN: give the container `securityContext.capabilities.add: [NET_ADMIN, NET_RAW]` and runAsUser 0, or leave the rules to a CNI plugin; no rule was changed"
+    )]
+    Capability,
     /// No usable set of iptables programs.
     #[error("{family}: {wanted} not found in PATH; install the package `iptables` (Debian, Ubuntu, Alpine, Fedora: the same name)")]
     Missing {
@@ -33,6 +30,9 @@ pub enum Error {
         /// The program names tried.
         wanted: String,
     },
+    /// The program for native nftables is missing.
+    #[error("--native-nftables: nft not found in PATH; install the package `nftables`, or leave the flag out to use iptables")]
+    NoNftables,
     /// The programs exist but the kernel refuses a harmless nat rule.
     #[error(
         "{family}: no installed iptables can write a nat rule here: {detail}; this needs root (or NET_ADMIN and NET_RAW) and the kernel's nat, owner and redirect modules"
@@ -42,6 +42,46 @@ pub enum Error {
         family: Family,
         /// What each candidate said.
         detail: String,
+    },
+    /// The kernel lacks something the flags ask for.
+    #[error("{flags} needs {feature}, which this kernel refuses ({module}): {detail}; no rule was changed")]
+    Kernel {
+        /// The flags that ask for it.
+        flags: &'static str,
+        /// What it is.
+        feature: &'static str,
+        /// The kernel module that provides it.
+        module: &'static str,
+        /// What the program said.
+        detail: String,
+    },
+    /// The lock file of the legacy programs cannot be written.
+    #[error(
+        "{program} cannot open its lock file {file}: {detail}; mount something writable at its folder (an emptyDir will do), or use iptables 1.8.6 or later, which can keep it elsewhere; no rule was changed"
+    )]
+    Lock {
+        /// Name of the program.
+        program: String,
+        /// The file.
+        file: String,
+        /// What the program said.
+        detail: String,
+    },
+    /// The rules were written, yet others stand there.
+    #[error("{place}: the rules that stand are not those that were written ({detail}); they were taken back")]
+    NotAsWritten {
+        /// Where: a family, or nftables.
+        place: String,
+        /// The first difference.
+        detail: String,
+    },
+    /// The routing that TPROXY needs could not be changed.
+    #[error("`{command}`, or taking that back: {source}; TPROXY needs it, and the kernel's policy routing (CONFIG_IP_MULTIPLE_TABLES)")]
+    Routing {
+        /// The command that would do the same.
+        command: String,
+        /// The system's reason.
+        source: std::io::Error,
     },
     /// A program failed.
     #[error("{program} failed ({status}): {stderr}")]
@@ -63,19 +103,19 @@ pub enum Error {
     },
     /// Rules of another configuration stand in this namespace.
     #[error(
-        "{family}: other capture rules stand here already ({detail}); --reconcile replaces them, --cleanup-only removes them; no rule was changed"
+        "{place}: other capture rules stand here already ({detail}); --reconcile replaces them, --cleanup-only removes them; no rule was changed"
     )]
     Different {
-        /// The family in which the first difference was found.
-        family: Family,
+        /// Where the first difference was found: a family, or nftables.
+        place: String,
         /// The first difference.
         detail: String,
     },
     /// Rules were still there after removing them.
-    #[error("{family}: capture rules remain after cleaning up: {detail}")]
+    #[error("{place}: capture rules remain after cleaning up: {detail}")]
     Remains {
-        /// The family concerned.
-        family: Family,
+        /// Where: a family, or nftables.
+        place: String,
         /// What is left.
         detail: String,
     },

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use crate::plan::plan;
-use crate::rule::{Chain, Family, Match, Rule, Table, Target};
+use crate::rule::{Chain, Family, Match, Place, Rule, Table, Target};
 use crate::settings::Settings;
 
 /// The whole input of `iptables-restore` (or `ip6tables-restore`) for rules in an empty namespace: per table, by name, the
@@ -31,11 +31,11 @@ pub fn render_after(rules: &[Rule], before: impl Fn(Table) -> Vec<String>) -> St
     text
 }
 
-/// What `--dry-run` prints: both families, IPv4 first.
+/// What `--dry-run` prints for these families.
 #[must_use]
-pub fn dry_run(settings: &Settings) -> String {
-    let part = |program: &str, family| format!("# {program} --noflush\n{}", render(&plan(settings, family)));
-    format!("{}{}", part("iptables-restore", Family::V4), part("ip6tables-restore", Family::V6))
+pub fn dry_run(settings: &Settings, families: &[Family]) -> String {
+    let program = |family| if family == Family::V4 { "iptables-restore" } else { "ip6tables-restore" };
+    families.iter().map(|family| format!("# {} --noflush\n{}", program(*family), render(&plan(settings, *family)))).collect()
 }
 
 /// Own chains of a table. `ISTIO_OUTPUT` comes last, as in Istio, which creates it with the first outbound rule.
@@ -49,10 +49,21 @@ fn chains(rules: &[Rule], table: Table) -> Vec<Chain> {
     found
 }
 
-/// One rule as `-A CHAIN ...`.
+/// One rule as `-A CHAIN ...` or `-I CHAIN 1 ...`.
 #[must_use]
 pub fn line(rule: &Rule) -> String {
-    let mut text = format!("-A {}", rule.chain.name());
+    let mut text = match rule.place {
+        Place::Last => format!("-A {}", rule.chain.name()),
+        Place::First => format!("-I {} 1", rule.chain.name()),
+    };
+    text.push_str(&specification(rule));
+    text
+}
+
+/// What follows the chain: conditions and target, each with a space before it.
+#[must_use]
+pub fn specification(rule: &Rule) -> String {
+    let mut text = String::new();
     for condition in &rule.matches {
         text.push(' ');
         text.push_str(&condition_text(condition));
@@ -61,6 +72,12 @@ pub fn line(rule: &Rule) -> String {
         Target::Return => " -j RETURN".to_owned(),
         Target::Jump(chain) => format!(" -j {}", chain.name()),
         Target::Redirect(port) => format!(" -j REDIRECT --to-ports {port}"),
+        Target::Tproxy { port, mark } => format!(" -j TPROXY --on-port {port} --tproxy-mark {mark:#x}/0xffffffff"),
+        Target::SetMark(mark) => format!(" -j MARK --set-xmark {mark:#x}/0xffffffff"),
+        Target::SaveMark => " -j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff".to_owned(),
+        Target::RestoreMark => " -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff".to_owned(),
+        Target::Zone(zone) => format!(" -j CT --zone {zone}"),
+        Target::Accept => " -j ACCEPT".to_owned(),
         Target::Drop => " -j DROP".to_owned(),
     });
     text
@@ -76,11 +93,17 @@ fn condition_text(condition: &Match) -> String {
         Match::Tcp => "-p tcp".to_owned(),
         Match::TcpPort(port) => format!("-p tcp -m tcp --dport {port}"),
         Match::NotTcpPort(port) => format!("-p tcp -m tcp ! --dport {port}"),
+        Match::NotTcpPorts([one, other]) => format!("-p tcp -m multiport ! --dports {one},{other}"),
         Match::UdpPort(port) => format!("-p udp -m udp --dport {port}"),
+        Match::UdpSourcePort(port) => format!("-p udp -m udp --sport {port}"),
         Match::Uid(uid) => format!("-m owner --uid-owner {uid}"),
         Match::NotUid(uid) => format!("-m owner ! --uid-owner {uid}"),
         Match::Gid(gid) => format!("-m owner --gid-owner {gid}"),
         Match::NotGid(gid) => format!("-m owner ! --gid-owner {gid}"),
+        Match::Mark(mark) => format!("-m mark --mark {mark:#x}"),
+        Match::NotMark(mark) => format!("-m mark ! --mark {mark:#x}"),
+        Match::ConnectionMark(mark) => format!("-m connmark --mark {mark:#x}"),
+        Match::ConntrackEstablished => "-m conntrack --ctstate RELATED,ESTABLISHED".to_owned(),
         Match::ConntrackInvalid => "-m conntrack --ctstate INVALID".to_owned(),
     }
 }

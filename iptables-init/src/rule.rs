@@ -36,15 +36,17 @@ impl fmt::Display for Family {
 /// Kernel table. The order is that of the names, in which tables are rendered (contract 2.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
-    /// Packet alteration; here only dropping what conntrack calls invalid.
+    /// Packet alteration: marks, TPROXY, dropping what conntrack calls invalid.
     Mangle,
-    /// Address translation: all of the capture.
+    /// Address translation: what is redirected.
     Nat,
+    /// Before connection tracking: which zone a packet is tracked in.
+    Raw,
 }
 
 impl Table {
     /// Tables in rendering order.
-    pub const ALL: [Self; 2] = [Self::Mangle, Self::Nat];
+    pub const ALL: [Self; 3] = [Self::Mangle, Self::Nat, Self::Raw];
 
     /// Name as `iptables -t` takes it.
     #[must_use]
@@ -52,6 +54,7 @@ impl Table {
         match self {
             Self::Mangle => "mangle",
             Self::Nat => "nat",
+            Self::Raw => "raw",
         }
     }
 }
@@ -71,12 +74,18 @@ pub enum Chain {
     IstioInRedirect,
     /// What leaves: who and where to is captured.
     IstioOutput,
+    /// DNS queries: redirected (table nat), kept apart by zone (table raw).
+    IstioOutputDns,
+    /// TPROXY: packets of connections the proxy has accepted.
+    IstioDivert,
+    /// TPROXY: new connections.
+    IstioTproxy,
     /// Dropping (`--drop-invalid`).
     IstioDrop,
 }
 
 impl Chain {
-    /// Name as the kernel shows it.
+    /// Name as iptables shows it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -86,8 +95,17 @@ impl Chain {
             Self::IstioRedirect => "ISTIO_REDIRECT",
             Self::IstioInRedirect => "ISTIO_IN_REDIRECT",
             Self::IstioOutput => "ISTIO_OUTPUT",
+            Self::IstioOutputDns => "ISTIO_OUTPUT_DNS",
+            Self::IstioDivert => "ISTIO_DIVERT",
+            Self::IstioTproxy => "ISTIO_TPROXY",
             Self::IstioDrop => "ISTIO_DROP",
         }
+    }
+
+    /// Name in native nftables (contract 2.7).
+    #[must_use]
+    pub fn native_name(self) -> String {
+        self.name().to_lowercase().replace('_', "-")
     }
 
     /// Whether the kernel brings the chain along.
@@ -116,8 +134,12 @@ pub enum Match {
     TcpPort(u16),
     /// TCP to any other port.
     NotTcpPort(u16),
+    /// TCP to neither of these ports.
+    NotTcpPorts([u16; 2]),
     /// UDP to this port.
     UdpPort(u16),
+    /// UDP from this port.
+    UdpSourcePort(u16),
     /// The sending socket belongs to this user.
     Uid(u32),
     /// The sending socket belongs to another user.
@@ -126,8 +148,16 @@ pub enum Match {
     Gid(u32),
     /// The sending socket belongs to another group.
     NotGid(u32),
+    /// The packet bears this mark.
+    Mark(u32),
+    /// The packet bears another mark, or none.
+    NotMark(u32),
+    /// The packet's connection bears this mark.
+    ConnectionMark(u32),
     /// Connection tracking finds the packet fits no connection.
     ConntrackInvalid,
+    /// The packet belongs to a connection, or is about one.
+    ConntrackEstablished,
 }
 
 /// What happens to a packet that satisfies a rule.
@@ -139,19 +169,49 @@ pub enum Target {
     Jump(Chain),
     /// Deliver to this local port instead; the original destination stays readable (SO_ORIGINAL_DST).
     Redirect(u16),
+    /// Hand the packet to the socket that listens on this local port, addresses untouched, and mark it so that it is routed there.
+    Tproxy {
+        /// The proxy's port.
+        port: u16,
+        /// The mark set.
+        mark: u32,
+    },
+    /// Mark the packet and go on.
+    SetMark(u32),
+    /// Remember the packet's mark in its connection, and go on.
+    SaveMark,
+    /// Give the packet the mark of its connection, and go on.
+    RestoreMark,
+    /// Track the packet in this connection-tracking zone, unless it has one, and go on.
+    Zone(u16),
+    /// Be done with this table.
+    Accept,
     /// Discard.
     Drop,
 }
 
-/// One rule, appended to its chain.
+/// Where in its chain a rule goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Behind what is there.
+    Last,
+    /// Before everything, other people's rules included.
+    First,
+}
+
+/// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// The table it stands in.
     pub table: Table,
-    /// The chain it is appended to.
+    /// The chain it stands in.
     pub chain: Chain,
+    /// Where it goes when it is added, after the rules before it in the plan.
+    pub place: Place,
     /// Conditions, all of which must hold; none means every packet.
     pub matches: Vec<Match>,
     /// What happens then.
     pub target: Target,
+    /// Why it is there, for people: a clause of at most 90 characters, printable ASCII without quotation marks.
+    pub why: &'static str,
 }

@@ -1,10 +1,11 @@
 //! What stands in the kernel, and whether it is exactly what the plan wants.
 //!
-//! Compared in order: a rule set with the right rules in the wrong order captures something else (contract section 8, item 5).
+//! Compared in order, unless asked otherwise: a rule set with the right rules in the wrong order captures something else
+//! (contract section 8, item 5).
 //! Conditions of one rule are compared without order and without module names (`-m tcp`), which differ between iptables releases.
 
 use crate::render;
-use crate::rule::{Rule, Table};
+use crate::rule::{Chain, Rule, Table};
 
 /// Prefix of the names of our chains, and of Istio's.
 const PREFIX: &str = "ISTIO_";
@@ -23,6 +24,15 @@ pub struct Ruleset {
     /// (table, chain) of every chain with our prefix.
     chains: Vec<(String, String)>,
     rules: Vec<Found>,
+}
+
+/// Whether rules must stand in the wanted order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// They must.
+    Counts,
+    /// As in Istio, they need not.
+    Ignored,
 }
 
 /// How the kernel's rules relate to the wanted ones.
@@ -53,9 +63,17 @@ impl Ruleset {
                 }
             } else if let Some((chain, rest)) = line.strip_prefix("-A ").map(|rest| rest.split_once(' ').unwrap_or((rest, ""))) {
                 set.rules.push(Found { table: table.clone(), chain: chain.to_owned(), text: rest.to_owned() });
+            } else if let Some((chain, rest)) = line.strip_prefix("-I ").and_then(|rest| rest.split_once(" 1 ")) {
+                set.insert(Found { table: table.clone(), chain: chain.to_owned(), text: rest.to_owned() });
             }
         }
         set
+    }
+
+    /// Puts a rule before the others of its chain.
+    fn insert(&mut self, rule: Found) {
+        let first = self.rules.iter().position(|other| (&other.table, &other.chain) == (&rule.table, &rule.chain));
+        self.rules.insert(first.unwrap_or(self.rules.len()), rule);
     }
 
     /// The rules of a plan, as the kernel would show them.
@@ -64,9 +82,9 @@ impl Ruleset {
         Self::parse(&render::render(plan))
     }
 
-    /// Compares with what is wanted.
+    /// Compares with what is wanted; the order within a chain counts if `order` says so.
     #[must_use]
-    pub fn compare(&self, wanted: &Self) -> State {
+    pub fn compare(&self, wanted: &Self, order: Order) -> State {
         if self.is_absent() {
             return State::Absent;
         }
@@ -79,7 +97,7 @@ impl Ruleset {
         if let Some((table, chain)) = ours.iter().find(|chain| !theirs.contains(chain)) {
             return State::Different(format!("chain {chain} of table {table} is not expected"));
         }
-        wanted.places().iter().find_map(|place| self.difference_in(wanted, place)).map_or(State::Same, State::Different)
+        wanted.places().iter().find_map(|place| self.difference_in(wanted, place, order)).map_or(State::Same, State::Different)
     }
 
     /// Whether neither a chain of ours nor a jump to one exists.
@@ -89,15 +107,30 @@ impl Ruleset {
     }
 
     /// Restore lines that remove everything of ours from one table: jumps first, then the chains. Rules of the kernel's own chains which
-    /// the plan put there and which jump nowhere (excluded interfaces) go too.
+    /// a plan puts there and which jump nowhere (excluded interfaces, marks) go too.
     #[must_use]
     pub fn removal(&self, wanted: &Self, table: Table) -> Vec<String> {
+        if self.is_absent() {
+            return vec![];
+        }
         let chains: Vec<&str> = self.chains.iter().filter(|(of, _)| of == table.name()).map(|(_, chain)| chain.as_str()).collect();
         let jumps = self.rules.iter().filter(|rule| rule.table == table.name() && !rule.is_in_our_chain() && rule.is_ours(wanted));
         let mut lines: Vec<String> = jumps.map(|rule| format!("-D {} {}", rule.chain, rule.text)).collect();
         lines.extend(chains.iter().map(|chain| format!("-F {chain}")));
         lines.extend(chains.iter().map(|chain| format!("-X {chain}")));
         lines
+    }
+
+    /// The tables in which something of ours stands.
+    #[must_use]
+    pub fn tables(&self, wanted: &Self) -> Vec<Table> {
+        Table::ALL.into_iter().filter(|table| !self.removal(wanted, *table).is_empty()).collect()
+    }
+
+    /// Whether inbound traffic is captured by TPROXY.
+    #[must_use]
+    pub fn has_tproxy(&self) -> bool {
+        self.chains.iter().any(|(_, chain)| chain == Chain::IstioTproxy.name())
     }
 
     /// The (table, chain) pairs that hold rules, without repetition.
@@ -109,11 +142,15 @@ impl Ruleset {
         places
     }
 
-    fn difference_in(&self, wanted: &Self, place: &(&str, &str)) -> Option<String> {
+    fn difference_in(&self, wanted: &Self, place: &(&str, &str), order: Order) -> Option<String> {
         let (table, chain) = *place;
         let at = |set: &'_ Self| set.rules.iter().filter(|rule| rule.table == table && rule.chain == chain).cloned().collect::<Vec<_>>();
-        let expected = at(wanted);
-        let found: Vec<Found> = at(self).into_iter().filter(|rule| rule.is_in_our_chain() || rule.is_ours(wanted)).collect();
+        let mut expected = at(wanted);
+        let mut found: Vec<Found> = at(self).into_iter().filter(|rule| rule.is_in_our_chain() || rule.is_ours(wanted)).collect();
+        if order == Order::Ignored {
+            expected.sort_by_cached_key(Found::key);
+            found.sort_by_cached_key(Found::key);
+        }
         for (number, want) in expected.iter().enumerate() {
             match found.get(number) {
                 None => return Some(format!("{chain} of table {table} lacks `{}`", want.text)),
@@ -139,10 +176,31 @@ impl Found {
 
     fn is_ours(&self, wanted: &Ruleset) -> bool {
         self.jumps_to_ours()
+            || self.has_a_shape_of_ours()
             || wanted.rules.iter().any(|rule| rule.table == self.table && rule.chain == self.chain && rule.key() == self.key())
     }
 
-    /// The rule's options, each with its negation and values, sorted, without `-m NAME`.
+    /// Rules that a plan puts into the kernel's own chains without a jump to one of ours, whatever their values: those of an
+    /// earlier configuration must go with it. Asked only where chains of ours stand, in a namespace that is the pod's alone.
+    fn has_a_shape_of_ours(&self) -> bool {
+        let shape: Vec<String> = self.key().iter().map(|option| shape_of(option)).collect();
+        let shape: Vec<&str> = shape.iter().map(String::as_str).collect();
+        match (self.table.as_str(), self.chain.as_str()) {
+            ("nat" | "mangle", "PREROUTING") if shape == ["-i", "-j RETURN"] => true,
+            ("nat" | "mangle", "OUTPUT") if shape == ["-j RETURN", "-o"] => true,
+            ("mangle", "PREROUTING") => shape == ["--mark", "--save-mark", "-j CONNMARK", "-p tcp"],
+            ("mangle", "OUTPUT") => [
+                ["--mark", "-j RETURN", "-o", "-p tcp"].as_slice(),
+                &["! -d", "--set-xmark", "--uid-owner", "-j MARK", "-o", "-p tcp"],
+                &["! -d", "--gid-owner", "--set-xmark", "-j MARK", "-o", "-p tcp"],
+                &["--mark", "--restore-mark", "-j CONNMARK", "-p tcp"],
+            ]
+            .contains(&shape.as_slice()),
+            _ => false,
+        }
+    }
+
+    /// The rule's options, each with its negation and values, sorted, without `-m NAME` and without values that mean "all".
     fn key(&self) -> Vec<String> {
         let mut options: Vec<String> = Vec::new();
         let mut negated = false;
@@ -156,10 +214,20 @@ impl Found {
                 option.push_str(word);
             }
         }
-        options.retain(|option| !option.starts_with("-m "));
+        const IDLE: [&str; 4] = ["--nfmask 0xffffffff", "--ctmask 0xffffffff", "--on-ip 0.0.0.0", "--on-ip ::"];
+        options.retain(|option| !option.starts_with("-m ") && !IDLE.contains(&option.as_str()));
         options.sort_unstable();
         options
     }
+}
+
+/// An option without its value, except where the value says what kind of rule it is.
+fn shape_of(option: &str) -> String {
+    if option.starts_with("-j ") || option.starts_with("-p ") {
+        return option.to_owned();
+    }
+    let words = option.split(' ').take(if option.starts_with('!') { 2 } else { 1 });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

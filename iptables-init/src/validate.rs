@@ -18,7 +18,7 @@ use crate::Error;
 use crate::detect;
 use crate::plan::{INBOUND_PASSTHROUGH_V4, INBOUND_PASSTHROUGH_V6};
 use crate::rule::Family;
-use crate::settings::{Probe, Settings};
+use crate::settings::{Options, Probe, Settings};
 
 /// Pause between attempts.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -40,8 +40,8 @@ struct Attempt<'a> {
 ///
 /// # Errors
 /// [`Error::Validation`]: no probe arrived in time, or the ports are taken.
-pub(crate) fn validate(settings: &Settings, probe: &Probe) -> Result<(), Error> {
-    for family in detect::families() {
+pub(crate) fn validate(settings: &Settings, options: &Options, probe: &Probe) -> Result<(), Error> {
+    for family in detect::families(settings, options) {
         let failed = |detail| Error::Validation { family, detail };
         let listeners = listen(settings, family).map_err(|error| failed(format!("cannot listen on the proxy's ports: {error}")))?;
         let attempt = Attempt {

@@ -1,6 +1,6 @@
 //! Values of flags: what is taken, what is refused, and in which words.
 
-use super::{Action, Flavour, Selection, read};
+use super::{Action, Backend, Flavour, Selection, read};
 use crate::{Args, Error};
 
 /// Sets some flags.
@@ -24,7 +24,7 @@ fn without_flags_nothing_is_captured_but_the_proxy_is_known() {
     assert_eq!(settings.outbound_ranges, Selection::Only(vec![]));
     assert_eq!(settings.loopback_v4.to_string(), "127.0.0.1/32");
     assert_eq!(options.action, Action::Apply);
-    assert_eq!(options.flavour, None);
+    assert_eq!(options.backend, Backend::Iptables(None));
 }
 
 #[test]
@@ -72,20 +72,6 @@ fn bad_values_name_the_flag_the_value_and_what_was_expected() {
 }
 
 #[test]
-fn features_that_follow_later_are_refused_not_ignored() {
-    let cases: [(Change, &str); 3] = [
-        (|args| args.istio_inbound_interception_mode = some("TPROXY"), "-m TPROXY"),
-        (|args| args.native_nftables = some("1"), "--native-nftables"),
-        (|args| args.kube_virt_interfaces = some("net1"), "-k/--kube-virt-interfaces"),
-    ];
-    for (change, flag) in cases {
-        let error = with(change).unwrap_err();
-        assert!(error.to_string().contains(flag) && error.to_string().contains("not supported yet"), "{error}");
-        assert_eq!(error.exit_code(), 1);
-    }
-}
-
-#[test]
 fn the_run_is_described_by_its_options() {
     let (_, options) = with(|args| {
         args.cleanup_only = some("true");
@@ -93,7 +79,7 @@ fn the_run_is_described_by_its_options() {
         args.network_namespace = some("/run/netns/a");
     })
     .unwrap();
-    assert_eq!((options.action, options.flavour), (Action::CleanUp, Some(Flavour::Nft)));
+    assert_eq!((options.action, options.backend), (Action::CleanUp, Backend::Iptables(Some(Flavour::Nft))));
     assert_eq!(options.network_namespace.as_deref(), Some("/run/netns/a".as_ref()));
 }
 
@@ -117,7 +103,7 @@ fn more_groups_than_a_rule_can_hold_are_refused() {
 
 #[test]
 fn a_probe_timeout_that_is_no_duration_or_endless_is_refused() {
-    for value in ["5", "s", "-1s", "1h", "99999999999999999999s", "18446744073709551615m", "3601s"] {
+    for value in ["5", "s", "-1s", "1.5h", "5s5", ".s", "1..s", "99999999999999999999s", "18446744073709551615m", "3601s"] {
         let result = with(|args| {
             args.run_validation = some("true");
             args.probe_timeout = some(value);

@@ -51,6 +51,16 @@ pub(super) fn port_or(flag: &'static str, value: &Option<String>, default: u16) 
     }
 }
 
+pub(super) fn number_or(flag: &'static str, value: &Option<String>, default: u32, greatest: u32) -> Result<u32, Error> {
+    match text(value) {
+        "" => Ok(default),
+        item => {
+            let number = item.parse().ok().filter(|number| (1..=greatest).contains(number));
+            number.ok_or_else(|| setting(flag, item, &format!("expected a number from 1 to {greatest}")))
+        }
+    }
+}
+
 pub(super) fn port(flag: &'static str, item: &str) -> Result<u16, Error> {
     item.parse().ok().filter(|port| *port != 0).ok_or_else(|| setting(flag, item, "expected a port from 1 to 65535"))
 }
@@ -69,8 +79,8 @@ pub(super) fn ranges(flag: &'static str, list: &str) -> Result<Vec<IpNet>, Error
 pub(super) fn interfaces(flag: &'static str, list: &str) -> Result<Vec<String>, Error> {
     items(list)
         .map(|item| {
-            let fits =
-                item.len() <= 15 && item.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'"' | b'\'' | b'\\' | b'!'));
+            let fits = item.len() <= 15
+                && item.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'"' | b'\'' | b'\\' | b'!' | b'*'));
             if fits { Ok(item.to_owned()) } else { Err(setting(flag, item, "expected an interface name of at most 15 characters")) }
         })
         .collect()
@@ -86,21 +96,34 @@ pub(super) fn loopback(value: &str) -> Result<Ipv4Net, Error> {
     if fits { Ok(net.trunc()) } else { Err(setting(FLAG, value, "expected a range within 127.0.0.0/8")) }
 }
 
-/// A Go duration of one unit, `5s`, `500ms` or `1m`, of at most an hour.
+/// A Go duration such as `5s`, `500ms`, `1.5s` or `1m30s`, of at most an hour.
 pub(super) fn duration(flag: &'static str, value: &str, default: Duration) -> Result<Duration, Error> {
     if value.is_empty() {
         return Ok(default);
     }
-    let (digits, unit) = value.split_at(value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len()));
-    let milliseconds: Option<u64> = match unit {
-        "ms" => Some(1),
-        "s" => Some(1000),
-        "m" => Some(60_000),
-        _ => None,
-    };
-    let length = milliseconds.and_then(|unit| digits.parse::<u64>().ok()?.checked_mul(unit)).map(Duration::from_millis);
+    let length = seconds(value).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let length = length.filter(|length| *length <= Duration::from_secs(3600));
-    length.ok_or_else(|| setting(flag, value, "expected a duration such as 5s, 500ms or 1m, at most an hour"))
+    length.ok_or_else(|| setting(flag, value, "expected a duration such as 5s, 500ms or 1m30s, at most an hour"))
+}
+
+/// The sum of number and unit pairs.
+fn seconds(mut text: &str) -> Option<f64> {
+    let mut sum = 0.0;
+    while !text.is_empty() {
+        let (number, rest) = text.split_at(text.find(|c: char| c != '.' && !c.is_ascii_digit())?);
+        let (unit, rest) = rest.split_at(rest.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(rest.len()));
+        let factor = match unit {
+            "us" | "\u{b5}s" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        sum += number.parse::<f64>().ok()? * factor;
+        text = rest;
+    }
+    Some(sum)
 }
 
 pub(super) fn boolean(flag: &'static str, value: &Option<String>) -> Result<bool, Error> {
@@ -121,8 +144,4 @@ pub(super) fn text(value: &Option<String>) -> &str {
 
 pub(super) fn setting(flag: &'static str, value: &str, reason: &str) -> Error {
     Error::Setting { flag, value: value.to_owned(), reason: reason.to_owned() }
-}
-
-pub(super) fn unsupported(flag: &'static str, instead: &'static str) -> Error {
-    Error::Unsupported { flag, instead }
 }

@@ -1,6 +1,6 @@
 //! Comparing what stands with what is wanted, on text as the two iptables flavours print it.
 
-use super::{Ruleset, State};
+use super::{Order, Ruleset, State};
 use crate::rule::{Family, Table};
 use crate::{Args, plan, settings};
 
@@ -55,7 +55,7 @@ COMMIT
 ";
 
 fn compare(saved: &str) -> State {
-    Ruleset::parse(saved).compare(&wanted())
+    Ruleset::parse(saved).compare(&wanted(), Order::Counts)
 }
 
 #[test]

@@ -1,0 +1,108 @@
+//! Rules of ours that another backend wrote: the other iptables flavour, or nftables. Both would act at once.
+
+use crate::native::{self, Listing, program};
+use crate::plan::plan;
+use crate::render;
+use crate::rule::{Chain, Family};
+use crate::settings::{Flavour, Settings};
+use crate::state::Ruleset;
+use crate::tool::{Lock, Tool};
+use crate::{Error, detect};
+
+/// What one other backend holds.
+#[derive(Clone, Debug)]
+pub(crate) enum Leftover {
+    Iptables { tool: Tool, saved: String },
+    Native { printed: String },
+}
+
+/// What stands anywhere but in `chosen`. Plain `iptables` shows what one of the named flavours shows, so beside it neither is looked at.
+///
+/// # Errors
+/// A program fails.
+pub(crate) fn beside_iptables(chosen: &[Tool]) -> Result<Vec<Leftover>, Error> {
+    let mut found = Vec::new();
+    for tool in chosen.iter().filter(|tool| tool.flavour != Flavour::Plain) {
+        let others = detect::installed(tool.family, tool.lock).into_iter().filter(|other| other != tool);
+        found.extend(in_iptables(others)?);
+    }
+    found.extend(in_nftables()?);
+    Ok(found)
+}
+
+/// What stands in any iptables flavour.
+///
+/// # Errors
+/// A program fails.
+pub(crate) fn beside_nftables(families: &[Family], lock: Lock) -> Result<Vec<Leftover>, Error> {
+    in_iptables(families.iter().flat_map(|family| detect::installed(*family, lock)))
+}
+
+/// What stands in these flavours.
+///
+/// # Errors
+/// A program fails.
+pub(crate) fn in_iptables(tools: impl Iterator<Item = Tool>) -> Result<Vec<Leftover>, Error> {
+    let mut found = Vec::new();
+    for tool in tools {
+        let saved = tool.save()?;
+        if !Ruleset::parse(&saved).is_absent() {
+            found.push(Leftover::Iptables { tool, saved });
+        }
+    }
+    Ok(found)
+}
+
+/// What stands in nftables.
+///
+/// # Errors
+/// The program fails.
+pub(crate) fn in_nftables() -> Result<Option<Leftover>, Error> {
+    if !program::is_installed() {
+        return Ok(None);
+    }
+    let printed = program::list()?;
+    Ok(if Listing::parse(&printed).is_empty() { None } else { Some(Leftover::Native { printed }) })
+}
+
+impl Leftover {
+    /// Where it was found, for people.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Iptables { tool, .. } => tool.program("save"),
+            Self::Native { .. } => "`nft list tables`".to_owned(),
+        }
+    }
+
+    /// All of it, for people.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Iptables { saved: text, .. } | Self::Native { printed: text } => text,
+        }
+    }
+
+    pub(crate) fn has_tproxy(&self) -> bool {
+        match self {
+            Self::Iptables { saved, .. } => Ruleset::parse(saved).has_tproxy(),
+            Self::Native { printed } => printed.contains(&Chain::IstioTproxy.native_name()),
+        }
+    }
+
+    pub(crate) fn remove(&self, settings: &Settings) -> Result<(), Error> {
+        match self {
+            Self::Iptables { tool, saved } => {
+                let wanted = Ruleset::wanted(&plan(settings, tool.family));
+                let rules = Ruleset::parse(saved);
+                tool.restore(&render::render_after(&[], |table| rules.removal(&wanted, table)))
+            }
+            Self::Native { .. } => program::load(&native::text::removal()),
+        }
+    }
+
+    pub(crate) fn put_back(&self) -> Result<(), Error> {
+        match self {
+            Self::Iptables { tool, saved } => tool.restore_whole(saved),
+            Self::Native { printed } => program::load(&(native::text::removal() + printed)),
+        }
+    }
+}
