@@ -24,9 +24,20 @@ fn sidecar(change: impl FnOnce(&mut Args)) -> Args {
     args
 }
 
+/// A file that names these resolvers.
+fn resolv_conf(servers: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let lines: Vec<String> = servers.split_whitespace().map(|server| format!("nameserver {server}")).collect();
+    std::fs::write(file.path(), lines.join("\n")).unwrap();
+    file
+}
+
 #[track_caller]
 fn check(name: &str, change: impl FnOnce(&mut Args)) {
-    let Ok(Outcome::DryRun(text)) = run(sidecar(change)) else { panic!("a dry run succeeds with text") };
+    let mut args = sidecar(change);
+    let resolv_conf = resolv_conf(args.resolv_conf.as_deref().unwrap_or_default());
+    args.resolv_conf = Some(resolv_conf.path().display().to_string());
+    let Ok(Outcome::DryRun(text)) = run(args) else { panic!("a dry run succeeds with text") };
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.txt"));
     if std::env::var_os("OUTRIGGER_BLESS").is_some() {
         std::fs::write(&file, &text).unwrap();
@@ -128,4 +139,175 @@ fn other_ports_of_the_proxy() {
         args.inbound_capture_port = set("16006");
         args.inbound_tunnel_port = set("16008");
     });
+}
+
+#[test]
+fn tproxy_of_all_ports() {
+    check("tproxy", |args| args.istio_inbound_interception_mode = set("TPROXY"));
+}
+
+#[test]
+fn tproxy_of_some_ports_with_other_numbers() {
+    check("tproxy-ports", |args| {
+        args.istio_inbound_interception_mode = set("TPROXY");
+        args.istio_inbound_ports = set("80,443");
+        args.istio_inbound_tproxy_mark = set("2000");
+        args.istio_inbound_tproxy_route_table = set("200");
+    });
+}
+
+#[test]
+fn tproxy_without_inbound_capture() {
+    check("tproxy-no-inbound", |args| {
+        args.istio_inbound_interception_mode = set("TPROXY");
+        args.istio_inbound_ports = set("");
+    });
+}
+
+#[test]
+fn tproxy_with_excluded_interfaces_and_several_owners() {
+    check("tproxy-interfaces", |args| {
+        args.istio_inbound_interception_mode = set("TPROXY");
+        args.istio_exclude_interfaces = set("net1");
+        args.proxy_uid = set("1337,1338");
+        args.proxy_gid = set("1337");
+        args.drop_invalid = set("true");
+    });
+}
+
+#[test]
+fn dns_to_the_servers_of_each_family() {
+    check("dns", |args| {
+        args.redirect_dns = set("true");
+        args.resolv_conf = set("10.96.0.10 fd00:10::a");
+    });
+}
+
+#[test]
+fn dns_to_servers_of_one_family_leaves_the_other_without_a_jump() {
+    check("dns-one-family", |args| {
+        args.redirect_dns = set("true");
+        args.resolv_conf = set("10.96.0.10 10.96.0.11");
+    });
+}
+
+#[test]
+fn dns_to_any_server() {
+    check("dns-all", |args| {
+        args.redirect_dns = set("true");
+        args.capture_all_dns = set("true");
+    });
+}
+
+#[test]
+fn dns_without_servers_is_off() {
+    check("default", |args| args.redirect_dns = set("true"));
+}
+
+#[test]
+fn dns_of_some_groups_and_loopback_captured() {
+    check("dns-groups", |args| {
+        args.redirect_dns = set("true");
+        args.resolv_conf = set("127.0.0.53");
+        args.outbound_owner_groups = set("202,203");
+        args.istio_service_cidr = set("127.0.0.0/8");
+    });
+}
+
+#[test]
+fn dns_as_istio_writes_it() {
+    check("dns-like-istio", |args| {
+        args.redirect_dns = set("true");
+        args.resolv_conf = set("10.96.0.10");
+        args.like_istio = set("dns-by-group");
+    });
+}
+
+#[test]
+fn nested_machines_with_everything_captured() {
+    check("reroute", |args| {
+        args.kube_virt_interfaces = set("vm1,vm2");
+        args.istio_service_exclude_cidr = set("10.0.0.0/8");
+    });
+}
+
+#[test]
+fn nested_machines_with_ranges_of_both_families() {
+    check("reroute-ranges", |args| {
+        args.kube_virt_interfaces = set("vm1,vm2");
+        args.istio_service_cidr = set("10.96.0.0/12,192.0.2.0/24,fd00:10::/64");
+    });
+}
+
+#[test]
+fn excluded_ports_and_ranges_together_keep_their_order() {
+    check("outbound-everything", |args| {
+        args.istio_local_outbound_ports_exclude = set("3306");
+        args.istio_service_exclude_cidr = set("10.0.0.0/8");
+        args.istio_outbound_ports = set("9000");
+        args.istio_service_cidr = set("172.16.0.0/12");
+        args.outbound_owner_groups_exclude = set("888");
+    });
+}
+
+#[test]
+fn another_idea_of_localhost_counts_for_tproxy() {
+    check("tproxy-loopback-cidr", |args| {
+        args.istio_inbound_interception_mode = set("TPROXY");
+        args.outbound_ipv4_loopback_cidr = set("127.0.0.0/8");
+    });
+}
+
+#[test]
+fn native_default() {
+    check("native", |args| args.native_nftables = set("true"));
+}
+
+#[test]
+fn native_with_everything() {
+    check("native-everything", |args| {
+        everything(args);
+        args.native_nftables = set("true");
+    });
+}
+
+#[test]
+fn everything_at_once() {
+    check("everything", everything);
+}
+
+#[test]
+fn explained() {
+    check("explain", |args| args.explain = set("text"));
+}
+
+#[test]
+fn everything_explained() {
+    check("explain-everything", |args| {
+        everything(args);
+        args.explain = set("text");
+    });
+}
+
+#[test]
+fn explained_as_json_in_native_words() {
+    check("explain-native-json", |args| {
+        args.native_nftables = set("true");
+        args.explain = set("json");
+    });
+}
+
+/// Every feature that others do not exclude.
+fn everything(args: &mut Args) {
+    args.istio_inbound_interception_mode = set("TPROXY");
+    args.drop_invalid = set("true");
+    args.redirect_dns = set("true");
+    args.resolv_conf = set("10.96.0.10 fd00:10::a");
+    args.kube_virt_interfaces = set("vm+");
+    args.istio_exclude_interfaces = set("net1");
+    args.istio_local_outbound_ports_exclude = set("3306");
+    args.istio_service_exclude_cidr = set("169.254.169.254/32,fd00:ec2::254/128");
+    args.istio_outbound_ports = set("9000");
+    args.istio_service_cidr = set("10.0.0.0/8,fd00::/8");
+    args.outbound_owner_groups_exclude = set("888");
 }
