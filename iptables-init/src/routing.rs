@@ -17,6 +17,7 @@ const RTM_DELROUTE: u16 = 25;
 const RTM_NEWRULE: u16 = 32;
 const RTM_DELRULE: u16 = 33;
 const FR_ACT_TO_TBL: u8 = 1;
+const FRA_PRIORITY: u16 = 6;
 const FRA_FWMARK: u16 = 10;
 const FRA_TABLE: u16 = 15;
 const RTA_OIF: u16 = 4;
@@ -24,6 +25,11 @@ const RTA_TABLE: u16 = 15;
 const RTPROT_BOOT: u8 = 3;
 const RT_SCOPE_HOST: u8 = 254;
 const RTN_LOCAL: u8 = 2;
+
+/// What `ip rule add` chooses where there are only the kernel's own rules.
+const PRIORITY: u32 = 32765;
+/// How many copies of a rule are looked for at most.
+const MAX_COPIES: u32 = 8;
 
 /// One of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,17 +68,34 @@ pub(crate) fn why(part: Part) -> &'static str {
 /// [`Error::Routing`] with the command that would do the same.
 pub(crate) fn change(tproxy: Tproxy, family: Family, part: Part, change: Change) -> Result<bool, Error> {
     let request = match part {
-        Part::Rule => Ok(rule(tproxy, family)),
+        Part::Rule => Ok(rule(tproxy, family, change)),
         Part::Route => route(tproxy, family),
     };
-    let sent = request.and_then(|request| netlink::send(&request, change));
+    let sent = request.and_then(|request| match change {
+        Change::Add => netlink::send(&request, change),
+        Change::Remove => remove_copies(&request),
+    });
     sent.map_err(|source| Error::Routing { command: command(tproxy, family, part), source })
 }
 
-fn rule(tproxy: Tproxy, family: Family) -> Request {
+/// Others may have added the same under other priorities.
+fn remove_copies(request: &Request) -> io::Result<bool> {
+    for number in 0..MAX_COPIES {
+        if !netlink::send(request, Change::Remove)? {
+            return Ok(number > 0);
+        }
+    }
+    Ok(true)
+}
+
+/// Without a priority of its own the kernel would take every addition for a new rule. To remove, any priority will do.
+fn rule(tproxy: Tproxy, family: Family, change: Change) -> Request {
     // Family, prefix lengths, type of service, table (in the attribute), two reserved, action, flags.
     let fixed = vec![netlink::number(family), 0, 0, 0, 0, 0, 0, FR_ACT_TO_TBL, 0, 0, 0, 0];
-    let attributes = vec![(FRA_FWMARK, number(tproxy.mark)), (FRA_TABLE, number(tproxy.route_table))];
+    let mut attributes = vec![(FRA_FWMARK, number(tproxy.mark)), (FRA_TABLE, number(tproxy.route_table))];
+    if change == Change::Add {
+        attributes.push((FRA_PRIORITY, number(PRIORITY)));
+    }
     Request { add: RTM_NEWRULE, remove: RTM_DELRULE, fixed, attributes }
 }
 

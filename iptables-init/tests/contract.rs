@@ -246,7 +246,12 @@ fn nested_machines_come_before_inbound_capture_as_in_2_2() {
     };
     assert_eq!(
         chain(args(), "iptables", "nat", "PREROUTING"),
-        ["-d 192.0.2.0/24 -i vm1 -j ISTIO_REDIRECT", "-d 10.0.0.0/8 -i vm1 -j ISTIO_REDIRECT", "-i vm1 -j RETURN", "-p tcp -j ISTIO_INBOUND"]
+        [
+            "-d 192.0.2.0/24 -i vm1 -j ISTIO_REDIRECT",
+            "-d 10.0.0.0/8 -i vm1 -j ISTIO_REDIRECT",
+            "-i vm1 -j RETURN",
+            "-p tcp -j ISTIO_INBOUND"
+        ]
     );
     assert_eq!(chain(args(), "ip6tables", "nat", "PREROUTING"), ["-i vm1 -j RETURN", "-p tcp -j ISTIO_INBOUND"]);
 }

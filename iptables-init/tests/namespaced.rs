@@ -8,5 +8,7 @@ mod matrix;
 mod rules;
 #[path = "namespaced/support.rs"]
 mod support;
+#[path = "namespaced/switching.rs"]
+mod switching;
 #[path = "namespaced/traffic.rs"]
 mod traffic;

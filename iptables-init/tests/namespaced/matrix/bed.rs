@@ -114,7 +114,8 @@ impl Bed {
     /// Brings the pod to this configuration, whatever it had before, and checks that a second run finds it in place.
     #[track_caller]
     pub fn apply(&self, backend: &str, case: &Case) {
-        let mut args = if backend == "native" { Args { native_nftables: Some("true".to_owned()), ..sidecar("") } } else { sidecar(backend) };
+        let mut args =
+            if backend == "native" { Args { native_nftables: Some("true".to_owned()), ..sidecar("") } } else { sidecar(backend) };
         args.resolv_conf = Some(self.resolv_conf.path().display().to_string());
         args.reconcile = Some("true".to_owned());
         (case.change)(&mut args);
@@ -144,6 +145,43 @@ impl Bed {
             From::ProxyGroup => as_owner(0, 1337, question),
         }
     }
+}
+
+impl Bed {
+    /// The machine outside sends segments that no connection can contain to a closed port; how many resets come back.
+    pub fn resets_to_invalid_packets(&self) -> usize {
+        let (answer, answered) = channel();
+        let work: Work = Box::new(move || answer.send(count_resets().unwrap()).unwrap());
+        self.outside.send(work).unwrap();
+        answered.recv().unwrap()
+    }
+}
+
+fn count_resets() -> io::Result<usize> {
+    let (here, there) = (Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(10, 77, 0, 2));
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Transport::TCP))?;
+    socket.bind(&SocketAddr::new(here.into(), 0).into())?;
+    socket.set_read_timeout(Some(Duration::from_millis(300)))?;
+    for port in 0..3 {
+        socket.send_to(&syn_and_fin(here, there, 40_000 + port, 15_090 + 2), &SocketAddr::new(there.into(), 0).into())?;
+    }
+    let (mut socket, mut resets, mut packet) = (socket, 0, [0; 256]);
+    while let Ok(length) = socket.read(&mut packet) {
+        // 20 bytes of IP, then TCP: ports, numbers, and the flags in the 14th byte.
+        resets += usize::from(length >= 40 && packet[20..22] == 15_092_u16.to_be_bytes() && packet[33] & 0x04 != 0);
+    }
+    Ok(resets)
+}
+
+/// A TCP header with both flags and a right checksum.
+fn syn_and_fin(from: Ipv4Addr, to: Ipv4Addr, from_port: u16, to_port: u16) -> Vec<u8> {
+    let mut segment = [from_port.to_be_bytes(), to_port.to_be_bytes()].concat();
+    segment.extend([0, 0, 0, 1, 0, 0, 0, 0, 5 << 4, 0x03, 0x40, 0, 0, 0, 0, 0]);
+    let pseudo = [&from.octets()[..], &to.octets(), &[0, 6, 0, 20], &segment].concat();
+    let sum: u32 = pseudo.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    segment.splice(16..18, (!(folded as u16)).to_be_bytes());
+    segment
 }
 
 /// Runs in a thread whose file system user and group, which is what owner rules see, are these.

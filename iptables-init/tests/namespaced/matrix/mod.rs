@@ -48,3 +48,35 @@ fn every_rule_is_taken_and_passed_by_with_iptables_nft() {
 fn every_rule_is_taken_and_passed_by_with_native_nftables() {
     run("native");
 }
+
+#[test]
+fn the_two_legs_of_a_dns_query_are_tracked_apart_even_with_the_same_addresses_and_ports() {
+    const DNS: Case = Case { name: "zones", change: |args| args.redirect_dns = Some("true".to_owned()), packets: &[] };
+    for backend in ["legacy", "nft", "native"] {
+        Bed::with(|bed| {
+            bed.apply(backend, &DNS);
+            for (source, resolver) in [("10.77.0.2:5353", "10.77.0.53:53"), ("[fd77::2]:5353", "[fd77::53]:53")] {
+                let (source, resolver) = (Some(source.parse().unwrap()), resolver.parse().unwrap());
+                let application = bed::as_owner(1000, 1000, || bed::ask_by_udp(source, resolver));
+                assert_eq!(application.unwrap(), "dns-proxy", "{backend}");
+                let proxy = bed::as_owner(1337, 1337, || bed::ask_by_udp(source, resolver));
+                assert_eq!(proxy.unwrap(), "peer", "{backend}");
+            }
+        });
+    }
+}
+
+/// SYN together with FIN fits no connection; a closed port answers it with a reset, unless it never gets there.
+#[test]
+fn packets_that_fit_no_connection_are_dropped_if_asked_for() {
+    const DROP: Case = Case { name: "drop", change: |args| args.drop_invalid = Some("true".to_owned()), packets: &[] };
+    const KEEP: Case = Case { name: "keep", change: |_| {}, packets: &[] };
+    for backend in ["legacy", "nft", "native"] {
+        Bed::with(|bed| {
+            bed.apply(backend, &KEEP);
+            assert!(bed.resets_to_invalid_packets() > 0, "{backend}: the probe itself works");
+            bed.apply(backend, &DROP);
+            assert_eq!(bed.resets_to_invalid_packets(), 0, "{backend}");
+        });
+    }
+}
