@@ -4,15 +4,46 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::proxy_config;
-use crate::template::Rendering;
+use crate::template::{Rendering, Role};
 use crate::{PROXY_CONTAINER, pod};
+
+/// By which the proxy of a pod that runs to completion ends with the application's containers.
+const EXIT_WITH_APPLICATION: &str = "OUTRIGGER_EXIT_WITH_APPLICATION";
 
 /// All variables known before probes and metrics are looked at.
 pub(crate) fn variables(rendering: &Rendering<'_>) -> Vec<Value> {
     let settings = &rendering.context.settings;
     let mesh_id = settings.mesh_id.as_ref().unwrap_or(&settings.trust_domain);
-    let mut variables = vec![
-        plain("PILOT_CERT_PROVIDER", "istiod"),
+    let mut variables = Vec::new();
+    if settings.probe_localhost {
+        variables.push(plain("REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION", "true"));
+    }
+    variables.extend(about_the_pod(rendering));
+    variables.extend(settings.compliance_policy.as_deref().map(|policy| plain("COMPLIANCE_POLICY", policy)));
+    variables.push(plain("ISTIO_META_CLUSTER_ID", &settings.cluster_id));
+    variables.push(field("ISTIO_META_NODE_NAME", "spec.nodeName"));
+    if rendering.role == Role::Sidecar {
+        variables.push(plain("ISTIO_META_INTERCEPTION_MODE", &rendering.interception_mode));
+    }
+    variables.extend(rendering.network().map(|network| plain("ISTIO_META_NETWORK", &network)));
+    variables.extend(Some(rendering.workload.as_str()).filter(|name| !name.is_empty()).map(|name| plain("ISTIO_META_WORKLOAD_NAME", name)));
+    variables.push(plain("ISTIO_META_OWNER", &rendering.owner.reference(&rendering.context.namespace.name)));
+    if rendering.wishes.bootstrap_override.is_some() {
+        variables.push(plain("ISTIO_BOOTSTRAP_OVERRIDE", "/etc/istio/custom-bootstrap/custom_bootstrap.json"));
+    }
+    variables.push(plain("ISTIO_META_MESH_ID", mesh_id));
+    variables.push(plain("TRUST_DOMAIN", &settings.trust_domain));
+    variables.extend(proxy_metadata(rendering));
+    if rendering.exit_with_application {
+        variables.push(plain(EXIT_WITH_APPLICATION, "true"));
+    }
+    variables
+}
+
+fn about_the_pod(rendering: &Rendering<'_>) -> Vec<Value> {
+    let settings = &rendering.context.settings;
+    vec![
+        plain("PILOT_CERT_PROVIDER", &settings.cert_provider),
         plain("CA_ADDR", &settings.ca_address()),
         field("POD_NAME", "metadata.name"),
         field("POD_NAMESPACE", "metadata.namespace"),
@@ -24,17 +55,7 @@ pub(crate) fn variables(rendering: &Rendering<'_>) -> Vec<Value> {
         plain("ISTIO_META_POD_PORTS", &pod_ports(rendering.pod)),
         plain("ISTIO_META_APP_CONTAINERS", &app_containers(rendering.pod)),
         resource("GOMEMLIMIT", "limits.memory", None),
-        plain("ISTIO_META_CLUSTER_ID", &settings.cluster_id),
-        field("ISTIO_META_NODE_NAME", "spec.nodeName"),
-        plain("ISTIO_META_INTERCEPTION_MODE", &rendering.interception_mode),
-    ];
-    variables.extend(settings.network.as_deref().map(|network| plain("ISTIO_META_NETWORK", network)));
-    variables.extend(Some(rendering.workload.as_str()).filter(|name| !name.is_empty()).map(|name| plain("ISTIO_META_WORKLOAD_NAME", name)));
-    variables.push(plain("ISTIO_META_OWNER", &rendering.owner.reference(&rendering.context.namespace.name)));
-    variables.push(plain("ISTIO_META_MESH_ID", mesh_id));
-    variables.push(plain("TRUST_DOMAIN", &settings.trust_domain));
-    variables.extend(proxy_metadata(rendering));
-    variables
+    ]
 }
 
 /// Every entry of `proxyMetadata`; both containers get them.
@@ -74,7 +95,7 @@ struct Port<'a> {
 }
 
 fn pod_ports(pod: &Value) -> String {
-    let containers = applications(pod);
+    let containers = pod::list(pod, "containers").iter();
     let ports = containers.filter_map(|container| container.get("ports")?.as_array()).flatten();
     let ports: Vec<Port<'_>> = ports
         .map(|port| Port {
@@ -88,9 +109,6 @@ fn pod_ports(pod: &Value) -> String {
 }
 
 fn app_containers(pod: &Value) -> String {
-    applications(pod).map(pod::name).collect::<Vec<_>>().join(",")
-}
-
-fn applications(pod: &Value) -> impl Iterator<Item = &Value> {
-    pod::list(pod, "containers").iter().filter(|container| pod::name(container) != PROXY_CONTAINER)
+    let applications = pod::list(pod, "containers").iter().map(pod::name).filter(|name| *name != PROXY_CONTAINER);
+    applications.collect::<Vec<_>>().join(",")
 }

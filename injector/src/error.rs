@@ -13,14 +13,20 @@ pub enum InjectError {
         /// What was expected.
         reason: String,
     },
-    /// A feature of Istio's injector that is not there yet.
-    #[error("{what} is not supported yet: {instead}; the pod is refused")]
-    Unsupported {
-        /// What was asked for, and where.
-        what: String,
-        /// What to do instead.
-        instead: String,
+    /// A template that does not exist or cannot be used.
+    #[error("template {name}: {reason}; the pod is refused")]
+    Template {
+        /// The template's name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
     },
+    /// What would be a warning, were the injector not strict.
+    #[error("{0}; the pod is refused, because the injector is strict")]
+    Strict(String),
+    /// An injected pod of which too little is known to take the injection out again.
+    #[error("{0}; the pod is refused")]
+    Unclear(String),
     /// The JSON is no pod.
     #[error("{field}: expected {expected}; the pod is refused")]
     Shape {

@@ -1,17 +1,26 @@
 //! The pod with its proxy, in the order of contract 3.4.
 //!
-//! The result is a function of pod and settings alone. Injecting an injected pod again gives the same pod.
+//! The result is a function of pod and context alone. What an earlier injection added is taken out first, so injecting an injected pod
+//! again gives the same pod, and one that other settings or Istio injected is rendered anew.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::annotations::{self, Wishes};
-use crate::environment::plain;
-use crate::merge::{Overrides, Status};
+use crate::annotations::{self, EXIT_WITH_APPLICATION, Wishes};
+use crate::cni::Ids;
+use crate::complaints::Complaints;
+use crate::merge::{OVERRIDES, STATUS, Status};
 use crate::owner::owner;
 use crate::proxy_config::{self, PodProxyConfig};
-use crate::settings::Context;
-use crate::template::{self, Rendering};
-use crate::{INIT_CONTAINER, InjectError, PROXY_CONTAINER, merge, metadata, pod, probes, prometheus, volumes};
+use crate::restore::{RECORD, Record};
+use crate::settings::{Context, NativeSidecars};
+use crate::template::{Rendering, Role};
+use crate::templates::{self, Selected};
+use crate::{InjectError, KubernetesVersion, conflicts, merge, metadata, pod, restore, volumes};
+
+mod compose;
+mod proxy;
+
+use compose::Composition;
 
 /// A pod with its proxy.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,219 +36,223 @@ pub struct Injected {
 /// # Errors
 /// [`InjectError`]: the pod must then not be created.
 pub fn inject(pod: &Value, context: &Context) -> Result<Injected, InjectError> {
-    let mut pod = with_metadata(pod)?;
-    let wishes = annotations::read(&pod::strings(&pod, "annotations"), &context.settings)?;
-    let proxy_config = proxy_config::read(
-        &context.settings.proxy_config,
-        pod::strings(&pod, "annotations").get(proxy_config::ANNOTATION).map(String::as_str),
-    )?;
+    let original = without_injection(pod)?;
+    let settings = &context.settings;
+    let annotations = pod::strings(&original, "annotations");
+    let mut complaints = Complaints::default();
+    let wishes = annotations::read(&annotations, settings, &mut complaints);
+    let selected = templates::select(wishes.templates.as_deref(), settings)?;
+    let own_config = annotations.get(proxy_config::ANNOTATION).map(String::as_str);
+    let proxy_config = proxy_config::read(&settings.proxy_config, own_config, &mut complaints);
     let mut warnings = [wishes.warnings.clone(), proxy_config.warnings.clone()].concat();
-    let status_port = wishes.status_port.unwrap_or(proxy_config.typed.status_port);
-    let interception_mode = interception_mode(&wishes, &proxy_config, &mut warnings)?;
-    let hold = context.settings.hold_application_until_proxy_starts || proxy_config.typed.hold_application_until_proxy_starts;
-
-    let earlier = merge::strip(&mut pod)?.map(|proxy| Earlier::of(&proxy)).unwrap_or_default();
-    earlier.restore_scraping(&mut pod, status_port)?;
-    let overrides = merge::take_overrides(&mut pod)?;
-    let owner = owner(&pod);
+    let status_port = wishes.status_port.or(proxy_config.status_port_given()).or(settings.status_port).unwrap_or(15020);
+    let proxy_config = proxy_config.with_annotations(wishes.status_port, wishes.discovery_address.as_deref());
+    let owner = context.workload.clone().unwrap_or_else(|| owner(&original));
+    let native = selected.sidecar && is_native(&wishes, context, &mut warnings);
     let rendering = Rendering {
         context,
-        pod: &pod.clone(),
-        wishes: &wishes,
-        proxy_config: &with_status_port(proxy_config, wishes.status_port),
-        owner: &owner,
-        workload: pod::strings(&pod, "labels").get("service.istio.io/workload-name").unwrap_or(&owner.name).clone(),
-        interception_mode,
+        pod: &original,
+        role: if selected.gateway { Role::Gateway } else { Role::Sidecar },
+        workload: pod::strings(&original, "labels").get("service.istio.io/workload-name").unwrap_or(&owner.name).clone(),
+        interception_mode: wishes.interception_mode.clone().unwrap_or_else(|| proxy_config.typed.interception_mode.as_str().to_owned()),
         status_port,
-        hold,
+        hold: selected.sidecar && !native && holds(&proxy_config, context),
+        native,
+        exit_with_application: ends_with_application(&original, &wishes, native, &selected, &mut warnings),
+        ids: Ids::of(context),
+        wishes: &wishes,
+        proxy_config: &proxy_config,
+        owner: &owner,
     };
+    warnings.extend(without_effect(&rendering));
+    conflicts::find(&rendering, &mut complaints);
 
-    let mut proxy = template::proxy_container(&rendering);
-    overrides.lay_over(&mut proxy);
-    let init = init_container(&rendering, &overrides, &proxy);
-    let added_volumes = add_volumes(&mut pod, &rendering)?;
-    metadata::add_labels(&mut pod, &owner, context)?;
-    merge_prometheus(&mut pod, &mut proxy, &wishes, status_port)?;
-    if wishes.rewrite_probes && status_port != 0 {
-        warnings.extend(rewrite_probes(&mut pod, &mut proxy, status_port, earlier.probers));
-    }
-    let status = status(&rendering, init.is_some(), added_volumes);
-    metadata::add_annotations(&mut pod, context, &overrides, &status)?;
-    add_containers(&mut pod, &rendering, init, proxy)?;
+    let pod = render(&rendering, &selected, &mut complaints, &mut warnings)?;
+    warnings.extend(complaints.settle(settings.strict)?);
     Ok(Injected { pod, warnings })
 }
 
-/// What an earlier injection had moved from the pod into its proxy's variables.
-#[derive(Default)]
-struct Earlier {
-    probers: probes::Probers,
-    /// `None` if no earlier injection is known: then all annotations are the user's.
-    scraping: Option<Map<String, Value>>,
-}
-
-impl Earlier {
-    fn of(proxy: &Value) -> Self {
-        let variables = proxy.get("env").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let value = |name: &str| variables.iter().find(|variable| pod::name(variable) == name)?.get("value")?.as_str();
-        Self {
-            probers: value(probes::VARIABLE).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
-            scraping: Some(value(prometheus::VARIABLE).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()),
+/// The pod with everything added, in the order in which parts rely on each other.
+fn render(
+    rendering: &Rendering<'_>,
+    selected: &Selected<'_>,
+    complaints: &mut Complaints,
+    warnings: &mut Vec<String>,
+) -> Result<Value, InjectError> {
+    let mut pod = rendering.pod.clone();
+    let mut composition = Composition::default();
+    if selected.sidecar || selected.gateway {
+        composition.add_built_in(rendering);
+        if selected.gateway {
+            compose::gateway_security(&mut pod, rendering)?;
         }
+        metadata::add_labels(&mut pod, rendering)?;
     }
+    for fragment in &selected.fragments {
+        compose::lay_over_pod(&mut pod, fragment)?;
+        composition.lay_over(fragment);
+    }
+    let overrides = composition.take_overrides(&mut pod, rendering, complaints)?;
+    proxy::finish(&mut composition, rendering, &overrides);
+    let volumes = add_volumes(&mut pod, rendering, selected)?;
+    let secrets = add_secrets(&mut pod, rendering, selected)?;
+    metadata::add_annotations(&mut pod, rendering)?;
+    proxy::merge_prometheus(&mut pod, &mut composition, rendering, complaints)?;
+    if rendering.exit_with_application {
+        pod::object_mut(&mut pod, "spec")?.insert("shareProcessNamespace".to_owned(), json!(true));
+    }
+    let status = composition.status(volumes, secrets, &rendering.context.settings.revision);
+    composition.place(&mut pod, rendering)?;
+    let ports = proxy::rewrite_probes(&mut pod, rendering, warnings)?;
 
-    /// Puts the user's own scrape annotations back where the injector's stand.
-    fn restore_scraping(&self, pod: &mut Value, status_port: u16) -> Result<(), InjectError> {
-        let annotations = pod::strings_mut(pod, "annotations")?;
-        let points_at_proxy = annotations.get("prometheus.io/port").and_then(Value::as_str) == Some(status_port.to_string().as_str());
-        let Some(scraping) = self.scraping.as_ref().filter(|_| points_at_proxy) else { return Ok(()) };
-        for field in ["scrape", "port", "path"] {
-            let name = format!("prometheus.io/{field}");
-            match scraping.get(field).filter(|value| value.as_str().is_some_and(|text| !text.is_empty())) {
-                Some(value) => annotations.insert(name, value.clone()),
-                None => annotations.remove(&name),
-            };
-        }
-        Ok(())
+    let mut record = Record::of(rendering.pod, &pod);
+    record.ports = ports;
+    if !overrides.is_empty() {
+        let names = |list| pod::list(rendering.pod, list).iter().map(|item| pod::name(item).to_owned()).collect();
+        (record.order, record.init_order) = (names("containers"), names("initContainers"));
     }
-}
-
-fn with_metadata(pod: &Value) -> Result<Value, InjectError> {
-    let mut pod = pod.clone();
-    let fields = pod.as_object_mut().ok_or(InjectError::Shape { field: "pod", expected: "a mapping" })?;
-    fields.entry("metadata").or_insert_with(|| json!({}));
-    if pod::list(&pod, "containers").is_empty() {
-        return Err(InjectError::Shape { field: "spec.containers", expected: "at least one container" });
-    }
+    write_down(&mut pod, &status, &overrides, &record)?;
     Ok(pod)
 }
 
-/// Annotation, else ProxyConfig. What the init step could not do is refused here, where the user still sees it.
-fn interception_mode(wishes: &Wishes, config: &PodProxyConfig, warnings: &mut Vec<String>) -> Result<String, InjectError> {
-    for (name, reason) in [
+fn write_down(pod: &mut Value, status: &Status, overrides: &merge::Overrides, record: &Record) -> Result<(), InjectError> {
+    let annotations = pod::strings_mut(pod, "annotations")?;
+    let mut write =
+        |name: &str, text: Result<String, serde_json::Error>| annotations.insert(name.to_owned(), json!(text.unwrap_or_default()));
+    write(STATUS, serde_json::to_string(status));
+    write(RECORD, serde_json::to_string(record));
+    if !overrides.is_empty() {
+        write(OVERRIDES, serde_json::to_string(overrides));
+    }
+    Ok(())
+}
+
+/// The pod as its author wrote it, with `metadata` and `spec` to work on.
+fn without_injection(pod: &Value) -> Result<Value, InjectError> {
+    if !pod.is_object() {
+        return Err(InjectError::Shape { field: "pod", expected: "a mapping" });
+    }
+    let mut original = match restore::take_out(pod)? {
+        Some(original) => original,
+        None => {
+            refuse_foreign_proxy(pod)?;
+            pod.clone()
+        }
+    };
+    if let Some(fields) = original.as_object_mut() {
+        fields.entry("metadata").or_insert_with(|| json!({}));
+    }
+    if pod::list(&original, "containers").is_empty() && pod::list(pod, "containers").is_empty() {
+        return Err(InjectError::Shape { field: "spec.containers", expected: "at least one container" });
+    }
+    Ok(original)
+}
+
+/// A whole rendered proxy without the annotation that says who rendered it cannot be told from the user's own fields, which would win over
+/// ours: the pod would run another program than the injector says.
+fn refuse_foreign_proxy(pod: &Value) -> Result<(), InjectError> {
+    let containers = pod::list(pod, "initContainers").iter().chain(pod::list(pod, "containers"));
+    let rendered = |container: &&Value| {
+        let first = container.pointer("/args/0").and_then(Value::as_str);
+        let auto = container.get("image").is_none_or(|image| image == "auto");
+        !auto
+            && matches!(
+                (pod::name(container), first),
+                (crate::PROXY_CONTAINER, Some("proxy")) | (crate::INIT_CONTAINER, Some("istio-iptables"))
+            )
+    };
+    match containers.into_iter().find(rendered) {
+        None => Ok(()),
+        Some(container) => Err(InjectError::Unclear(format!(
+            "container {}: it looks like one that an injector added, but annotation {STATUS} is missing; remove the container, or restore the annotation",
+            pod::name(container)
+        ))),
+    }
+}
+
+/// The annotation, else the settings as far as the cluster can (contract 3.6, and section 8, item 2).
+fn is_native(wishes: &Wishes, context: &Context, warnings: &mut Vec<String>) -> bool {
+    let known = context.cluster.kubernetes;
+    let able = known.map(|version| version >= KubernetesVersion::NATIVE_SIDECARS);
+    let asked = wishes.native.or(match context.settings.native_sidecars {
+        NativeSidecars::Auto => None,
+        NativeSidecars::Always => Some(true),
+        NativeSidecars::Never => Some(false),
+    });
+    if let (Some(true), Some(false), Some(version)) = (asked, able, known) {
+        let needed = KubernetesVersion::NATIVE_SIDECARS;
+        warnings
+            .push(format!("a native sidecar was asked for, but Kubernetes {version} has none before {needed}; an ordinary one is added"));
+        return false;
+    }
+    asked.or(able).unwrap_or(false)
+}
+
+/// What the ProxyConfig of mesh or pod says, else the settings.
+fn holds(config: &PodProxyConfig, context: &Context) -> bool {
+    let given = config.given.contains_key("holdApplicationUntilProxyStarts");
+    if given { config.typed.hold_application_until_proxy_starts } else { context.settings.hold_application_until_proxy_starts }
+}
+
+/// Opt-in, because the containers of the pod then see each other's processes. A native sidecar is ended by kubelet.
+fn ends_with_application(pod: &Value, wishes: &Wishes, native: bool, selected: &Selected<'_>, warnings: &mut Vec<String>) -> bool {
+    if !selected.sidecar || native {
+        return false;
+    }
+    let completes = matches!(pod.pointer("/spec/restartPolicy").and_then(Value::as_str), Some("Never" | "OnFailure"));
+    match (wishes.exit_with_application, pod.pointer("/spec/shareProcessNamespace").and_then(Value::as_bool)) {
+        (true, Some(false)) => {
+            let text = "has no effect: the pod says shareProcessNamespace: false, and the proxy cannot see the application's processes";
+            warnings.push(format!("annotation {EXIT_WITH_APPLICATION} {text}"));
+            false
+        }
+        (false, _) if completes => {
+            warnings.push(format!(
+                "the pod runs to completion, but its proxy does not end by itself: let the application POST to \
+                 http://127.0.0.1:15020/quitquitquit as its last act, or set annotation {EXIT_WITH_APPLICATION}: \"true\""
+            ));
+            false
+        }
+        (asked, _) => asked,
+    }
+}
+
+/// What `proxyMetadata` asks for and the proxy cannot do.
+fn without_effect(rendering: &Rendering<'_>) -> Vec<String> {
+    let metadata = &rendering.proxy_config.typed.proxy_metadata;
+    let told = [
         ("ISTIO_META_DNS_CAPTURE", "names are resolved by the pod's own nameserver"),
         ("ISTIO_META_ENABLE_HBONE", "the pod is reached by mTLS without a tunnel"),
-    ] {
-        if config.typed.proxy_metadata.get(name).is_some_and(|value| value == "true") {
-            warnings.push(format!("proxyMetadata {name} has no effect yet: {reason}"));
-        }
-    }
-    let mode = wishes.interception_mode.clone().unwrap_or_else(|| config.typed.interception_mode.as_str().to_owned());
-    if mode == "TPROXY" {
-        let what = "interceptionMode TPROXY (annotation sidecar.istio.io/interceptionMode or ProxyConfig)".to_owned();
-        return Err(InjectError::Unsupported { what, instead: "use REDIRECT; the application then sees 127.0.0.6 as its peer".to_owned() });
-    }
-    Ok(mode)
-}
-
-/// The proxy learns of the annotated status port through its configuration, without reading the pod's annotations.
-fn with_status_port(mut config: PodProxyConfig, annotated: Option<u16>) -> PodProxyConfig {
-    if let Some(port) = annotated {
-        config.given.insert("statusPort".to_owned(), json!(port));
-    }
-    config
-}
-
-/// None with interception mode NONE. The user's own uid for the proxy becomes the uid whose traffic is left alone.
-fn init_container(rendering: &Rendering<'_>, overrides: &Overrides, proxy: &Value) -> Option<Value> {
-    if rendering.interception_mode == "NONE" {
-        return None;
-    }
-    let mut init = template::init_container(rendering);
-    let uid = proxy.pointer("/securityContext/runAsUser").and_then(Value::as_u64).filter(|uid| *uid != 0);
-    if let (Some(uid), Some(arguments)) = (uid, init.get_mut("args").and_then(Value::as_array_mut)) {
-        let position = arguments.iter().position(|argument| argument == "-u");
-        if let Some(value) = position.and_then(|position| arguments.get_mut(position + 1)) {
-            *value = json!(uid.to_string());
-        }
-    }
-    overrides.lay_over(&mut init);
-    Some(init)
+        ("IPTABLES_TRACE_LOGGING", "no rule logs packets, and the proxy gets no privileges for it"),
+    ];
+    let asked = told.into_iter().filter(|(name, _)| metadata.get(*name).is_some_and(|value| value == "true"));
+    asked.map(|(name, reason)| format!("proxyMetadata {name} has no effect: {reason}")).collect()
 }
 
 /// A volume of the same name that the user wrote stays.
-fn add_volumes(pod: &mut Value, rendering: &Rendering<'_>) -> Result<Vec<String>, InjectError> {
-    let present = pod::list_mut(pod, "volumes")?;
-    let known = volumes::names(present);
-    let added: Vec<Value> =
-        volumes::volumes(rendering).into_iter().filter(|volume| !known.iter().any(|name| name == pod::name(volume))).collect();
-    let names = volumes::names(&added);
-    present.extend(added);
-    Ok(names)
+fn add_volumes(pod: &mut Value, rendering: &Rendering<'_>, selected: &Selected<'_>) -> Result<Vec<String>, InjectError> {
+    let built_in = if selected.sidecar || selected.gateway { volumes::volumes(rendering) } else { Vec::new() };
+    let of_fragments = selected.fragments.iter().flat_map(|fragment| pod::list(fragment, "volumes")).cloned();
+    add_named(pod, "volumes", built_in.into_iter().chain(of_fragments))
 }
 
-fn merge_prometheus(pod: &mut Value, proxy: &mut Value, wishes: &Wishes, status_port: u16) -> Result<(), InjectError> {
-    if !wishes.merge_metrics {
-        return Ok(());
-    }
-    let Some(merged) = prometheus::merge(&pod::strings(pod, "annotations"), status_port)? else { return Ok(()) };
-    let target = pod::strings_mut(pod, "annotations")?;
-    for name in &merged.remove {
-        target.remove(name);
-    }
-    target.extend(merged.add.into_iter().map(|(name, value)| (name, json!(value))));
-    if let Some(value) = merged.variable {
-        add_variable(proxy, prometheus::VARIABLE, &value);
-    }
-    Ok(())
+fn add_secrets(pod: &mut Value, rendering: &Rendering<'_>, selected: &Selected<'_>) -> Result<Vec<String>, InjectError> {
+    let of_settings = rendering.context.settings.image_pull_secrets.iter().map(|name| json!({ "name": name }));
+    let of_fragments = selected.fragments.iter().flat_map(|fragment| pod::list(fragment, "imagePullSecrets")).cloned();
+    add_named(pod, "imagePullSecrets", of_settings.chain(of_fragments))
 }
 
-/// Probes that an earlier injection rewrote are known from there only.
-fn rewrite_probes(pod: &mut Value, proxy: &mut Value, status_port: u16, earlier: probes::Probers) -> Vec<String> {
-    let (mut probers, warnings) = probes::rewrite(pod, status_port);
-    probers.extend(earlier);
-    if !probers.is_empty() {
-        add_variable(proxy, probes::VARIABLE, &json!(probers).to_string());
-    }
-    warnings
-}
-
-fn add_variable(container: &mut Value, name: &str, value: &str) {
-    if let Some(variables) = container.get_mut("env").and_then(Value::as_array_mut) {
-        variables.retain(|variable| pod::name(variable) != name);
-        variables.push(plain(name, value));
-    }
-}
-
-fn status(rendering: &Rendering<'_>, has_init: bool, volumes: Vec<String>) -> Status {
-    let listed = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
-    let settings = &rendering.context.settings;
-    let mut init_containers: Vec<String> = has_init.then(|| INIT_CONTAINER.to_owned()).into_iter().collect();
-    let mut containers = Vec::new();
-    let place = if rendering.wishes.native { &mut init_containers } else { &mut containers };
-    place.push(PROXY_CONTAINER.to_owned());
-    Status {
-        init_containers: listed(init_containers),
-        containers: listed(containers),
-        volumes: listed(volumes),
-        image_pull_secrets: listed(settings.image_pull_secrets.clone()),
-        revision: settings.revision.clone(),
-    }
-}
-
-/// Contract 3.6. Native: init, proxy, then the user's init containers, which so are inside the mesh. Else the user's init containers keep a
-/// network that is not captured yet, and the proxy comes last among containers, or first if the application waits for it.
-fn add_containers(pod: &mut Value, rendering: &Rendering<'_>, init: Option<Value>, proxy: Value) -> Result<(), InjectError> {
-    for secret in &rendering.context.settings.image_pull_secrets {
-        let secrets = pod::list_mut(pod, "imagePullSecrets")?;
-        if !secrets.iter().any(|present| pod::name(present) == secret) {
-            secrets.push(json!({ "name": secret }));
+/// Adds the items whose names are not there yet; returns these names.
+fn add_named(pod: &mut Value, list: &'static str, items: impl Iterator<Item = Value>) -> Result<Vec<String>, InjectError> {
+    let present = pod::list_mut(pod, list)?;
+    let mut added = Vec::new();
+    for item in items {
+        let name = pod::name(&item).to_owned();
+        if !present.iter().any(|known| pod::name(known) == name) {
+            present.push(item);
+            added.push(name);
         }
     }
-    let init_containers = pod::list_mut(pod, "initContainers")?;
-    if rendering.wishes.native {
-        init_containers.splice(0..0, init.into_iter().chain([proxy]));
-    } else {
-        init_containers.extend(init);
-        let containers = pod::list_mut(pod, "containers")?;
-        let position = if rendering.hold { 0 } else { containers.len() };
-        containers.insert(position, proxy);
-    }
-    drop_empty(pod, "initContainers")
-}
-
-fn drop_empty(pod: &mut Value, field: &'static str) -> Result<(), InjectError> {
-    if pod::list(pod, field).is_empty() {
-        pod::object_mut(pod, "spec")?.remove(field);
-    }
-    Ok(())
+    pod::drop_empty(pod, list)?;
+    Ok(added)
 }

@@ -13,6 +13,8 @@ pub const ANNOTATIONS: &[&str] = &[
     "prometheus.istio.io/secure-port",
     "proxy.istio.io/config",
     "proxy.istio.io/overrides",
+    "proxy.outrigger.io/exitWithApplication",
+    "proxy.outrigger.io/restore",
     "readiness.status.sidecar.istio.io/applicationPorts",
     "readiness.status.sidecar.istio.io/failureThreshold",
     "readiness.status.sidecar.istio.io/initialDelaySeconds",
@@ -56,11 +58,28 @@ pub const ANNOTATIONS: &[&str] = &[
     "traffic.sidecar.istio.io/kubevirtInterfaces",
 ];
 
+/// Annotations of Istio's that change nothing here, and why.
+pub const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("readiness.status.sidecar.istio.io/applicationPorts", "Istio no longer uses it either"),
+    ("sidecar.istio.io/bootstrapOverride", "the ConfigMap is mounted, but it patches Envoy's bootstrap, and Outrigger has none"),
+    ("sidecar.istio.io/extraStatTags", "no tags are extracted from statistics"),
+    ("sidecar.istio.io/proxyImageType", "Outrigger's image has no variants"),
+    ("sidecar.istio.io/statsCompression", "statistics are sent uncompressed"),
+    ("sidecar.istio.io/statsEvictionInterval", "it is about Envoy's statistics"),
+    ("sidecar.istio.io/statsFlushInterval", "statistics are not pushed anywhere"),
+    ("sidecar.istio.io/statsHistogramBins", "it is about Envoy's statistics"),
+    ("sidecar.istio.io/statsHistogramBuckets", "it is about Envoy's statistics"),
+    ("sidecar.istio.io/statsInclusionPrefixes", "it is about Envoy's statistics"),
+    ("sidecar.istio.io/statsInclusionRegexps", "it is about Envoy's statistics"),
+    ("sidecar.istio.io/statsInclusionSuffixes", "it is about Envoy's statistics"),
+];
+
 /// Domains in which an unknown name is certainly a mistake; others (`ambient.istio.io`, `gateway.istio.io`) are not the sidecar's business.
 const DOMAINS: &[&str] = &[
     "inject.istio.io",
     "prometheus.istio.io",
     "proxy.istio.io",
+    "proxy.outrigger.io",
     "readiness.status.sidecar.istio.io",
     "sidecar.istio.io",
     "status.sidecar.istio.io",

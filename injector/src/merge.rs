@@ -1,10 +1,9 @@
-//! Joining what is injected with what the user wrote, and taking an earlier injection back out (contract 3.4).
+//! Joining what is injected with what the user wrote (contract 3.4).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::pod;
-use crate::{INIT_CONTAINER, InjectError, PROXY_CONTAINER};
 
 /// Written by the injector: what it added.
 pub(crate) const STATUS: &str = "sidecar.istio.io/status";
@@ -22,7 +21,7 @@ pub(crate) struct Status {
     pub revision: String,
 }
 
-/// The user's own `istio-proxy` and `istio-init`, taken out of the pod until the template has been rendered.
+/// The user's own containers of names that templates have too, `istio-proxy` above all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Overrides {
@@ -30,46 +29,6 @@ pub(crate) struct Overrides {
     pub containers: Vec<Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub init_containers: Vec<Value>,
-}
-
-/// Takes out what an earlier injection added, and returns its `istio-proxy`: some of its variables hold what the pod said before.
-pub(crate) fn strip(pod: &mut Value) -> Result<Option<Value>, InjectError> {
-    let annotations = pod::strings_mut(pod, "annotations")?;
-    let Some(text) = annotations.remove(STATUS) else { return Ok(None) };
-    let refuse = || InjectError::Annotation {
-        name: STATUS.to_owned(),
-        value: text.to_string(),
-        reason: "expected the JSON an injector wrote".to_owned(),
-    };
-    let status: Status = text.as_str().and_then(|text| serde_json::from_str(text).ok()).ok_or_else(refuse)?;
-    let mut proxy = None;
-    for (field, names) in [("containers", &status.containers), ("initContainers", &status.init_containers), ("volumes", &status.volumes)] {
-        let names = names.as_deref().unwrap_or_default();
-        let removed = extract(pod::list_mut(pod, field)?, |item| names.iter().any(|name| name == pod::name(item)));
-        proxy = proxy.or_else(|| removed.into_iter().find(|item| field != "volumes" && pod::name(item) == PROXY_CONTAINER));
-    }
-    Ok(proxy)
-}
-
-/// Takes the user's fragments out of the pod: those an earlier injection saved, or those written in the pod now.
-pub(crate) fn take_overrides(pod: &mut Value) -> Result<Overrides, InjectError> {
-    let saved = pod::strings_mut(pod, "annotations")?.remove(OVERRIDES);
-    let is_injected = |item: &Value| matches!(pod::name(item), PROXY_CONTAINER | INIT_CONTAINER);
-    let mut overrides = Overrides {
-        containers: extract(pod::list_mut(pod, "containers")?, is_injected),
-        init_containers: extract(pod::list_mut(pod, "initContainers")?, is_injected),
-    };
-    if let Some(saved) = saved {
-        let refuse = || InjectError::Annotation {
-            name: OVERRIDES.to_owned(),
-            value: saved.to_string(),
-            reason: "expected the JSON an injector wrote".to_owned(),
-        };
-        let saved: Overrides = saved.as_str().and_then(|text| serde_json::from_str(text).ok()).ok_or_else(refuse)?;
-        overrides.containers.extend(saved.containers);
-        overrides.init_containers.extend(saved.init_containers);
-    }
-    Ok(overrides)
 }
 
 impl Overrides {
@@ -121,21 +80,17 @@ fn merge_item(items: &mut Vec<Value>, change: &Value, key: &str) {
     }
 }
 
-/// The `patchMergeKey` of a list in Kubernetes' Container type.
+/// The `patchMergeKey` of a list in Kubernetes' Container and PodSpec types.
 fn merge_key(field: &str) -> Option<&'static str> {
     match field {
         "env" => Some("name"),
         "volumeMounts" => Some("mountPath"),
         "volumeDevices" => Some("devicePath"),
         "ports" => Some("containerPort"),
+        "hostAliases" => Some("ip"),
+        "topologySpreadConstraints" => Some("topologyKey"),
         _ => None,
     }
-}
-
-fn extract(items: &mut Vec<Value>, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
-    let (out, rest) = std::mem::take(items).into_iter().partition(|item| wanted(item));
-    *items = rest;
-    out
 }
 
 #[cfg(test)]

@@ -4,27 +4,34 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::merge::{OVERRIDES, Overrides, STATUS, Status};
-use crate::owner::Owner;
-use crate::settings::Context;
-use crate::{InjectError, pod};
+use crate::template::{Rendering, Role};
+use crate::{InjectError, PROXY_CONTAINER, cni, pod};
 
-/// Adds the labels; values the user wrote stay.
-pub(crate) fn add_labels(pod: &mut Value, owner: &Owner, context: &Context) -> Result<(), InjectError> {
+/// Which revision injected the pod.
+pub(crate) const REVISION: &str = "istio.io/rev";
+/// Whose logs and shell `kubectl` means.
+pub(crate) const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+/// The same for older versions of `kubectl`.
+pub(crate) const DEFAULT_LOGS_CONTAINER: &str = "kubectl.kubernetes.io/default-logs-container";
+
+/// Adds the labels; values the user wrote stay. A gateway is reached as what its Gateway objects say, not by mTLS of its own.
+pub(crate) fn add_labels(pod: &mut Value, rendering: &Rendering<'_>) -> Result<(), InjectError> {
     let labels = pod::strings(pod, "labels");
     let first = |names: &[&str]| names.iter().find_map(|name| labels.get(*name)).cloned();
-    let name = first(&["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"]).unwrap_or_else(|| owner.name.clone());
+    let name = first(&["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"]).unwrap_or_else(|| rendering.owner.name.clone());
     let revision =
         first(&["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"]).unwrap_or_else(|| "latest".to_owned());
     let target = pod::strings_mut(pod, "labels")?;
     let mut add = |label: &str, value: &str| {
         target.entry(label).or_insert_with(|| json!(value));
     };
-    add("security.istio.io/tlsMode", "istio");
+    if rendering.role == Role::Sidecar {
+        add("security.istio.io/tlsMode", "istio");
+    }
     add("service.istio.io/canonical-name", label_value(&name));
     add("service.istio.io/canonical-revision", &revision);
-    if let Some(network) = &context.settings.network {
-        add("topology.istio.io/network", network);
+    if let Some(network) = rendering.network() {
+        add("topology.istio.io/network", &network);
     }
     Ok(())
 }
@@ -35,19 +42,18 @@ fn label_value(text: &str) -> &str {
     text.get(..end).unwrap_or(text).trim_matches(['-', '_', '.'])
 }
 
-/// Adds the annotations, those of the settings included.
-pub(crate) fn add_annotations(pod: &mut Value, context: &Context, overrides: &Overrides, status: &Status) -> Result<(), InjectError> {
-    let first_container = pod::list(pod, "containers").first().map(|container| pod::name(container).to_owned());
-    let mut written: BTreeMap<String, String> = context.settings.injected_annotations.clone();
-    written.insert("istio.io/rev".to_owned(), context.settings.revision.clone());
-    written.insert(STATUS.to_owned(), serde_json::to_string(status).unwrap_or_default());
-    if !overrides.is_empty() {
-        written.insert(OVERRIDES.to_owned(), serde_json::to_string(overrides).unwrap_or_default());
-    }
+/// Adds the annotations that every injected pod has, those of the settings included. What only the end of the work can tell comes later.
+pub(crate) fn add_annotations(pod: &mut Value, rendering: &Rendering<'_>) -> Result<(), InjectError> {
+    let settings = &rendering.context.settings;
+    let mut applications = pod::list(pod, "containers").iter().map(pod::name).filter(|name| *name != PROXY_CONTAINER);
+    let first = applications.next().map(str::to_owned);
+    let mut written: BTreeMap<String, String> = settings.injected_annotations.clone();
+    written.extend(cni::annotations(rendering, &pod::strings(pod, "annotations")));
+    written.insert(REVISION.to_owned(), settings.revision.clone());
     let annotations = pod::strings_mut(pod, "annotations")?;
     annotations.extend(written.into_iter().map(|(name, value)| (name, json!(value))));
-    for name in ["kubectl.kubernetes.io/default-container", "kubectl.kubernetes.io/default-logs-container"] {
-        if let Some(container) = &first_container {
+    for name in [DEFAULT_CONTAINER, DEFAULT_LOGS_CONTAINER] {
+        if let Some(container) = &first {
             annotations.entry(name).or_insert_with(|| json!(container));
         }
     }

@@ -59,3 +59,11 @@ fn null_to_list(value: &mut Value) {
         *value = Value::Array(Vec::new());
     }
 }
+
+/// Removes a list of `spec` that is empty.
+pub(crate) fn drop_empty(pod: &mut Value, field: &'static str) -> Result<(), InjectError> {
+    if list(pod, field).is_empty() {
+        object_mut(pod, "spec")?.remove(field);
+    }
+    Ok(())
+}

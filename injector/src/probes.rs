@@ -14,35 +14,43 @@ pub(crate) const VARIABLE: &str = "ISTIO_KUBE_APP_PROBERS";
 /// Path -> original probe.
 pub(crate) type Probers = BTreeMap<String, Value>;
 
-/// Rewrites every probe and lifecycle hook of all containers but the proxy's. Returns the originals, and a warning for each
-/// that had to stay.
-pub(crate) fn rewrite(pod: &mut Value, status_port: u16) -> (Probers, Vec<String>) {
-    let mut rewriter = Rewriter { status_port, probers: Probers::new(), warnings: Vec::new() };
-    for field in ["initContainers", "containers"] {
-        let containers = pod.pointer_mut(&format!("/spec/{field}")).and_then(Value::as_array_mut);
-        for container in containers.into_iter().flatten().filter(|container| pod::name(container) != PROXY_CONTAINER) {
-            rewriter.container(container);
-        }
-    }
-    (rewriter.probers, rewriter.warnings)
-}
+/// Path -> the port as written, where that is not the number it stands for.
+pub(crate) type Ports = BTreeMap<String, Value>;
 
-struct Rewriter {
+const PROBES: [(&str, &str); 3] = [("readinessProbe", "readyz"), ("livenessProbe", "livez"), ("startupProbe", "startupz")];
+const HOOKS: [(&str, &str); 2] = [("preStop", "prestopz"), ("postStart", "poststartz")];
+
+/// Rewrites the probes and lifecycle hooks of containers; keeps the originals, and a warning for each that had to stay.
+pub(crate) struct Rewriter {
     status_port: u16,
-    probers: Probers,
-    warnings: Vec<String>,
+    /// The originals, with ports as numbers.
+    pub probers: Probers,
+    /// Ports that were names.
+    pub ports: Ports,
+    /// What stays as it is, and why.
+    pub warnings: Vec<String>,
 }
 
 impl Rewriter {
+    /// Nothing rewritten yet.
+    pub(crate) fn new(status_port: u16) -> Self {
+        Self { status_port, probers: Probers::new(), ports: Ports::new(), warnings: Vec::new() }
+    }
+
+    /// All containers of a list but the proxy's.
+    pub(crate) fn containers(&mut self, containers: &mut [Value]) {
+        containers.iter_mut().filter(|container| pod::name(container) != PROXY_CONTAINER).for_each(|container| self.container(container));
+    }
+
     fn container(&mut self, container: &mut Value) {
         let name = pod::name(container).to_owned();
         let ports = named_ports(container);
-        for (field, last) in [("readinessProbe", "readyz"), ("livenessProbe", "livez"), ("startupProbe", "startupz")] {
+        for (field, last) in PROBES {
             if let Some(probe) = container.get_mut(field).and_then(Value::as_object_mut) {
                 self.handler(probe, &["httpGet", "tcpSocket", "grpc"], format!("/app-health/{name}/{last}"), &ports);
             }
         }
-        for (field, last) in [("preStop", "prestopz"), ("postStart", "poststartz")] {
+        for (field, last) in HOOKS {
             if let Some(hook) = container.pointer_mut(&format!("/lifecycle/{field}")).and_then(Value::as_object_mut) {
                 self.handler(hook, &["httpGet", "tcpSocket"], format!("/app-lifecycle/{name}/{last}"), &ports);
             }
@@ -61,6 +69,9 @@ impl Rewriter {
             self.warnings.push(format!("probe {path}: no port of the container is called {named}; the probe stays as it is"));
             return;
         };
+        if let Some(written) = original.get("port").filter(|written| written.as_u64().is_none()) {
+            self.ports.insert(path.clone(), written.clone());
+        }
         let mut kept = original.clone();
         set(&mut kept, "port", json!(port));
         let mut prober = json!({ kind: kept });
@@ -82,6 +93,34 @@ impl Rewriter {
         set(&mut probe, "port", json!(self.status_port));
         probe
     }
+}
+
+/// Puts the originals back.
+pub(crate) fn restore(containers: &mut [Value], probers: &Probers, ports: &Ports) {
+    for container in containers.iter_mut().filter(|container| pod::name(container) != PROXY_CONTAINER) {
+        let name = pod::name(container).to_owned();
+        let places = PROBES.map(|(field, last)| (format!("/{field}"), format!("/app-health/{name}/{last}")));
+        let hooks = HOOKS.map(|(field, last)| (format!("/lifecycle/{field}"), format!("/app-lifecycle/{name}/{last}")));
+        for (place, path) in places.into_iter().chain(hooks) {
+            if let (Some(prober), Some(handler)) = (probers.get(&path), container.pointer_mut(&place).and_then(Value::as_object_mut)) {
+                restore_handler(handler, prober, &path, ports.get(&path));
+            }
+        }
+    }
+}
+
+/// Only what still is as the injector left it.
+fn restore_handler(handler: &mut Map<String, Value>, prober: &Value, path: &str, port: Option<&Value>) {
+    let kinds = ["httpGet", "tcpSocket", "grpc"];
+    let Some((kind, mut original)) = kinds.iter().find_map(|kind| Some((*kind, prober.get(*kind)?.clone()))) else { return };
+    if handler.get("httpGet").and_then(|get| get.get("path")).and_then(Value::as_str) != Some(path) {
+        return;
+    }
+    if let Some(port) = port {
+        set(&mut original, "port", port.clone());
+    }
+    handler.remove("httpGet");
+    handler.insert(kind.to_owned(), original);
 }
 
 fn named_ports(container: &Value) -> BTreeMap<String, u64> {

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::InjectError;
+use crate::complaints::Complaints;
 
 /// Name of the variable that tells the proxy where the application's metrics are.
 pub(crate) const VARIABLE: &str = "ISTIO_PROMETHEUS_ANNOTATIONS";
 
 const TARGETS: &str = "prometheus.istio.io/scrape-targets";
-const RESERVED: [u16; 9] = [15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090];
+/// Ports the proxy listens on; an application's collide with them.
+pub(crate) const RESERVED: [u16; 9] = [15000, 15001, 15004, 15006, 15008, 15020, 15021, 15053, 15090];
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 struct Scrape {
@@ -37,26 +38,23 @@ pub(crate) struct Merged {
 }
 
 /// Plans the change. `None` if the pod does not want to be scraped or already points at the proxy.
-///
-/// # Errors
-/// A target on a port the proxy itself uses: the proxy would scrape itself, round and round.
-pub(crate) fn merge(annotations: &BTreeMap<String, String>, status_port: u16) -> Result<Option<Merged>, InjectError> {
+pub(crate) fn merge(annotations: &BTreeMap<String, String>, status_port: u16, complaints: &mut Complaints) -> Option<Merged> {
     let find = |wanted: &str| annotations.iter().find(|(name, _)| plain(name) == wanted).map(|(_, value)| value.as_str());
     let port = find("prometheus_io_port");
     let unwanted = find("prometheus_io_scrape").is_some_and(|value| matches!(value, "0" | "f" | "F" | "false" | "False" | "FALSE"));
     if status_port == 0 || unwanted || port == Some(status_port.to_string().as_str()) {
-        return Ok(None);
+        return None;
     }
     let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
-    let scrape = Scrape {
+    let mut scrape = Scrape {
         scrape: text(find("prometheus_io_scrape")),
         path: text(find("prometheus_io_path")),
         port: text(port),
         targets: annotations.get(TARGETS).map(|list| targets(list)).unwrap_or_default(),
     };
-    refuse_reserved(&scrape, status_port)?;
+    drop_unusable(&mut scrape, status_port, complaints);
     let value = |text: &str| text.to_owned();
-    Ok(Some(Merged {
+    Some(Merged {
         remove: annotations.keys().filter(|name| is_prometheus(name)).cloned().collect(),
         add: [
             (value("prometheus.io/scrape"), value("true")),
@@ -65,7 +63,7 @@ pub(crate) fn merge(annotations: &BTreeMap<String, String>, status_port: u16) ->
         ]
         .into(),
         variable: (scrape != Scrape::default()).then(|| serde_json::to_string(&scrape).unwrap_or_default()),
-    }))
+    })
 }
 
 /// `port:path,port:path`; the path is `/metrics` if left out.
@@ -79,17 +77,25 @@ fn targets(list: &str) -> Vec<Target> {
         .collect()
 }
 
-fn refuse_reserved(scrape: &Scrape, status_port: u16) -> Result<(), InjectError> {
-    let reserved = |port: &str| port.parse::<u16>().is_ok_and(|port| port == status_port || RESERVED.contains(&port));
-    let refuse = |name: &str, value: &str| InjectError::Annotation {
-        name: name.to_owned(),
-        value: value.to_owned(),
-        reason: "expected a port of the application; this one is the proxy's own".to_owned(),
+/// A target on a port the proxy itself uses would have the proxy scrape itself, round and round; one that is no port, it would not start with.
+fn drop_unusable(scrape: &mut Scrape, status_port: u16, complaints: &mut Complaints) {
+    let mut unusable = |name: &str, port: &str| {
+        let reason = match port.parse::<u16>() {
+            Ok(number) if number == status_port || RESERVED.contains(&number) => "this one is the proxy's own",
+            Ok(_) => return false,
+            Err(_) => "this is no port number",
+        };
+        complaints
+            .add(format!("annotation {name}: expected a port of the application; {reason} (got `{port}`)"), "nothing is scraped there");
+        true
     };
-    if reserved(&scrape.port) {
-        return Err(refuse("prometheus.io/port", &scrape.port));
+    scrape.targets.retain(|target| !unusable(TARGETS, &target.port));
+    if !scrape.port.is_empty() && unusable("prometheus.io/port", &scrape.port) {
+        (scrape.port, scrape.path) = (String::new(), String::new());
+        if scrape.targets.is_empty() {
+            scrape.scrape = "false".to_owned();
+        }
     }
-    scrape.targets.iter().find(|target| reserved(&target.port)).map_or(Ok(()), |target| Err(refuse(TARGETS, &target.port)))
 }
 
 fn is_prometheus(name: &str) -> bool {

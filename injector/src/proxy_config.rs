@@ -10,7 +10,7 @@ use outrigger_config::mesh::{self, ProxyConfig, ProxyConfigSpec};
 use outrigger_config::yaml;
 use serde_json::{Map, Value, json};
 
-use crate::InjectError;
+use crate::complaints::Complaints;
 
 /// The annotation.
 pub const ANNOTATION: &str = "proxy.istio.io/config";
@@ -26,30 +26,54 @@ pub struct PodProxyConfig {
     pub warnings: Vec<String>,
 }
 
-/// Overlays the annotation on the mesh's `defaultConfig`.
-///
-/// # Errors
-/// The annotation is no YAML mapping, or a field has a value that cannot be understood.
-pub fn read(default_config: &Map<String, Value>, annotation: Option<&str>) -> Result<PodProxyConfig, InjectError> {
+impl PodProxyConfig {
+    /// `statusPort`, if mesh or pod give one.
+    pub(crate) fn status_port_given(&self) -> Option<u16> {
+        self.given.get("statusPort").map(|_| self.typed.status_port)
+    }
+
+    /// The proxy learns of annotations of their own through its configuration, without reading the pod's annotations.
+    pub(crate) fn with_annotations(mut self, status_port: Option<u16>, discovery_address: Option<&str>) -> Self {
+        if let Some(port) = status_port {
+            self.given.insert("statusPort".to_owned(), json!(port));
+        }
+        if let Some(address) = discovery_address {
+            self.given.insert("discoveryAddress".to_owned(), json!(address));
+        }
+        self
+    }
+}
+
+/// Overlays the annotation on the mesh's `defaultConfig`. An annotation that is no YAML mapping, or has a field that cannot be understood,
+/// counts as not given.
+pub(crate) fn read(default_config: &Map<String, Value>, annotation: Option<&str>, complaints: &mut Complaints) -> PodProxyConfig {
     let mut given = default_config.clone();
     let mut warnings = Vec::new();
     if let Some(text) = annotation {
-        let refuse =
-            |reason: String| InjectError::Annotation { name: ANNOTATION.to_owned(), value: text.trim().replace('\n', " "), reason };
-        let (_, problems) = mesh::read::<ProxyConfigSpec>(text);
-        for problem in problems {
-            let said = format!("{}: {}", problem.field, problem.message);
-            if problem.severity >= Severity::Error {
-                return Err(refuse(said));
+        match overrides(text) {
+            Ok((fields, told)) => {
+                fields.into_iter().for_each(|(field, value)| overlay(&mut given, &field, value));
+                warnings = told;
             }
-            warnings.push(format!("annotation {ANNOTATION}: {said}"));
-        }
-        for (field, value) in mapping(text).map_err(refuse)? {
-            overlay(&mut given, &field, value);
+            Err(reason) => complaints.annotation(ANNOTATION, text, &reason),
         }
     }
     let (spec, _) = mesh::read::<ProxyConfigSpec>(&Value::Object(given.clone()).to_string());
-    Ok(PodProxyConfig { typed: ProxyConfig::layered([&spec]), given, warnings })
+    PodProxyConfig { typed: ProxyConfig::layered([&spec]), given, warnings }
+}
+
+/// The annotation's fields, and what in them is unknown or has no effect.
+fn overrides(text: &str) -> Result<(Map<String, Value>, Vec<String>), String> {
+    let mut warnings = Vec::new();
+    let (_, problems) = mesh::read::<ProxyConfigSpec>(text);
+    for problem in problems {
+        let said = format!("{}: {}", problem.field, problem.message);
+        if problem.severity >= Severity::Error {
+            return Err(said);
+        }
+        warnings.push(format!("annotation {ANNOTATION}: {said}"));
+    }
+    Ok((mapping(text)?, warnings))
 }
 
 /// The annotation's fields, named in lowerCamelCase; protobuf takes snake_case as well.
@@ -59,9 +83,14 @@ fn mapping(text: &str) -> Result<Map<String, Value>, String> {
         Some(node) => node.map_err(|error| error.message)?.to_json(),
     };
     match value {
-        Value::Object(fields) => Ok(fields.into_iter().map(|(name, value)| (camel(&name).collect(), value)).collect()),
+        Value::Object(fields) => Ok(camel_keys(fields)),
         _ => Err("expected a mapping of ProxyConfig fields".to_owned()),
     }
+}
+
+/// The same fields, named in lowerCamelCase.
+pub(crate) fn camel_keys(fields: Map<String, Value>) -> Map<String, Value> {
+    fields.into_iter().map(|(name, value)| (camel(&name).collect(), value)).collect()
 }
 
 /// Fields replace, the maps of `proxyMetadata` are united.
@@ -132,6 +161,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{non_default, read, to_json};
+    use crate::complaints::Complaints;
 
     #[test]
     fn a_typed_spec_survives_being_written_and_read_again() {
@@ -147,7 +177,7 @@ mod tests {
     fn the_annotation_replaces_fields_unites_metadata_and_only_differences_are_passed_on() {
         let mesh = json!({ "concurrency": 4, "statusPort": 16020, "meshId": "m", "proxyMetadata": { "A": "1", "B": "1" } });
         let annotation = "concurrency: 2\nstatus_port: 15020\nproxyMetadata: {B: '2'}\n";
-        let config = read(mesh.as_object().unwrap(), Some(annotation)).unwrap();
+        let config = read(mesh.as_object().unwrap(), Some(annotation), &mut Complaints::default());
         assert_eq!(config.typed.concurrency, Some(2));
         let expected = json!({ "concurrency": 2, "meshId": "m", "proxyMetadata": { "A": "1", "B": "2" } });
         assert_eq!(non_default(&config.given), expected);

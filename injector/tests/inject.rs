@@ -1,6 +1,6 @@
 //! What is refused, what is told, and single properties that a golden file would bury.
 
-use outrigger_injector::{Context, inject};
+use outrigger_injector::{Context, NativeSidecars, inject};
 use serde_json::{Value, json};
 
 fn pod(annotations: Value) -> Value {
@@ -35,21 +35,13 @@ fn null_lists_and_maps_count_as_absent() {
 }
 
 #[test]
-fn tproxy_is_refused_wherever_it_is_asked_for() {
-    for annotations in
-        [json!({ "sidecar.istio.io/interceptionMode": "TPROXY" }), json!({ "proxy.istio.io/config": "interceptionMode: TPROXY" })]
-    {
-        let message = inject(&pod(annotations), &Context::default()).unwrap_err().to_string();
-        assert!(message.contains("TPROXY") && message.contains("use REDIRECT"), "{message}");
+fn a_broken_proxy_config_counts_as_not_given_and_an_unknown_field_is_told() {
+    for (text, expected) in [("concurrency: many", "concurrency"), ("- a", "expected a mapping"), ("a: [", "did not find")] {
+        let injected = inject(&pod(json!({ "proxy.istio.io/config": text })), &Context::default()).unwrap();
+        let said = injected.warnings.join("\n");
+        assert!(said.contains("annotation proxy.istio.io/config") && said.contains(expected), "{said}");
+        assert_eq!(variable(&injected.pod, "PROXY_CONFIG").as_deref(), Some("{}"));
     }
-}
-
-#[test]
-fn a_broken_proxy_config_refuses_the_pod_and_an_unknown_field_is_told() {
-    let message = inject(&pod(json!({ "proxy.istio.io/config": "concurrency: many" })), &Context::default()).unwrap_err().to_string();
-    assert!(message.contains("annotation proxy.istio.io/config") && message.contains("concurrency"), "{message}");
-    let message = inject(&pod(json!({ "proxy.istio.io/config": "- a" })), &Context::default()).unwrap_err().to_string();
-    assert!(message.contains("annotation proxy.istio.io/config"), "{message}");
     let injected = inject(&pod(json!({ "proxy.istio.io/config": "concurency: 2" })), &Context::default()).unwrap();
     assert!(injected.warnings.iter().any(|warning| warning.contains("concurency")), "{:?}", injected.warnings);
 }
@@ -57,16 +49,24 @@ fn a_broken_proxy_config_refuses_the_pod_and_an_unknown_field_is_told() {
 #[test]
 fn one_resource_annotation_changes_one_value() {
     let injected = inject(&pod(json!({ "sidecar.istio.io/proxyMemoryLimit": "256Mi" })), &Context::default()).unwrap().pod;
-    let expected = json!({ "requests": { "cpu": "100m", "memory": "128Mi" }, "limits": { "cpu": "2000m", "memory": "256Mi" } });
-    assert_eq!(injected["spec"]["containers"][1]["resources"], expected);
+    let expected = json!({ "requests": { "cpu": "10m", "memory": "24Mi" }, "limits": { "cpu": "2000m", "memory": "256Mi" } });
+    assert_eq!(injected["spec"]["containers"][0]["resources"], expected);
     assert_eq!(injected["spec"]["initContainers"][0]["resources"], expected);
 }
 
 #[test]
-fn a_scrape_port_of_the_proxy_refuses_the_pod() {
-    for annotations in [json!({ "prometheus.io/port": "15090" }), json!({ "prometheus.istio.io/scrape-targets": "8080:/m,15020" })] {
-        let message = inject(&pod(annotations), &Context::default()).unwrap_err().to_string();
-        assert!(message.contains("this one is the proxy's own"), "{message}");
+fn a_scrape_port_of_the_proxy_is_told_and_not_scraped() {
+    for (annotations, expected) in [
+        (json!({ "prometheus.io/port": "15090" }), r#"{"scrape":"false","path":"","port":""}"#),
+        (json!({ "prometheus.io/port": "http" }), r#"{"scrape":"false","path":"","port":""}"#),
+        (
+            json!({ "prometheus.istio.io/scrape-targets": "8080:/m,15020" }),
+            r#"{"scrape":"","path":"","port":"","targets":[{"port":"8080","path":"/m"}]}"#,
+        ),
+    ] {
+        let injected = inject(&pod(annotations), &Context::default()).unwrap();
+        assert!(injected.warnings[0].contains("expected a port of the application"), "{:?}", injected.warnings);
+        assert_eq!(variable(&injected.pod, "ISTIO_PROMETHEUS_ANNOTATIONS").as_deref(), Some(expected));
     }
 }
 
@@ -109,10 +109,10 @@ fn a_long_canonical_name_is_cut_to_a_label_value() {
 #[test]
 fn an_earlier_injection_with_other_settings_is_replaced_not_added_to() {
     let mut context = Context::default();
-    context.settings.native_sidecars = true;
+    context.settings.native_sidecars = NativeSidecars::Always;
     let before = pod(json!({ "prometheus.io/port": "9080" }));
     let native = inject(&before, &context).unwrap().pod;
-    context.settings.native_sidecars = false;
+    context.settings.native_sidecars = NativeSidecars::Never;
     assert_eq!(inject(&native, &context).unwrap().pod, inject(&before, &context).unwrap().pod);
 }
 
@@ -121,8 +121,8 @@ fn without_a_status_port_there_are_no_probes_and_no_rewriting() {
     let mut value = pod(json!({ "status.sidecar.istio.io/port": "0" }));
     value["spec"]["containers"][0]["readinessProbe"] = json!({ "tcpSocket": { "port": 1 } });
     let injected = inject(&value, &Context::default()).unwrap().pod;
-    assert_eq!(injected["spec"]["containers"][1].get("readinessProbe"), None);
-    assert_eq!(injected["spec"]["containers"][0]["readinessProbe"], json!({ "tcpSocket": { "port": 1 } }));
+    assert_eq!(injected["spec"]["containers"][0].get("readinessProbe"), None);
+    assert_eq!(injected["spec"]["containers"][1]["readinessProbe"], json!({ "tcpSocket": { "port": 1 } }));
     let arguments = injected["spec"]["initContainers"][0]["args"].as_array().unwrap();
     let position = arguments.iter().position(|argument| argument == "-d").unwrap();
     assert_eq!(arguments[position + 1], "15090,15021");

@@ -6,14 +6,17 @@ use serde_json::{Value, json};
 
 use super::{Decision, decide, decide_selected};
 use crate::selector::{LabelSelector, Requirement};
-use crate::settings::{Context, Namespace, Policy, Settings};
+use crate::settings::{Context, Namespace, Policy};
 
 fn labels(text: &str) -> BTreeMap<String, String> {
     text.split_whitespace().filter_map(|pair| pair.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 fn context(namespace_labels: &str) -> Context {
-    Context { namespace: Namespace { name: "shop".to_owned(), labels: labels(namespace_labels) }, settings: Settings::default() }
+    Context {
+        namespace: Namespace { name: "shop".to_owned(), labels: labels(namespace_labels), ..Namespace::default() },
+        ..Context::default()
+    }
 }
 
 fn pod(pod_labels: &str) -> Value {

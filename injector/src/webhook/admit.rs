@@ -68,7 +68,8 @@ pub fn admit(mut request: Request, parameters: &Parameters, settings: &Settings)
     }
     let mut settings = settings.clone();
     parameters.apply_to_settings(&mut settings);
-    let context = Context { namespace: Namespace { name: request.namespace, ..Namespace::default() }, settings };
+    let namespace = Namespace { name: request.namespace, ..Namespace::default() };
+    let context = Context { namespace, settings, ..Context::default() };
     answer(&original, parameters, &context)
 }
 

@@ -4,13 +4,9 @@
 use anyhow::{Context as _, Result};
 use outrigger_config::mesh::MeshConfig;
 use outrigger_config::string_map::StringMap;
-use outrigger_injector::{Context, INIT_CONTAINER, Namespace, PROXY_CONTAINER, Settings, decide, inject};
-use serde_json::{Value, json};
-
-use super::tree::put;
-
-/// Annotation that selects what is put into a pod.
-const TEMPLATES: &str = "inject.istio.io/templates";
+use outrigger_injector::templates::{ANNOTATION as TEMPLATES, GATEWAY};
+use outrigger_injector::{Context, Namespace, NativeSidecars, Settings, decide, inject};
+use serde_json::Value;
 
 /// A pod as it will run.
 #[derive(Debug)]
@@ -30,11 +26,12 @@ pub struct Admitted {
 /// # Errors
 /// When the injector refuses the pod; Kubernetes would not create it then.
 pub fn admit(pod: Value, namespace: &str, labels: StringMap, mesh: &MeshConfig) -> Result<Admitted> {
-    let context =
-        Context { namespace: Namespace { name: namespace.to_owned(), labels: labels.into_iter().collect() }, settings: settings(mesh) };
+    let namespace = Namespace { name: namespace.to_owned(), labels: labels.into_iter().collect(), ..Namespace::default() };
+    let context = Context { namespace, settings: settings(mesh), ..Context::default() };
     if is_gateway(&pod) {
+        let injected = inject(&pod, &context).context("the injector refuses the gateway")?;
         let reason = format!("annotation {TEMPLATES}: gateway");
-        return Ok(Admitted { pod: gateway(&pod, &context)?, injected: true, reason, warnings: Vec::new() });
+        return Ok(Admitted { pod: injected.pod, injected: true, reason, warnings: injected.warnings });
     }
     let decision = decide(&pod, &context);
     if !decision.inject {
@@ -51,38 +48,21 @@ fn settings(mesh: &MeshConfig) -> Settings {
         istio_namespace: mesh.root_namespace.clone(),
         enable_prometheus_merge: mesh.enable_prometheus_merge,
         proxy_config: outrigger_injector::proxy_config::to_json(&mesh.default_config),
+        // There is no kubelet that would restart an init container; the testbed ends ordinary sidecars with their applications.
+        native_sidecars: NativeSidecars::Never,
         ..Settings::default()
     }
 }
 
-/// Whether a pod asks for Istio's gateway template.
+/// Whether a pod asks for the gateway template, as gateways do that are installed without a namespace label.
 fn is_gateway(pod: &Value) -> bool {
-    pod["metadata"]["annotations"][TEMPLATES].as_str().is_some_and(|list| list.split(',').any(|name| name.trim() == "gateway"))
-}
-
-/// A gateway is the sidecar's container without capture: it runs as router, and nothing is redirected to it.
-fn gateway(pod: &Value, context: &Context) -> Result<Value> {
-    let mut plain = pod.clone();
-    if let Some(annotations) = plain.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
-        annotations.remove(TEMPLATES);
-    }
-    let mut pod = inject(&plain, context).context("the injector refuses the gateway")?.pod;
-    if let Some(inits) = pod.pointer_mut("/spec/initContainers").and_then(Value::as_array_mut) {
-        inits.retain(|container| container["name"] != INIT_CONTAINER);
-    }
-    let containers = pod.pointer_mut("/spec/containers").and_then(Value::as_array_mut).into_iter().flatten();
-    for proxy in containers.filter(|container| container["name"] == PROXY_CONTAINER) {
-        let arguments = json!(["proxy", "router", "--domain", "$(POD_NAMESPACE).svc.cluster.local", "--proxyLogLevel=warning"]);
-        put(proxy, &["args"], arguments);
-        if let Some(env) = proxy.get_mut("env").and_then(Value::as_array_mut) {
-            env.retain(|variable| variable["name"] != "ISTIO_META_INTERCEPTION_MODE");
-        }
-    }
-    Ok(pod)
+    pod["metadata"]["annotations"][TEMPLATES].as_str().is_some_and(|list| list.split(',').any(|name| name.trim() == GATEWAY))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn pod(annotations: Value) -> Value {
@@ -115,6 +95,5 @@ mod tests {
         assert_eq!(spec["initContainers"].as_array().map_or(0, Vec::len), 0);
         assert_eq!(spec["containers"].as_array().unwrap().len(), 1);
         assert_eq!(spec["containers"][0]["args"][1], "router");
-        assert!(admitted.pod["metadata"]["annotations"].get(TEMPLATES).is_none());
     }
 }

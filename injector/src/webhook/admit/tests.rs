@@ -38,7 +38,8 @@ fn the_patch_makes_the_pod_that_inject_makes_and_leaves_managed_fields_alone() {
 
     let mut given = pod();
     given["metadata"]["namespace"] = json!("shop");
-    let context = Context { namespace: Namespace { name: "shop".to_owned(), ..Namespace::default() }, settings: Settings::default() };
+    let namespace = Namespace { name: "shop".to_owned(), ..Namespace::default() };
+    let context = Context { namespace, ..Context::default() };
     let mut expected = crate::inject(&given, &context).unwrap().pod;
     expected["metadata"].as_object_mut().unwrap().remove("namespace");
     expected["metadata"]["managedFields"] = json!([{ "manager": "kubectl" }]);
