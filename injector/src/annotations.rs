@@ -133,7 +133,6 @@ pub(crate) fn flag_problem(set: Flag, value: &str) -> Option<String> {
     set(&mut args, Some(value.to_owned()));
     match settings::read(&args) {
         Err(CaptureError::Setting { value, reason, .. }) => Some(format!("{reason}, not `{value}`")),
-        Err(CaptureError::Unsupported { instead, .. }) => Some(format!("not supported: {instead}")),
         Err(other) => Some(other.to_string()),
         Ok(_) => None,
     }
