@@ -103,7 +103,8 @@ pub fn application(net: &Net, port: u16) {
     }
 }
 
-fn listen(address: IpAddr, port: u16) -> TcpListener {
+/// Listens on one address; IPv6 alone if it is one.
+pub fn listen(address: IpAddr, port: u16) -> TcpListener {
     let socket = socket2::Socket::new(socket2::Domain::for_address((address, port).into()), socket2::Type::STREAM, None).expect("a socket");
     if address.is_ipv6() {
         socket.set_only_v6(true).expect("set");

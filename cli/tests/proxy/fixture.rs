@@ -1,7 +1,7 @@
 //! A proxy process on free ports, and the smallest HTTP client that can ask it something.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -215,7 +215,12 @@ fn collect(stream: impl Read + Send + 'static) -> Arc<Mutex<String>> {
 
 /// One HTTP/1.1 request on a connection of its own.
 pub fn request(method: &str, port: u16, path: &str) -> Option<Answer> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    request_to(([127, 0, 0, 1], port).into(), method, path)
+}
+
+/// The same to any address.
+pub fn request_to(address: SocketAddr, method: &str, path: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     write!(stream, "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").ok()?;
     let mut text = String::new();

@@ -77,6 +77,61 @@ fn probes_of_another_shape_are_refused_at_start() {
 }
 
 #[test]
+fn a_probe_of_a_lifecycle_hook_is_forwarded_too() {
+    let port = application("");
+    let probers = format!(r#"{{"/app-lifecycle/web/prestopz":{{"httpGet":{{"path":"/stop","port":{port}}}}}}}"#);
+    let proxy = Setup::new().env("ISTIO_KUBE_APP_PROBERS", &probers).start();
+    assert_eq!(proxy.get(proxy.ports.status, "/app-lifecycle/web/prestopz").status, 200);
+}
+
+#[test]
+fn metrics_are_compressed_for_those_who_accept_it() {
+    let proxy = Setup::new().start();
+    for port in [proxy.ports.status, proxy.ports.prometheus] {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connected");
+        let request = "GET /stats/prometheus HTTP/1.1\r\nhost: a\r\naccept-encoding: gzip\r\nconnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).expect("written");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("an answer");
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
+        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+        assert!(head.contains("content-encoding: gzip"), "{head}");
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&answer[end + 4..]).read_to_string(&mut text).expect("gzip");
+        assert!(text.contains("istio_build{"), "{text}");
+    }
+}
+
+#[test]
+fn what_changes_the_process_is_for_loopback_and_post_alone() {
+    let proxy = Setup::new().start();
+    for path in ["/quitquitquit", "/drain"] {
+        assert_eq!(proxy.get(proxy.ports.status, path).status, 405, "{path}");
+    }
+    let names = proxy.get(proxy.ports.status, "/debug/ndsz");
+    assert_eq!((names.status, names.body.as_str()), (404, "{}"));
+    let Some(own) = own_address() else { panic!("this test needs an address other than loopback") };
+    for (method, path) in [("POST", "/quitquitquit"), ("POST", "/drain"), ("GET", "/debug/ndsz")] {
+        let answer = crate::fixture::request_to((own, proxy.ports.status).into(), method, path).expect("an answer");
+        assert_eq!(answer.status, 403, "{path}");
+    }
+    assert_eq!(proxy.get(proxy.ports.health, "/healthz/ready").status, 200, "nothing of this had an effect");
+}
+
+/// An address of this machine from which a connection is not one of loopback.
+fn own_address() -> Option<std::net::IpAddr> {
+    outrigger_proxy::bootstrap::interface_addresses().into_iter().find(std::net::IpAddr::is_ipv4)
+}
+
+#[test]
+fn status_port_0_switches_the_status_server_off() {
+    let setup = Setup::new();
+    let config = format!(r#"{{"proxyAdminPort":{},"statusPort":0,"concurrency":1}}"#, setup.ports.admin);
+    let proxy = setup.env("PROXY_CONFIG", &config).start();
+    assert!(proxy.try_get(proxy.ports.status, "/healthz/ready").is_none());
+}
+
+#[test]
 fn slow_clients_do_not_keep_others_out() {
     let proxy = Setup::new().start();
     let slow: Vec<TcpStream> = (0..200)

@@ -23,6 +23,7 @@ use axum::routing::{get, post};
 use crate::runtime::Process;
 
 pub use server::{Peer, Server};
+pub use server_info::resident_bytes;
 pub use stats::prometheus;
 
 /// Binds the admin port.

@@ -53,6 +53,8 @@ pub struct Settings {
     pub app_probers: Option<String>,
     /// Probes are sent to localhost instead of the pod's address (REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION).
     pub probe_localhost: bool,
+    /// Probes over HTTPS may use HTTP/2 (ISTIO_ENABLE_HTTP2_PROBING, default true).
+    pub probe_http2: bool,
     /// METRICS_LOCALHOST_ACCESS_ONLY.
     pub metrics_localhost_only: bool,
     /// ISTIO_META_ISTIO_VERSION, the `tag` of istio_build.
@@ -121,6 +123,7 @@ impl Settings {
             prometheus_annotations: environment.get("ISTIO_PROMETHEUS_ANNOTATIONS").map(str::to_owned),
             app_probers: environment.get("ISTIO_KUBE_APP_PROBERS").map(str::to_owned),
             probe_localhost: environment.get("REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION") == Some("true"),
+            probe_http2: environment.get("ISTIO_ENABLE_HTTP2_PROBING") != Some("false"),
             metrics_localhost_only: environment.get("METRICS_LOCALHOST_ACCESS_ONLY") == Some("true"),
             istio_version: environment.get("ISTIO_META_ISTIO_VERSION").map(str::to_owned),
         })

@@ -1,8 +1,8 @@
 //! The life of the process as others see it and ask for it: readiness, draining, the end.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
@@ -22,7 +22,7 @@ pub enum Command {
 pub struct Lifecycle {
     phase: watch::Sender<Phase>,
     commands: mpsc::UnboundedSender<Command>,
-    workers_started: AtomicBool,
+    workers_started: OnceLock<Duration>,
     shutting_down: AtomicBool,
     health_failed: AtomicBool,
     listener_problem: Mutex<Option<String>>,
@@ -49,7 +49,7 @@ impl Lifecycle {
         let lifecycle = Lifecycle {
             phase,
             commands,
-            workers_started: AtomicBool::new(false),
+            workers_started: OnceLock::new(),
             shutting_down: AtomicBool::new(false),
             health_failed: AtomicBool::new(false),
             listener_problem: Mutex::new(None),
@@ -81,14 +81,19 @@ impl Lifecycle {
         self.shutting_down.store(true, Ordering::Release);
     }
 
-    /// Notes that workers serve.
-    pub(super) fn workers_started(&self) {
-        self.workers_started.store(true, Ordering::Release);
+    /// Notes that workers serve, and how long it took until they did.
+    pub(super) fn workers_started(&self, took: Duration) {
+        let _ = self.workers_started.set(took);
+    }
+
+    /// From the start of the process until workers served.
+    pub fn startup_duration(&self) -> Option<Duration> {
+        self.workers_started.get().copied()
     }
 
     /// Whether workers serve.
     pub fn are_workers_started(&self) -> bool {
-        self.workers_started.load(Ordering::Acquire)
+        self.workers_started.get().is_some()
     }
 
     /// `/healthcheck/fail` and `/healthcheck/ok`.
@@ -141,7 +146,7 @@ mod tests {
     fn a_process_is_ready_once_workers_started_and_until_it_ends() {
         let life = lifecycle();
         assert_eq!((life.reasons().len(), life.state()), (1, "PRE_INITIALIZING"));
-        life.workers_started();
+        life.workers_started(Duration::ZERO);
         assert_eq!((life.reasons().len(), life.state()), (0, "LIVE"));
         life.begin_shutdown();
         assert!(life.reasons()[0].contains("draining"));
@@ -158,7 +163,7 @@ mod tests {
     #[test]
     fn a_failed_health_check_can_be_taken_back() {
         let life = lifecycle();
-        life.workers_started();
+        life.workers_started(Duration::ZERO);
         life.fail_health_check(true);
         assert_eq!((life.state(), life.reasons().len()), ("DRAINING", 1));
         life.fail_health_check(false);

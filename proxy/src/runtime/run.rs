@@ -57,7 +57,7 @@ pub fn run(settings: Settings, warnings: Vec<String>, release_free_memory: fn())
     let (generations, follow) = watch::channel(1);
     let acceptor = Acceptor { process: Arc::clone(&process), dispatcher, generations: follow, drain };
     let threads = threads::start(incoming, acceptor)?;
-    process.lifecycle.workers_started();
+    process.lifecycle.workers_started(started.elapsed());
     tracing::info!(target: "main", workers = threads.workers.len(), took = ?started.elapsed(), "ready");
     release_free_memory();
     if let Err(error) = sys::release_code() {

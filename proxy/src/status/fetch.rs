@@ -1,19 +1,24 @@
-//! One HTTP/1.1 request to the local application: for scrapes and forwarded probes.
+//! One HTTP request to the local application: for scrapes and forwarded probes.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, Response, body::Incoming};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Traffic of the proxy to its application comes from here; the capture rules leave it alone.
-pub const INBOUND_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6));
+fn source(destination: SocketAddr) -> IpAddr {
+    match destination {
+        SocketAddr::V4(_) => Ipv4Addr::new(127, 0, 0, 6).into(),
+        SocketAddr::V6(_) => Ipv6Addr::from_bits(6).into(),
+    }
+}
 
 /// An answer with its body, cut at the limit given.
 #[derive(Debug)]
@@ -24,17 +29,11 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// Connects, from 127.0.0.6 when the destination is IPv4.
+/// Connects, from 127.0.0.6 or ::6.
 pub async fn connect(destination: SocketAddr) -> io::Result<TcpStream> {
-    let socket = match destination {
-        SocketAddr::V4(_) => {
-            let socket = TcpSocket::new_v4()?;
-            // Where 127.0.0.6 cannot be used there are no capture rules either.
-            let _ = socket.bind(SocketAddr::new(INBOUND_SOURCE, 0));
-            socket
-        }
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
+    let socket = if destination.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Where that address cannot be used there are no capture rules either.
+    let _ = socket.bind(SocketAddr::new(source(destination), 0));
     socket.connect(destination).await
 }
 
@@ -60,6 +59,18 @@ where
 {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // The connection's own errors arrive through the request as well.
+    let driver = tokio::spawn(async move { drop(connection.await) });
+    let answer = read(sender.send_request(request).await?, limit).await;
+    driver.abort();
+    answer
+}
+
+/// The same over HTTP/2; the request's URI names scheme and authority.
+pub async fn send_http2<IO>(stream: IO, request: Request<Empty<Bytes>>, limit: usize) -> anyhow::Result<Answer>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
     let driver = tokio::spawn(async move { drop(connection.await) });
     let answer = read(sender.send_request(request).await?, limit).await;
     driver.abort();

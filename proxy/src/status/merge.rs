@@ -3,8 +3,8 @@
 //! The application comes last because an OpenMetrics body ends in `# EOF`. A part that fails never fails the scrape; it
 //! is counted.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -13,20 +13,18 @@ use futures_util::future::join_all;
 use http_body_util::Empty;
 use hyper::Request;
 
+use super::agent_metrics::{self, APPLICATION_FAILURES, SCRAPES};
 use super::fetch::{Answer, fetch};
 use super::scrape_targets::ScrapeTarget;
 use super::server::Status;
 use crate::admin;
-use crate::telemetry::encode::{CONTENT_TYPE, Exposition, Kind};
+use crate::telemetry::encode::CONTENT_TYPE;
 
 /// Longest application body taken.
 const LIMIT: usize = 10 << 20;
 /// Time for the application when the scraper does not say.
 const TIME: Duration = Duration::from_secs(10);
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
-
-static SCRAPES: AtomicU64 = AtomicU64::new(0);
-static APPLICATION_FAILURES: AtomicU64 = AtomicU64::new(0);
 
 /// A merged exposition.
 pub struct Merged {
@@ -43,7 +41,7 @@ pub async fn metrics(status: &Status, headers: &HeaderMap) -> Merged {
     let failed = answers.iter().filter(|answer| answer.is_err()).count() as u64;
     APPLICATION_FAILURES.fetch_add(failed, Ordering::Relaxed);
     let answers: Vec<Answer> = answers.into_iter().filter_map(Result::ok).collect();
-    let mut body = agent(status).into_bytes();
+    let mut body = agent_metrics::exposition(&status.process).into_bytes();
     body.extend_from_slice(admin::prometheus(&status.process).as_bytes());
     join(body, &answers)
 }
@@ -70,7 +68,15 @@ fn without_eof(body: &[u8]) -> &[u8] {
     trimmed.strip_suffix(b"# EOF").unwrap_or(body)
 }
 
+/// The application may listen on either loopback address.
 async fn scrape(target: &ScrapeTarget, headers: &HeaderMap) -> anyhow::Result<Answer> {
+    match scrape_at(Ipv4Addr::LOCALHOST.into(), target, headers).await {
+        Err(error) if error.is::<std::io::Error>() => scrape_at(Ipv6Addr::LOCALHOST.into(), target, headers).await,
+        outcome => outcome,
+    }
+}
+
+async fn scrape_at(localhost: IpAddr, target: &ScrapeTarget, headers: &HeaderMap) -> anyhow::Result<Answer> {
     let mut request =
         Request::get(&target.path).header(header::HOST, format!("localhost:{}", target.port)).header(header::ACCEPT, accepted(headers));
     for name in [SCRAPE_TIMEOUT, header::USER_AGENT.as_str()] {
@@ -80,10 +86,20 @@ async fn scrape(target: &ScrapeTarget, headers: &HeaderMap) -> anyhow::Result<An
     }
     let seconds = headers.get(SCRAPE_TIMEOUT).and_then(|value| value.to_str().ok()?.parse::<f64>().ok());
     let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(TIME).min(TIME * 6);
-    let destination = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), target.port);
+    let destination = (localhost, target.port).into();
     let answer = fetch(destination, request.body(Empty::<Bytes>::new())?, LIMIT, time).await?;
     anyhow::ensure!(answer.head.status.is_success(), "the application answered {}", answer.head.status);
-    Ok(answer)
+    let body = whole_lines(answer.body, LIMIT);
+    Ok(Answer { body, ..answer })
+}
+
+/// A body that was cut at the limit ends with its last whole line: half a line would spoil what follows it.
+fn whole_lines(body: Bytes, limit: usize) -> Bytes {
+    if body.len() < limit {
+        return body;
+    }
+    let end = memchr::memrchr(b'\n', &body).map_or(0, |last| last + 1);
+    body.slice(..end)
 }
 
 /// What the scraper accepts, cut down to the formats that can be joined.
@@ -92,20 +108,6 @@ fn accepted(headers: &HeaderMap) -> String {
     let usable = |entry: &&str| ["text/", "application/openmetrics-text"].iter().any(|kind| entry.trim().starts_with(kind));
     let kept: Vec<&str> = asked.split(',').filter(usable).map(str::trim).collect();
     if kept.is_empty() { "text/plain".to_owned() } else { kept.join(", ") }
-}
-
-/// What pilot-agent would say about itself.
-fn agent(status: &Status) -> String {
-    let mut out = Exposition::default();
-    out.single("istio_agent_scrapes_total", Kind::Counter, "Scrapes of the merged metrics.", SCRAPES.load(Ordering::Relaxed));
-    out.family("istio_agent_scrape_failures_total", Kind::Counter, "Parts of a scrape that failed.");
-    out.sample("istio_agent_scrape_failures_total", "type=\"application\"", APPLICATION_FAILURES.load(Ordering::Relaxed));
-    if let Some(expires) = status.process.identity.status().expires_at {
-        let left = expires.duration_since(std::time::SystemTime::now()).map_or(0, |left| left.as_secs());
-        out.family("istio_agent_cert_expiry_seconds", Kind::Gauge, "Time until the workload certificate expires.");
-        out.sample("istio_agent_cert_expiry_seconds", "resource_name=\"default\"", left);
-    }
-    out.finish()
 }
 
 #[cfg(test)]
@@ -131,6 +133,13 @@ mod tests {
         let mixed = join(vec![], &[one(), answer("text/plain", "b 2")]);
         assert_eq!(mixed.content_type, CONTENT_TYPE);
         assert_eq!(mixed.body, b"app 1\nb 2\n");
+    }
+
+    #[test]
+    fn a_body_cut_at_the_limit_ends_with_a_whole_line() {
+        for (body, expected) in [("a 1\nb 2\n", "a 1\nb 2\n"), ("a 1\nb 22", "a 1\n"), ("aaaaaaaa", ""), ("a 1", "a 1")] {
+            assert_eq!(whole_lines(Bytes::from_static(body.as_bytes()), 8), expected, "{body:?}");
+        }
     }
 
     #[test]

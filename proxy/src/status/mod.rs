@@ -1,5 +1,7 @@
 //! Health on 15021, the status server on 15020, Envoy's metrics on 15090 (sidecar contract 1 and 6.5).
 
+mod agent_metrics;
+mod compression;
 mod fetch;
 mod grpc_health;
 mod merge;

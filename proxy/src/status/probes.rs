@@ -1,11 +1,11 @@
 //! Application probes that the kubelet sends to us because the application's port is captured (sidecar contract 1.3).
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context as _, bail};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use hyper::Request;
 use outrigger_config::model::TlsOrigination;
 use serde::Deserialize;
 
-use super::fetch::{Answer, connect, send};
+use super::fetch::{Answer, connect, send, send_http2};
 use super::grpc_health;
 use crate::bootstrap::Settings;
 use crate::identity::{Identity, client};
@@ -30,6 +30,18 @@ const REDIRECTS: usize = 10;
 pub struct Probes {
     by_path: HashMap<String, Prober>,
     destination: Option<IpAddr>,
+    status_port: u16,
+    http2: bool,
+}
+
+/// What a probe's request depends on besides the probe.
+struct Context<'a> {
+    /// The kubelet's headers.
+    headers: &'a HeaderMap,
+    /// The port the kubelet asked at.
+    status_port: u16,
+    /// Whether HTTPS may become HTTP/2.
+    http2: bool,
 }
 
 /// One probe, in Kubernetes' field names.
@@ -86,8 +98,17 @@ impl Probes {
             let kinds = [prober.http_get.is_some(), prober.tcp_socket.is_some(), prober.grpc.is_some()];
             anyhow::ensure!(kinds.iter().filter(|is| **is).count() == 1, "{path}: expected exactly one of httpGet, tcpSocket and grpc");
         }
+        let localhost = match settings.node.ip_addresses.first() {
+            Some(IpAddr::V6(_)) => Ipv6Addr::LOCALHOST.into(),
+            _ => Ipv4Addr::LOCALHOST.into(),
+        };
         let pod = settings.node.ip_addresses.first().copied();
-        Ok(Probes { by_path, destination: pod.filter(|_| !settings.probe_localhost) })
+        Ok(Probes {
+            by_path,
+            destination: if settings.probe_localhost { Some(localhost) } else { pod },
+            status_port: settings.ports.status,
+            http2: settings.probe_http2,
+        })
     }
 
     /// Carries out the probe of a path.
@@ -97,7 +118,8 @@ impl Probes {
         };
         let time = Duration::from_secs(prober.timeout_seconds.max(1));
         let host = self.destination.unwrap_or(Ipv4Addr::LOCALHOST.into());
-        let outcome = tokio::time::timeout(time, prober.run(host, &process.identity, headers)).await;
+        let context = Context { headers, status_port: self.status_port, http2: self.http2 };
+        let outcome = tokio::time::timeout(time, prober.run(host, &process.identity, &context)).await;
         match outcome {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")).into_response(),
@@ -114,9 +136,9 @@ fn is_probe_path(path: &str) -> bool {
 }
 
 impl Prober {
-    async fn run(&self, host: IpAddr, identity: &Identity, headers: &HeaderMap) -> anyhow::Result<Response> {
+    async fn run(&self, host: IpAddr, identity: &Identity, context: &Context<'_>) -> anyhow::Result<Response> {
         if let Some(http) = &self.http_get {
-            return http.run(host, identity, headers).await;
+            return http.run(host, identity, context).await;
         }
         if let Some(tcp) = &self.tcp_socket {
             connect(SocketAddr::new(host, tcp.port)).await?;
@@ -128,100 +150,101 @@ impl Prober {
     }
 }
 
+/// Where a probe's request goes within the application; redirects may change it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    https: bool,
+    port: u16,
+    /// With query.
+    path: String,
+}
+
 impl HttpGet {
-    async fn run(&self, host: IpAddr, identity: &Identity, headers: &HeaderMap) -> anyhow::Result<Response> {
-        let destination = SocketAddr::new(host, self.port);
-        let mut path = if self.path.starts_with('/') { self.path.clone() } else { format!("/{}", self.path) };
+    async fn run(&self, host: IpAddr, identity: &Identity, context: &Context<'_>) -> anyhow::Result<Response> {
+        let path = if self.path.starts_with('/') { self.path.clone() } else { format!("/{}", self.path) };
+        let mut place = Place { https: self.scheme.eq_ignore_ascii_case("https"), port: self.port, path };
         for _ in 0..=REDIRECTS {
-            let answer = self.get(destination, identity, &path, headers).await?;
+            let answer = self.get(host, identity, &place, context).await?;
             if !answer.head.status.is_redirection() {
                 return Ok((answer.head.status, answer.body).into_response());
             }
-            match redirect_within(&answer, destination) {
-                Some(next) => path = next,
+            match redirected(&answer, host, &place) {
+                Some(next) => place = next,
                 None => return Ok(StatusCode::OK.into_response()),
             }
         }
         bail!("stopped after {REDIRECTS} redirects")
     }
 
-    async fn get(&self, destination: SocketAddr, identity: &Identity, path: &str, headers: &HeaderMap) -> anyhow::Result<Answer> {
-        let request = self.request(destination, path, headers)?;
+    async fn get(&self, host: IpAddr, identity: &Identity, place: &Place, context: &Context<'_>) -> anyhow::Result<Answer> {
+        let destination = SocketAddr::new(host, place.port);
+        let mut request = self.request(destination, &place.path, context)?;
         let stream = connect(destination).await.with_context(|| format!("cannot connect to {destination}"))?;
-        if !self.scheme.eq_ignore_ascii_case("https") {
+        if !place.https {
             return send(stream, request, BODY).await;
         }
         let unchecked =
             Arc::new(TlsOrigination { sni: None, subject_alt_names: Vec::new(), insecure_skip_verify: true, ca: None, client: None });
-        let (stream, _) = client::originate(identity, stream, &unchecked, &destination.ip().to_string(), &[b"http/1.1"]).await?;
-        send(stream, request, BODY).await
+        let offered: &[&[u8]] = if context.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+        let (stream, peer) = client::originate(identity, stream, &unchecked, &destination.ip().to_string(), offered).await?;
+        if peer.alpn.as_deref() != Some(b"h2") {
+            return send(stream, request, BODY).await;
+        }
+        let authority = request.headers_mut().remove(header::HOST).unwrap_or(HeaderValue::try_from(destination.to_string())?);
+        request.headers_mut().remove(header::CONNECTION);
+        *request.uri_mut() = format!("https://{}{}", authority.to_str()?, place.path).parse()?;
+        send_http2(stream, request, BODY).await
     }
 
     /// The kubelet's headers, then the probe's own; Host names the real port unless the probe sets it.
-    fn request(&self, destination: SocketAddr, path: &str, headers: &HeaderMap) -> anyhow::Result<Request<Empty<Bytes>>> {
+    fn request(&self, destination: SocketAddr, path: &str, context: &Context<'_>) -> anyhow::Result<Request<Empty<Bytes>>> {
         let mut request = Request::get(path).body(Empty::new())?;
         let map = request.headers_mut();
         let hop = [header::CONNECTION, header::HOST, header::TRANSFER_ENCODING, header::CONTENT_LENGTH, header::UPGRADE];
-        map.extend(headers.iter().filter(|(name, _)| !hop.contains(name)).map(|(name, value)| (name.clone(), value.clone())));
-        map.insert(header::HOST, HeaderValue::from_str(&destination.to_string())?);
+        map.extend(context.headers.iter().filter(|(name, _)| !hop.contains(name)).map(|(name, value)| (name.clone(), value.clone())));
+        map.insert(header::HOST, HeaderValue::from_str(&host_header(context, destination))?);
         map.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        for Header { name, value } in &self.http_headers {
-            map.insert(HeaderName::try_from(name)?, HeaderValue::from_str(value)?);
+        let own = self.http_headers.iter().map(|Header { name, value }| Ok((probe_header(name)?, HeaderValue::from_str(value)?)));
+        let own: Vec<(HeaderName, HeaderValue)> = own.collect::<anyhow::Result<_>>()?;
+        for (name, _) in &own {
+            map.remove(name);
+        }
+        for (name, value) in own {
+            map.append(name, value);
         }
         Ok(request)
     }
 }
 
-/// The path a redirect leads to, when it stays with the application.
-fn redirect_within(answer: &Answer, destination: SocketAddr) -> Option<String> {
-    let location: Uri = answer.head.headers.get(header::LOCATION)?.to_str().ok()?.parse().ok()?;
-    let stays = location.host().is_none_or(|host| host.trim_matches(['[', ']']) == destination.ip().to_string());
-    let path = location.path_and_query()?.as_str();
-    (stays && path.starts_with('/')).then(|| path.to_owned())
+/// Probes may name the host as HTTP/2 does.
+fn probe_header(name: &str) -> anyhow::Result<HeaderName> {
+    if name == ":authority" { Ok(header::HOST) } else { Ok(HeaderName::try_from(name)?) }
+}
+
+/// The host that the kubelet asked for, with the application's port instead of the status port.
+fn host_header(context: &Context<'_>, destination: SocketAddr) -> String {
+    let asked = context.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = asked.and_then(|host| host.strip_suffix(&format!(":{}", context.status_port)));
+    host.map_or_else(|| destination.to_string(), |host| format!("{host}:{}", destination.port()))
+}
+
+/// Where a redirect leads, when it stays with the application: on the same host, on whatever port and path.
+fn redirected(answer: &Answer, host: IpAddr, from: &Place) -> Option<Place> {
+    let location = answer.head.headers.get(header::LOCATION)?.to_str().ok()?;
+    if location.starts_with('/') && !location.starts_with("//") {
+        return Some(Place { path: location.to_owned(), ..from.clone() });
+    }
+    if !location.contains("//") {
+        let folder = from.path.split('?').next().and_then(|path| path.rsplit_once('/')).map_or("", |(folder, _)| folder);
+        return Some(Place { path: format!("{folder}/{location}"), ..from.clone() });
+    }
+    let location: Uri = location.parse().ok()?;
+    let https = location.scheme_str() == Some("https");
+    let stays = location.host().is_some_and(|named| named.trim_matches(['[', ']']).parse() == Ok(host));
+    let port = location.port_u16().unwrap_or(if https { 443 } else { 80 });
+    let path = location.path_and_query().map_or("/", |path| path.as_str());
+    stays.then(|| Place { https, port, path: path.to_owned() })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_contracts_paths_are_probes() {
-        for (path, is) in [
-            ("/app-health/web/livez", true),
-            ("/app-lifecycle/web/prestopz", true),
-            ("/app-health/web/otherz", false),
-            ("/app-health//livez", false),
-            ("/app-health/a/b/livez", false),
-            ("/elsewhere/web/livez", false),
-        ] {
-            assert_eq!(is_probe_path(path), is, "{path}");
-        }
-    }
-
-    #[test]
-    fn host_names_the_applications_port_unless_the_probe_says_otherwise() {
-        let destination: SocketAddr = "10.0.0.7:8080".parse().expect("address");
-        let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, HeaderValue::from_static("10.0.0.7:15020"));
-        headers.insert(header::USER_AGENT, HeaderValue::from_static("kube-probe/1.30"));
-        let mut probe = HttpGet { path: "/live".into(), port: 8080, scheme: String::new(), http_headers: vec![] };
-        let request = probe.request(destination, "/live", &headers).expect("valid");
-        assert_eq!(request.headers()[header::HOST], "10.0.0.7:8080");
-        assert_eq!(request.headers()[header::USER_AGENT], "kube-probe/1.30");
-        probe.http_headers.push(Header { name: "Host".into(), value: "web.example".into() });
-        let request = probe.request(destination, "/live", &headers).expect("valid");
-        assert_eq!(request.headers()[header::HOST], "web.example");
-    }
-
-    #[test]
-    fn redirects_are_followed_only_within_the_application() {
-        let destination: SocketAddr = "10.0.0.7:8080".parse().expect("address");
-        for (location, next) in
-            [("/next?a=1", Some("/next?a=1")), ("http://10.0.0.7:8080/x", Some("/x")), ("http://elsewhere.example/x", None)]
-        {
-            let response = http::Response::builder().header(header::LOCATION, location).body(()).expect("valid");
-            let answer = Answer { head: response.into_parts().0, body: Bytes::new() };
-            assert_eq!(redirect_within(&answer, destination).as_deref(), next, "{location}");
-        }
-    }
-}
+mod tests;

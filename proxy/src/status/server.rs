@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Extension, Router};
 
-use super::merge;
 use super::probes::Probes;
 use super::scrape_targets::ScrapeTargets;
+use super::{compression, merge};
 use crate::admin::{self, Peer, Server};
 use crate::runtime::{Command, Process};
 use crate::telemetry::encode::CONTENT_TYPE;
@@ -25,7 +25,7 @@ pub(super) struct Status {
     pub probes: Probes,
 }
 
-/// Binds 15021, 15020 and 15090.
+/// Binds 15021, 15020 (unless the status port is 0) and 15090.
 ///
 /// # Errors
 /// A port that is taken; ISTIO_PROMETHEUS_ANNOTATIONS or ISTIO_KUBE_APP_PROBERS that cannot be used.
@@ -38,11 +38,12 @@ pub fn bind(process: &Arc<Process>) -> anyhow::Result<Vec<Server>> {
     });
     let everywhere: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
     let ports = settings.ports;
-    Ok(vec![
-        Server::bind(&everywhere, ports.health, health_router(Arc::clone(&status))).context("health port")?,
-        Server::bind(&everywhere, ports.status, status_router(Arc::clone(&status))).context("status port")?,
-        Server::bind(&everywhere, ports.prometheus, prometheus_router(status)).context("metrics port")?,
-    ])
+    let mut servers = vec![Server::bind(&everywhere, ports.health, health_router(Arc::clone(&status))).context("health port")?];
+    if ports.status != 0 {
+        servers.push(Server::bind(&everywhere, ports.status, status_router(Arc::clone(&status))).context("status port")?);
+    }
+    servers.push(Server::bind(&everywhere, ports.prometheus, prometheus_router(status)).context("metrics port")?);
+    Ok(servers)
 }
 
 fn health_router(status: Arc<Status>) -> Router {
@@ -60,6 +61,7 @@ fn status_router(status: Arc<Status>) -> Router {
         .route("/metrics", get(merged_metrics))
         .route("/quitquitquit", post(quit))
         .route("/drain", post(drain))
+        .route("/debug/ndsz", get(name_table))
         .route("/app-health/{container}/{probe}", any(probe))
         .route("/app-lifecycle/{container}/{probe}", any(probe))
         .with_state(status)
@@ -74,8 +76,8 @@ async fn ready(State(status): State<Arc<Status>>) -> (StatusCode, String) {
     }
 }
 
-async fn own_metrics(State(status): State<Arc<Status>>) -> Response {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], admin::prometheus(&status.process)).into_response()
+async fn own_metrics(State(status): State<Arc<Status>>, headers: HeaderMap) -> Response {
+    compression::respond(&headers, HeaderValue::from_static(CONTENT_TYPE), admin::prometheus(&status.process).into_bytes())
 }
 
 async fn merged_metrics(State(status): State<Arc<Status>>, Extension(peer): Extension<Peer>, headers: HeaderMap) -> Response {
@@ -83,7 +85,15 @@ async fn merged_metrics(State(status): State<Arc<Status>>, Extension(peer): Exte
         return forbidden().into_response();
     }
     let merged = merge::metrics(&status, &headers).await;
-    ([(header::CONTENT_TYPE, merged.content_type)], merged.body).into_response()
+    compression::respond(&headers, merged.content_type, merged.body)
+}
+
+/// The names that DNS capture answers. There is no DNS capture, so there are none.
+async fn name_table(Extension(peer): Extension<Peer>) -> Response {
+    if !is_local(peer) {
+        return forbidden().into_response();
+    }
+    (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "application/json")], "{}").into_response()
 }
 
 async fn quit(State(status): State<Arc<Status>>, Extension(peer): Extension<Peer>) -> (StatusCode, &'static str) {
