@@ -109,6 +109,7 @@ topologySpreadConstraints:
 {{- define "outrigger.values" -}}
 {{- $global := deepCopy .Values.global -}}
 {{- $_ := set $global "tag" (.Values.global.tag | default .Chart.AppVersion | toString) -}}
+{{- $_ := set $global "caAddress" (include "outrigger.discovery.address" .) -}}
 {{- $_ := set $global.proxy "image" (include "outrigger.image" .) -}}
 {{- $hook := pick .Values.sidecarInjectorWebhook "rewriteAppHTTPProbe" "enableNamespacesByDefault" -}}
 {{- $values := dict "revision" (include "outrigger.revision" .) "global" $global "sidecarInjectorWebhook" $hook "pilot" (dict "env" .Values.pilot.env) -}}

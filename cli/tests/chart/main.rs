@@ -1,0 +1,16 @@
+//! The Helm chart: rendered and linted by Helm's own library, then read with Kubernetes' types and judged by what it says.
+//!
+//! `charts/tests/render.py` renders all cases at once; everything here looks at its answer. `UPDATE_GOLDEN=1` writes the golden
+//! files anew.
+
+mod cases;
+mod coherence;
+mod dashboards;
+mod definitions;
+mod duplicates;
+mod golden;
+mod permissions;
+mod refusals;
+mod security;
+mod typed;
+mod webhook;
