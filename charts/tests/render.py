@@ -4,7 +4,8 @@
     charts/tests/render.py CHART < CASES            as JSON, for the tests
     charts/tests/render.py CHART --print VALUES...  as YAML; VALUES are files or KEY=VALUE
 
-CASES is a JSON object: name -> {"files": [values files], "values": {...}, "release": NAME, "namespace": NAME}.
+CASES is a JSON object: name -> {"files": [values files], "values": {...}, "release": NAME, "namespace": NAME}, or
+{"helmRelease": FILE}: the values of the HelmRelease in that file of Flux's objects.
 The answer: name -> {"error": text or null, "notes": text, "lint": [messages], "objects": [{"source": template,
 "text": the document as rendered, "object": its content}]}.
 """
@@ -31,11 +32,20 @@ def overlay(below, above):
 
 
 def values_of(case):
+    if "helmRelease" in case:
+        case = case_of_release(pathlib.Path(case["helmRelease"]).read_text())
     values = {}
     for file in case.get("files", []):
         overlay(values, helm.values_from_yaml(pathlib.Path(file).read_text()))
     overlay(values, case.get("values", {}))
     return values
+
+
+def case_of_release(text):
+    objects = (helm.values_from_yaml(document) for document in documents(text))
+    spec = next(found["spec"] for found in objects if found["kind"] == "HelmRelease")
+    files = [ROOT / file for file in spec["chart"]["spec"].get("valuesFiles", [])]
+    return {"files": files, "values": spec.get("values", {})}
 
 
 def documents(text):

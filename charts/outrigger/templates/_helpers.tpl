@@ -62,7 +62,7 @@ app.kubernetes.io/name: outrigger-injector
 {{- end -}}
 
 {{- define "outrigger.pull" -}}
-{{- with .Values.global.imagePullSecrets }}
+{{- with .Values.global.imagePullSecrets -}}
 imagePullSecrets:
 {{- range . }}
 - name: {{ . }}

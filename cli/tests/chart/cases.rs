@@ -100,6 +100,11 @@ fn all() -> &'static BTreeMap<String, Rendered> {
             let file = folder(&format!("charts/outrigger/profiles/{profile}.yaml"));
             cases.insert(profile.to_owned(), json!({"files": [file], "values": {"global": {"hub": HUB}}}));
         }
+        let file = |path: &str| folder(path).display().to_string();
+        let profile = file("charts/outrigger/profiles/default.yaml");
+        cases.insert("eks".to_owned(), json!({"files": [profile, file("examples/eks/values.yaml")]}));
+        cases.insert("eks behind an ALB".to_owned(), json!({"files": [profile, file("examples/eks/values-alb.yaml")]}));
+        cases.insert("flux".to_owned(), json!({"helmRelease": file("examples/eks/flux.yaml")}));
         let variants = variants();
         for (name, values) in variants.as_object().expect("a table") {
             let mut values = values.clone();

@@ -21,10 +21,13 @@ fn kinds_are_served_in_the_versions_that_istio_serves() {
         .collect();
     found.sort();
     let three = "v1,v1beta1,v1alpha3";
-    let mut expected: Vec<String> = ["DestinationRule", "Gateway", "ServiceEntry", "Sidecar", "VirtualService", "WorkloadEntry", "WorkloadGroup"]
-        .map(|kind| format!("networking.istio.io {kind} {three}"))
-        .to_vec();
-    expected.extend(["AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication"].map(|kind| format!("security.istio.io {kind} v1,v1beta1")));
+    let mut expected: Vec<String> =
+        ["DestinationRule", "Gateway", "ServiceEntry", "Sidecar", "VirtualService", "WorkloadEntry", "WorkloadGroup"]
+            .map(|kind| format!("networking.istio.io {kind} {three}"))
+            .to_vec();
+    expected.extend(
+        ["AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication"].map(|kind| format!("security.istio.io {kind} v1,v1beta1")),
+    );
     expected.extend(["networking.istio.io ProxyConfig v1beta1".to_owned(), "telemetry.istio.io Telemetry v1,v1alpha1".to_owned()]);
     expected.sort();
     assert_eq!(found, expected);

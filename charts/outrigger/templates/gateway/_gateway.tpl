@@ -66,7 +66,9 @@ spec:
     spec:
       serviceAccountName: {{ $account }}
       automountServiceAccountToken: false
-      {{- include "outrigger.pull" $root | nindent 6 }}
+      {{- with include "outrigger.pull" $root }}
+      {{- . | nindent 6 }}
+      {{- end }}
       securityContext:
         # Ports below 1024 without a capability; one of the sysctls that Pod Security "restricted" allows.
         sysctls:
@@ -134,9 +136,6 @@ spec:
         - name: ISTIO_META_NETWORK
           value: {{ . | quote }}
         {{- end }}
-        # As long as requests are under way, up to the grace period.
-        - name: EXIT_ON_ZERO_ACTIVE_CONNECTIONS
-          value: "true"
         {{- range $name, $value := $gateway.env }}
         - name: {{ $name }}
           value: {{ $value | quote }}
