@@ -5,6 +5,7 @@ mod agent;
 mod demo;
 mod down;
 mod exec;
+mod injector;
 mod iptables;
 mod load;
 mod logs;
@@ -60,6 +61,8 @@ enum Command {
     /// Send requests, measure the answers and count who gave them
     #[command(after_help = outrigger_loadtests::args::EXAMPLES)]
     Load(Box<load::Load>),
+    /// Put the proxy into pods as they are created: the cluster's admission webhook
+    Injector(Box<injector::Args>),
     /// Become a process of a pod
     #[command(hide = true)]
     PodExec(outrigger_testbed::container::enter::PodExec),
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Command::Down(args) => done(down::run(args)),
         Command::Iptables(args) => iptables::run(*args),
         Command::IstioIptables(lenient) => iptables::run_as_istio(lenient),
+        Command::Injector(args) => done(injector::run(*args)),
         Command::Load(load) => Ok(load::run(&load)),
         Command::Proxy(args) => proxy::run(args),
         Command::Request(args) => request::run(&args),

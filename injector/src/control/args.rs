@@ -5,8 +5,6 @@ use std::path::PathBuf;
 
 /// How the injector is started.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
-#[allow(clippy::struct_excessive_bools)]
 pub struct Args {
     /// Address of the webhook (HTTPS)
     #[arg(long, env = "INJECTOR_ADDRESS", default_value = "[::]:15017", value_name = "ADDRESS")]
@@ -33,6 +31,9 @@ pub struct Args {
     /// ConfigMap with `mesh`, which may be missing [default: istio, or istio-REVISION]
     #[arg(long, env = "MESH_CONFIG_MAP", value_name = "NAME", help_heading = "In a cluster")]
     pub mesh_config_map: Option<String>,
+    /// MutatingWebhookConfigurations whose caBundle is kept, several separated by commas [default: istio-sidecar-injector[-REVISION][-NAMESPACE unless istio-system]]
+    #[arg(long, env = "INJECTOR_WEBHOOK_CONFIGURATIONS", value_delimiter = ',', value_name = "NAMES", help_heading = "In a cluster")]
+    pub webhook_configurations: Vec<String>,
     /// Secret that keeps the injector's own certificate authority
     #[arg(long, env = "INJECTOR_CA_SECRET", default_value = "outrigger-injector-ca", value_name = "NAME", help_heading = "In a cluster")]
     pub ca_secret: String,
@@ -69,7 +70,8 @@ pub struct Args {
     pub tls_key: Option<PathBuf>,
 }
 
-const EXAMPLES: &str = "Examples:
+/// For the command's help.
+pub const EXAMPLES: &str = "Examples:
   outrigger injector                               in a cluster: ConfigMaps, Secret, Lease and caBundle of its namespace
   outrigger injector --tls-cert /certs/tls.crt --tls-key /certs/tls.key
                                                    in a cluster, with a certificate from cert-manager
@@ -96,5 +98,15 @@ impl Args {
     #[must_use]
     pub fn mesh_config_map(&self) -> String {
         self.revisioned(self.mesh_config_map.as_deref(), "istio")
+    }
+
+    /// MutatingWebhookConfigurations that call us; named as istiod names its own.
+    #[must_use]
+    pub fn webhook_configurations(&self) -> Vec<String> {
+        if !self.webhook_configurations.is_empty() {
+            return self.webhook_configurations.clone();
+        }
+        let name = self.revisioned(None, "istio-sidecar-injector");
+        vec![if self.namespace == "istio-system" { name } else { format!("{name}-{}", self.namespace) }]
     }
 }

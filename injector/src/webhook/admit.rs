@@ -5,8 +5,9 @@ use serde_json::Value;
 use super::parameters::Parameters;
 use super::patch;
 use super::review::{Request, Response};
+use crate::cluster::Cluster;
 use crate::settings::{Context, Namespace, Settings};
-use crate::{decide, inject, pod};
+use crate::{Cause, decide_selected, inject, pod};
 
 /// How a review ended, for counters and the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl Verdict {
 
 /// Decides about one review. Namespace labels play no part: the webhook's selectors have spoken before the API server called.
 #[must_use]
-pub fn admit(mut request: Request, parameters: &Parameters, settings: &Settings) -> Verdict {
+pub fn admit(mut request: Request, parameters: &Parameters, settings: &Settings, cluster: &Cluster) -> Verdict {
     if let Some(reason) = not_a_new_pod(&request) {
         return Verdict::new(Outcome::Skipped, reason, Response { allowed: true, ..Response::default() }, settings);
     }
@@ -69,33 +70,39 @@ pub fn admit(mut request: Request, parameters: &Parameters, settings: &Settings)
     let mut settings = settings.clone();
     parameters.apply_to_settings(&mut settings);
     let namespace = Namespace { name: request.namespace, ..Namespace::default() };
-    let context = Context { namespace, settings, ..Context::default() };
+    let context = Context { namespace, settings, cluster: cluster.clone(), ..Context::default() };
     answer(&original, parameters, &context)
 }
 
 fn answer(original: &Value, parameters: &Parameters, context: &Context) -> Verdict {
-    let decision = decide::decide_selected(original, context);
+    let decision = decide_selected(original, context);
     let settings = &context.settings;
     let mut response = Response { allowed: true, warnings: decision.warnings, ..Response::default() };
-    let reason =
-        if decision.reason.is_empty() { "a webhook's selectors match and the policy is enabled".to_owned() } else { decision.reason };
-    if !decision.inject {
-        return Verdict::new(Outcome::Skipped, reason, response, settings);
-    }
-    match inject::inject(original, context) {
+    let outcome = if decision.inject {
+        inject::inject(original, context)
+    } else {
+        return skipped(decision.cause, decision.reason, response, settings);
+    };
+    let mut verdict = match outcome {
         Ok(mut injected) => {
             parameters.apply_to_pod(&mut injected.pod);
             response.warnings.extend(injected.warnings);
             response.patch = serde_json::to_vec(&patch::difference(original, &injected.pod)).ok();
-            Verdict::new(Outcome::Injected, reason, response, settings)
+            Verdict::new(Outcome::Injected, decision.reason, response, settings)
         }
         Err(error) => {
-            let warnings = std::mem::take(&mut response.warnings);
-            let mut verdict = Verdict::refused(error.to_string(), settings);
-            verdict.response.warnings = warnings;
-            verdict
+            response = Response { allowed: false, message: Some(error.to_string()), ..response };
+            Verdict::new(Outcome::Refused, error.to_string(), response, settings)
         }
-    }
+    };
+    verdict.response.audit_annotations.insert("cause", decision.cause.id().to_owned());
+    verdict
+}
+
+fn skipped(cause: Cause, reason: String, response: Response, settings: &Settings) -> Verdict {
+    let mut verdict = Verdict::new(Outcome::Skipped, reason, response, settings);
+    verdict.response.audit_annotations.insert("cause", cause.id().to_owned());
+    verdict
 }
 
 /// A rule of the webhook configuration that asks about more than contract 3.1 has: harmless, so admitted.

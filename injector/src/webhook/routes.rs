@@ -19,6 +19,7 @@ use super::admit::{self, Outcome, Verdict};
 use super::parameters::{self, Parameters};
 use super::review::{self, Malformed};
 use super::{State, metrics};
+use crate::{Cluster, Settings};
 
 /// Largest review (contract 3.3).
 pub const LARGEST_BODY: usize = 6 << 20;
@@ -112,7 +113,7 @@ fn answer(state: &State, path: &str, body: &[u8]) -> Result<Vec<u8>, Rejection> 
     let (version, uid, verdict, pod) = match review::read(body) {
         Ok((version, request)) => {
             let (uid, pod) = (request.uid.clone(), format!("{}/{}", request.namespace, admit::display_name(&request.object)));
-            (version, uid, reviewed(path, request, &settings), pod)
+            (version, uid, reviewed(path, request, &settings, &state.cluster()), pod)
         }
         Err(Malformed { version, uid, message }) => (version, uid, Verdict::refused(message, &settings), String::new()),
     };
@@ -122,12 +123,12 @@ fn answer(state: &State, path: &str, body: &[u8]) -> Result<Vec<u8>, Rejection> 
 }
 
 /// A defect in the transformation costs this review and no other on the connection.
-fn reviewed(path: &str, request: review::Request, settings: &crate::Settings) -> Verdict {
+fn reviewed(path: &str, request: review::Request, settings: &Settings, cluster: &Cluster) -> Verdict {
     let parameters: Parameters = match parameters::read(path) {
         Ok(parameters) => parameters,
         Err(problem) => return Verdict::refused(problem, settings),
     };
-    catch_unwind(AssertUnwindSafe(|| admit::admit(request, &parameters, settings)))
+    catch_unwind(AssertUnwindSafe(|| admit::admit(request, &parameters, settings, cluster)))
         .unwrap_or_else(|_| Verdict::refused("internal error while injecting; the injector's log has the details".to_owned(), settings))
 }
 

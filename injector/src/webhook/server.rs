@@ -3,8 +3,9 @@
 //! Idle connections live longer than an API server's client keeps them (90 s), so that it is the client who closes them: a review sent
 //! into a connection being closed here would be lost, and with it the pod.
 
+use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -12,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
-use hyper::Request;
+use http::{HeaderValue, Request, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -109,7 +110,7 @@ impl Server {
                     connections.spawn(async move {
                         let _permit = permit;
                         state.metrics.connections.inc();
-                        connection.serve(stream, &state).await;
+                        connection.serve(stream, Arc::clone(&state)).await;
                         state.metrics.connections.dec();
                     });
                 }
@@ -119,13 +120,26 @@ impl Server {
                 (Err(_), _) => tokio::time::sleep(SHORTAGE).await,
             }
         }
+        // What the kernel has taken in already would never be answered.
+        drop(self.listener);
         let rest = async { while connections.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(self.limits.end, rest).await;
     }
 }
 
+/// A kernel without IPv6 has no `[::]`; there the same port of all IPv4 addresses is meant.
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| anyhow::anyhow!("cannot listen on {address}: {error}"))
+    let error = match TcpListener::bind(address).await {
+        Ok(listener) => return Ok(listener),
+        Err(error) => error,
+    };
+    if address.ip() == Ipv6Addr::UNSPECIFIED
+        && error.kind() != io::ErrorKind::AddrInUse
+        && let Ok(listener) = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+    {
+        return Ok(listener);
+    }
+    anyhow::bail!("cannot listen on {address}: {error}")
 }
 
 /// Also when nobody is left who could say so.
@@ -141,11 +155,11 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, state: &State) {
+    async fn serve(self, stream: TcpStream, state: Arc<State>) {
         let _ = stream.set_nodelay(true);
-        let Some(tls) = self.tls.clone() else { return self.speak_http(stream).await };
+        let Some(tls) = self.tls.clone() else { return self.speak_http(stream, state).await };
         match tokio::time::timeout(self.limits.handshake, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.speak_http(stream).await,
+            Ok(Ok(stream)) => self.speak_http(stream, state).await,
             outcome => {
                 state.metrics.handshake_failures.inc();
                 let problem = outcome.map_or_else(
@@ -158,17 +172,21 @@ impl Connection {
     }
 
     /// A broken connection concerns only its peer.
-    async fn speak_http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(mut self, stream: S) {
+    async fn speak_http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(mut self, stream: S, state: Arc<State>) {
         let phase = Arc::new(Phase::default());
         let timed = Timed::new(stream, Arc::clone(&phase), self.limits);
         let router = TowerToHyperService::new(self.router);
         let service = service_fn(move |request: Request<Incoming>| {
             phase.enter(Stage::Request);
-            let (answer, phase) = (router.call(request), Arc::clone(&phase));
+            let (answer, phase, state) = (router.call(request), Arc::clone(&phase), Arc::clone(&state));
             async move {
-                let response = answer.await;
+                let mut response = answer.await?;
                 phase.enter(Stage::Idle);
-                response
+                if state.is_ending() {
+                    // The client's next request goes to another replica.
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
             }
         });
         let mut http = http1::Builder::new();

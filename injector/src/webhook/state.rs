@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::certificate::Serving;
 use super::metrics::Metrics;
+use crate::cluster::Cluster;
 use crate::settings::Settings;
 
 /// Parts of the injector that can be in trouble while it goes on serving.
@@ -44,6 +45,7 @@ impl Part {
 #[derive(Debug, Default)]
 pub struct State {
     settings: ArcSwapOption<Settings>,
+    cluster: ArcSwap<Cluster>,
     notes: Mutex<Notes>,
     ending: AtomicBool,
     /// What TLS is served with.
@@ -69,6 +71,23 @@ impl State {
     pub fn configure(&self, settings: Settings, origin: &str) {
         self.settings.store(Some(Arc::new(settings)));
         self.settled(Part::Configuration, origin.to_owned());
+    }
+
+    /// What is known of the cluster.
+    #[must_use]
+    pub fn cluster(&self) -> Cluster {
+        Cluster::clone(&self.cluster.load())
+    }
+
+    /// Takes new knowledge of the cluster into force.
+    pub fn know(&self, cluster: Cluster) {
+        self.cluster.store(Arc::new(cluster));
+    }
+
+    /// Whether the process is about to end.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
     }
 
     /// Notes trouble: in the log when it is news, in the metric and on the page until [`State::settled`].
@@ -103,7 +122,7 @@ impl State {
         let missing: Vec<&str> = [
             (self.settings.load().is_none(), "no configuration yet"),
             (!self.serving.is_present(), "no serving certificate yet"),
-            (self.ending.load(Ordering::Relaxed), "the process is ending"),
+            (self.is_ending(), "the process is ending"),
         ]
         .into_iter()
         .filter_map(|(is_missing, what)| is_missing.then_some(what))

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Outcome, admit};
+use crate::cluster::Cluster;
 use crate::settings::{Context, Namespace, Policy, Settings};
 use crate::webhook::parameters::{self, Parameters};
 use crate::webhook::review::Request;
@@ -33,13 +34,12 @@ fn patched(original: &Value, patch: &[u8]) -> Value {
 fn the_patch_makes_the_pod_that_inject_makes_and_leaves_managed_fields_alone() {
     let mut original = pod();
     original["metadata"]["managedFields"] = json!([{ "manager": "kubectl" }]);
-    let verdict = admit(request(&original), &Parameters::default(), &Settings::default());
+    let verdict = admit(request(&original), &Parameters::default(), &Settings::default(), &Cluster::default());
     assert_eq!(verdict.outcome, Outcome::Injected);
 
     let mut given = pod();
     given["metadata"]["namespace"] = json!("shop");
-    let namespace = Namespace { name: "shop".to_owned(), ..Namespace::default() };
-    let context = Context { namespace, ..Context::default() };
+    let context = Context { namespace: Namespace { name: "shop".to_owned(), ..Namespace::default() }, ..Context::default() };
     let mut expected = crate::inject(&given, &context).unwrap().pod;
     expected["metadata"].as_object_mut().unwrap().remove("namespace");
     expected["metadata"]["managedFields"] = json!([{ "manager": "kubectl" }]);
@@ -50,25 +50,26 @@ fn the_patch_makes_the_pod_that_inject_makes_and_leaves_managed_fields_alone() {
 fn a_pod_on_the_hosts_network_is_admitted_as_it_is_and_audit_says_why() {
     let mut original = pod();
     original["spec"]["hostNetwork"] = json!(true);
-    let verdict = admit(request(&original), &Parameters::default(), &Settings::default());
+    let verdict = admit(request(&original), &Parameters::default(), &Settings::default(), &Cluster::default());
     assert_eq!((verdict.outcome, verdict.response.allowed, verdict.response.patch), (Outcome::Skipped, true, None));
     assert_eq!(verdict.response.audit_annotations["outcome"], "skipped");
+    assert_eq!(verdict.response.audit_annotations["cause"], "host-network");
     assert!(verdict.response.audit_annotations["reason"].contains("host"), "{:?}", verdict.response.audit_annotations);
 }
 
 #[test]
 fn without_namespace_labels_the_policy_and_the_pods_own_word_decide() {
     let settings = Settings { policy: Policy::Disabled, ..Settings::default() };
-    assert_eq!(admit(request(&pod()), &Parameters::default(), &settings).outcome, Outcome::Skipped);
+    assert_eq!(admit(request(&pod()), &Parameters::default(), &settings, &Cluster::default()).outcome, Outcome::Skipped);
     let mut asking = pod();
     asking["metadata"]["labels"] = json!({ "sidecar.istio.io/inject": "true" });
-    assert_eq!(admit(request(&asking), &Parameters::default(), &settings).outcome, Outcome::Injected);
+    assert_eq!(admit(request(&asking), &Parameters::default(), &settings, &Cluster::default()).outcome, Outcome::Injected);
 }
 
 #[test]
 fn what_cannot_be_injected_is_refused_with_the_reason() {
     for object in [Value::Null, json!([]), json!({ "metadata": 1 }), json!({ "spec": { "containers": 1 } })] {
-        let verdict = admit(request(&object), &Parameters::default(), &Settings::default());
+        let verdict = admit(request(&object), &Parameters::default(), &Settings::default(), &Cluster::default());
         assert_eq!((verdict.outcome, verdict.response.allowed), (Outcome::Refused, false), "{object}");
         assert!(verdict.response.message.unwrap().contains("expected"), "{object}");
     }
@@ -81,7 +82,7 @@ fn other_kinds_operations_and_subresources_are_admitted_untouched() {
     {
         let mut review = json!({ "resource": { "resource": "pods" }, "operation": "CREATE", "namespace": "shop", "object": pod() });
         review[field] = value;
-        let verdict = admit(serde_json::from_value(review).unwrap(), &Parameters::default(), &Settings::default());
+        let verdict = admit(serde_json::from_value(review).unwrap(), &Parameters::default(), &Settings::default(), &Cluster::default());
         assert_eq!((verdict.outcome, verdict.response.allowed), (Outcome::Skipped, true), "{field}");
     }
 }
@@ -89,7 +90,7 @@ fn other_kinds_operations_and_subresources_are_admitted_untouched() {
 #[test]
 fn the_path_names_cluster_network_and_variables() {
     let parameters = parameters::read("/cluster/west/net/n1/team/shop").unwrap();
-    let verdict = admit(request(&pod()), &parameters, &Settings::default());
+    let verdict = admit(request(&pod()), &parameters, &Settings::default(), &Cluster::default());
     let injected = patched(&pod(), &verdict.response.patch.unwrap());
     let containers =
         injected["spec"]["containers"].as_array().unwrap().iter().chain(injected["spec"]["initContainers"].as_array().unwrap());

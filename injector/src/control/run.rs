@@ -1,0 +1,185 @@
+//! Starting and ending the injector, readable from top to bottom.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::args::Args;
+use super::certificates::{Certificates, Names};
+use super::configuration::{self, Source};
+use super::{authority, certificate_files, lease, nodes};
+use crate::webhook::server::{Limits, Server};
+use crate::webhook::{State, routes};
+
+/// Threads that answer reviews: one manages a thousand a second.
+const MOST_THREADS: usize = 4;
+/// Longer than the API server's 60 s between two signs of life on a watch.
+const READ: Duration = Duration::from_secs(90);
+
+/// What tests change.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// Of the injector's own authority.
+    pub authority: authority::Times,
+    /// Of the Lease.
+    pub lease: lease::Times,
+    /// From being told to end until no connection is accepted any more: so long a Service may go on sending reviews here. Default 5 s.
+    pub leave: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { authority: authority::Times::default(), lease: lease::Times::default(), leave: Duration::from_secs(5) }
+    }
+}
+
+/// A started injector.
+pub struct Injector {
+    /// Where the webhook listens.
+    pub address: SocketAddr,
+    /// Where metrics and probes are.
+    pub metrics_address: SocketAddr,
+    /// What it serves with.
+    pub state: Arc<State>,
+    end: watch::Sender<bool>,
+    servers: JoinSet<()>,
+    elector: JoinSet<()>,
+    keepers: JoinSet<()>,
+    leave: Duration,
+}
+
+/// Runs the injector until SIGTERM or SIGINT.
+///
+/// # Errors
+/// A port that is taken, or no cluster where one is needed; the message says which and what to do.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("injector").enable_all().build()?;
+    runtime.block_on(async {
+        let client = if args.config_file.is_some() { None } else { Some(connect().await?) };
+        let injector = Injector::start(&args, client, Times::default()).await?;
+        told_to_end().await?;
+        tracing::info!(target: "injector", "ending");
+        injector.end().await;
+        Ok(())
+    })
+}
+
+/// The cluster of the service account, or of the kubeconfig.
+async fn connect() -> anyhow::Result<Client> {
+    let config = kube::Config::infer().await.context(
+        "no cluster: neither a service account nor a kubeconfig was found; without a cluster use --config-file, --tls-cert and --tls-key",
+    )?;
+    client(config)
+}
+
+/// A client whose requests end, and whose failures are told rather than retried unseen.
+///
+/// # Errors
+/// Certificates or addresses that cannot be used.
+pub fn client(mut config: kube::Config) -> anyhow::Result<Client> {
+    config.read_timeout = Some(READ);
+    config.default_retry = false;
+    Client::try_from(config).context("cannot make a client of the cluster's API")
+}
+
+async fn told_to_end() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+impl Injector {
+    /// Binds the ports and starts everything else. Without a client nothing talks to a cluster.
+    ///
+    /// # Errors
+    /// A port that cannot be bound; neither cluster nor files.
+    pub async fn start(args: &Args, client: Option<Client>, times: Times) -> anyhow::Result<Self> {
+        let state = Arc::new(State::default());
+        let (end, ending) = watch::channel(false);
+        let webhook = Server::https(args.address, routes::webhook(Arc::clone(&state)), Limits::default(), Arc::clone(&state)).await?;
+        let metrics =
+            Server::http(args.metrics_address, routes::observation(Arc::clone(&state)), Limits::default(), Arc::clone(&state)).await?;
+        let (address, metrics_address) = (webhook.address()?, metrics.address()?);
+        let mut injector = Self {
+            address,
+            metrics_address,
+            state,
+            end,
+            servers: JoinSet::new(),
+            elector: JoinSet::new(),
+            keepers: JoinSet::new(),
+            leave: times.leave,
+        };
+        injector.servers.spawn(webhook.run(ending.clone()));
+        injector.servers.spawn(metrics.run(ending.clone()));
+        injector.keep_configuration(args, client.as_ref())?;
+        injector.keep_certificate(args, client, times)?;
+        tracing::info!(target: "injector", "webhook on https://{address}/inject, metrics on http://{metrics_address}/metrics");
+        Ok(injector)
+    }
+
+    fn keep_configuration(&mut self, args: &Args, client: Option<&Client>) -> anyhow::Result<()> {
+        let source = match (&args.config_file, client) {
+            (Some(config), _) => Source::Files { config: config.clone(), values: args.values_file.clone(), mesh: args.mesh_file.clone() },
+            (None, Some(client)) => Source::ConfigMaps {
+                api: Box::new(Api::namespaced(client.clone(), &args.namespace)),
+                config: args.config_map(),
+                mesh: args.mesh_config_map(),
+            },
+            (None, None) => anyhow::bail!("no configuration: expected --config-file or a cluster"),
+        };
+        self.keepers.spawn(configuration::keep(source, args.revision.clone(), Arc::clone(&self.state)));
+        if let Some(client) = client {
+            self.keepers.spawn(nodes::keep(client.clone(), Arc::clone(&self.state)));
+        }
+        Ok(())
+    }
+
+    fn keep_certificate(&mut self, args: &Args, client: Option<Client>, times: Times) -> anyhow::Result<()> {
+        let state = Arc::clone(&self.state);
+        match (&args.tls_cert, &args.tls_key, client) {
+            (Some(certificate), Some(key), _) => {
+                self.keepers.spawn(certificate_files::keep(certificate.clone(), key.clone(), state));
+            }
+            (_, _, Some(client)) => self.keep_own_certificate(args, &client, times),
+            _ => anyhow::bail!("no certificate: expected --tls-cert and --tls-key or a cluster"),
+        }
+        Ok(())
+    }
+
+    fn keep_own_certificate(&mut self, args: &Args, client: &Client, times: Times) {
+        let (leads, leading) = watch::channel(false);
+        let identity = format!("{}_{:016x}", args.pod_name.as_deref().unwrap_or("outrigger-injector"), rand::random::<u64>());
+        let leases = Api::namespaced(client.clone(), &args.namespace);
+        let elector = lease::Elector::new(leases, args.lease.clone(), identity, times.lease);
+        let (state, ending) = (Arc::clone(&self.state), self.end.subscribe());
+        self.elector.spawn(async move { elector.run(&state, &leads, ending).await });
+        let names = Names {
+            namespace: args.namespace.clone(),
+            secret: args.ca_secret.clone(),
+            service: args.service.clone(),
+            webhooks: args.webhook_configurations(),
+        };
+        let certificates = Certificates::new(client, names, times.authority, Arc::clone(&self.state));
+        self.keepers.spawn(certificates.run(leading));
+    }
+
+    /// Not ready at once, so that the Service sends new reviews elsewhere; then no new connections; then the rest of what is under way.
+    pub async fn end(mut self) {
+        self.state.end();
+        tokio::time::sleep(self.leave).await;
+        self.end.send_replace(true);
+        while self.servers.join_next().await.is_some() {}
+        while self.elector.join_next().await.is_some() {}
+    }
+}
