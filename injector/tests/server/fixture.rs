@@ -92,25 +92,28 @@ pub async fn review_as_api_server(server: &ApiServer, injector: &Injector) -> Re
     Caller::connect(injector.address, NAME, &bundle).await?.review(&pod()).await
 }
 
-/// Waits up to ten seconds.
+/// Long enough for a machine that builds something else meanwhile.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits up to thirty seconds.
 pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = attempt().await {
             return found;
         }
-        assert!(Instant::now() < end, "not within 10 s: {what}");
+        assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 /// Waits until a review through `caBundle` succeeds.
 pub async fn serves(server: &ApiServer, injector: &Injector) {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + PATIENCE;
     loop {
         match review_as_api_server(server, injector).await {
             Ok(answer) if answer["allowed"] == true => return,
-            outcome => assert!(Instant::now() < end, "no review within 10 s: {outcome:?}\n{}", injector.state.readiness().1),
+            outcome => assert!(Instant::now() < end, "no review within {PATIENCE:?}: {outcome:?}\n{}", injector.state.readiness().1),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
