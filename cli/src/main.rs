@@ -5,6 +5,7 @@ mod agent;
 mod demo;
 mod down;
 mod exec;
+mod inject;
 mod injector;
 mod iptables;
 mod load;
@@ -53,6 +54,12 @@ enum Command {
     Exec(exec::Args),
     /// End a running `up`, and remove what crashed ones left behind
     Down(down::Args),
+    /// Put the proxy into the pods of manifests
+    Inject(inject::command::Args),
+    /// Take the proxy out of the pods of manifests
+    Uninject(inject::uninject::Args),
+    /// Say whether and why workloads would be injected in a cluster
+    CheckInject(inject::check::Args),
     /// Write, remove or show the rules that redirect a pod's traffic into the proxy
     Iptables(Box<outrigger_iptables_init::Args>),
     /// The same under Istio's name, ignoring flags it does not know
@@ -91,6 +98,9 @@ fn main() -> ExitCode {
         Command::Logs(args) => done(logs::run(args)),
         Command::Exec(args) => done(exec::run(args)),
         Command::Down(args) => done(down::run(args)),
+        Command::Inject(args) => inject::command::run(&args),
+        Command::Uninject(args) => inject::uninject::run(&args),
+        Command::CheckInject(args) => inject::check::run(&args),
         Command::Iptables(args) => iptables::run(*args),
         Command::IstioIptables(lenient) => iptables::run_as_istio(lenient),
         Command::Injector(args) => done(injector::run(*args)),

@@ -8,6 +8,8 @@
 //! Pure: text in, text out. Input may be hostile; limits are those of `outrigger_config::yaml`.
 
 pub mod kind;
+#[cfg(test)]
+mod properties;
 pub mod render;
 mod rewrite;
 mod splice;
@@ -16,4 +18,4 @@ mod tree;
 
 pub use kind::Workload;
 pub use rewrite::{Rewritten, rewrite};
-pub use transform::{Change, Failure, Object, Report, Transformed, Warning, join, objects, transform};
+pub use transform::{Change, Failure, Object, Refusal, Report, Transformed, Warning, join, objects, transform};

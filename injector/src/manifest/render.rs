@@ -180,11 +180,23 @@ fn literal(out: &mut String, text: &str, indent: usize) {
 pub fn string(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ' ' | ':' | '+' | '=' | '@' | '$' | '(' | ')');
     let safe = text.chars().all(plain)
-        && text.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '$' | '('))
+        && starts_plainly(text)
         && !text.ends_with([' ', ':'])
         && !text.contains(": ")
         && matches!(resolve(text), Scalar::String(_));
-    if safe { text.to_owned() } else { quoted(text) }
+    // JSON inside of annotations stays legible in single quotes.
+    let single = text.contains('"') && text.chars().all(|c| c != '\'' && is_printable(c));
+    match (safe, single) {
+        (true, _) => text.to_owned(),
+        (false, true) => format!("'{text}'"),
+        (false, false) => quoted(text),
+    }
+}
+
+/// Whether a text begins like a word, a path, a variable or a flag.
+fn starts_plainly(text: &str) -> bool {
+    let flag = text.strip_prefix("--").or_else(|| text.strip_prefix('-')).unwrap_or(text);
+    flag.starts_with(|c: char| c.is_ascii_alphabetic()) || text.starts_with(['/', '$', '('])
 }
 
 /// In double quotes, with the escapes that YAML and JSON share.
@@ -327,10 +339,9 @@ mod tests {
             "\u{feff}",
         ] {
             let emitted = string(text);
-            assert!(emitted.starts_with('"') && emitted.ends_with('"') && emitted.len() >= 2, "{text:?} became {emitted}");
+            assert!(emitted.len() >= 2 && emitted.starts_with(['"', '\'']) && emitted.ends_with(['"', '\'']), "{text:?} became {emitted}");
         }
-        for text in ["web", "/healthz", "example.com/web:v1", "$(POD_NAMESPACE).svc.cluster.local", "--flag".trim_start_matches('-'), "a b"]
-        {
+        for text in ["web", "/healthz", "example.com/web:v1", "$(POD_NAMESPACE).svc.cluster.local", "--flag=1", "-c", "a b"] {
             assert_eq!(string(text), text);
         }
     }
@@ -341,7 +352,7 @@ mod tests {
             "spec": {"containers": [{"image": "i", "name": "web", "command": ["sh", "-c", "set -e\necho hi\n"], "env": [], "resources": {}}]},
             "nested": [[1, 2], ["a"]],
         });
-        let expected = "nested:\n- - 1\n  - 2\n- - a\nspec:\n  containers:\n  - name: web\n    command:\n    - sh\n    - \"-c\"\n    - |\n      set -e\n      echo hi\n    env: []\n    image: i\n    resources: {}";
+        let expected = "nested:\n- - 1\n  - 2\n- - a\nspec:\n  containers:\n  - name: web\n    command:\n    - sh\n    - -c\n    - |\n      set -e\n      echo hi\n    env: []\n    image: i\n    resources: {}";
         assert_eq!(rendered(&value), expected);
     }
 

@@ -157,8 +157,8 @@ impl Splicer<'_> {
         if pairs.is_empty() {
             return Err(Impossible);
         }
-        // New items follow the kept one before them, or the line of the key.
-        let mut behind = hook.filter(|hook| !hook.dash).map(|hook| line_end(self.text, hook.after));
+        // New items follow the kept one before them, or the line of the key or outer dash.
+        let mut behind = hook.map(|hook| line_end(self.text, hook.after));
         if behind.is_some_and(|behind| behind > first_dash) {
             behind = None;
         }
@@ -266,8 +266,25 @@ fn apply(text: &str, mut edits: Vec<Edit>) -> Option<String> {
     Some(out)
 }
 
-/// Pairs of items that are the same thing before and after, in order: a longest common subsequence by name, or by value where there is none.
+/// Pairs of items that are the same thing before and after, in order. Between those that certainly are, as many old as new ones without
+/// names are taken for changed ones.
 fn align(old: &[Value], new: &[Value]) -> Vec<(usize, usize)> {
+    let mut pairs = Vec::new();
+    let (mut next_old, mut next_new) = (0, 0);
+    for (i, j) in certain(old, new).into_iter().chain([(old.len(), new.len())]) {
+        let is_nameless = |items: &[Value]| items.iter().all(|item| item.get("name").is_none());
+        let (gap_old, gap_new) = (&old[next_old..i], &new[next_new..j]);
+        if gap_old.len() == gap_new.len() && is_nameless(gap_old) && is_nameless(gap_new) {
+            pairs.extend((next_old..i).zip(next_new..j));
+        }
+        pairs.extend((i < old.len()).then_some((i, j)));
+        (next_old, next_new) = (i + 1, j + 1);
+    }
+    pairs
+}
+
+/// A longest common subsequence by name, or by value where there is none.
+fn certain(old: &[Value], new: &[Value]) -> Vec<(usize, usize)> {
     let same = |a: &Value, b: &Value| match (a.get("name"), b.get("name")) {
         (Some(a), Some(b)) => a == b,
         (None, None) => a == b,
@@ -298,11 +315,18 @@ fn align(old: &[Value], new: &[Value]) -> Vec<(usize, usize)> {
     pairs
 }
 
-/// The dash before an item: nothing but blanks lies between.
+/// The dash before an item: on its line, or on one above with nothing but comments between.
 fn dash_of(text: &str, item: &Node) -> Option<usize> {
-    let before = text.get(..item.start)?.trim_end_matches([' ', '\t', '\r', '\n']);
-    // An item left empty is where its dash ends.
-    before.ends_with('-').then(|| before.len() - 1)
+    let mut start = line_start(text, item.start);
+    let mut lead = text.get(start..item.start)?;
+    while lead.trim().is_empty() || lead.trim_start().starts_with('#') {
+        let above = line_start(text, start.checked_sub(1)?);
+        (lead, start) = (text.get(above..start)?, above);
+    }
+    let run = lead.trim_start_matches([' ', '-']);
+    let dashes = lead.get(..lead.len() - run.len())?.trim_end_matches(' ');
+    let is_alone = run.trim().is_empty() || run.starts_with('#');
+    (dashes.ends_with('-') && is_alone).then(|| start + dashes.len() - 1)
 }
 
 fn line_start(text: &str, at: usize) -> usize {

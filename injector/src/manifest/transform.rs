@@ -19,6 +19,15 @@ pub struct Change {
     pub warnings: Vec<String>,
 }
 
+/// Why a pod cannot be changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// The field at fault as steps from the pod, as far as known; empty for the pod as a whole.
+    pub field: Vec<String>,
+    /// In words.
+    pub message: String,
+}
+
 /// What became of a workload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
@@ -82,7 +91,7 @@ pub struct Transformed {
 ///
 /// # Errors
 /// All that is wrong: unreadable documents, workloads without a pod, pods that `change` refuses. Nothing is done by halves.
-pub fn transform(text: &str, mut change: impl FnMut(&Workload, &Value) -> Result<Change, String>) -> Result<Transformed, Vec<Failure>> {
+pub fn transform(text: &str, mut change: impl FnMut(&Workload, &Value) -> Result<Change, Refusal>) -> Result<Transformed, Vec<Failure>> {
     let mut done = Transformed::default();
     let mut failures = Vec::new();
     let mut copied = 0;
@@ -108,11 +117,16 @@ pub fn transform(text: &str, mut change: impl FnMut(&Workload, &Value) -> Result
 
 type One<'t> = (Cow<'t, str>, Vec<Report>, Option<Warning>);
 
-fn one<'t>(document: &Document<'t>, change: &mut impl FnMut(&Workload, &Value) -> Result<Change, String>) -> Result<One<'t>, Vec<Failure>> {
+fn one<'t>(
+    document: &Document<'t>,
+    change: &mut impl FnMut(&Workload, &Value) -> Result<Change, Refusal>,
+) -> Result<One<'t>, Vec<Failure>> {
     let node = document.node.as_ref().map_err(|_| unreadable(document))?;
     let before = node.to_json();
-    let workloads =
-        kind::workloads(&before).map_err(|missing| vec![failure(node, &missing.pointer, Some(missing.object), missing.message)])?;
+    let workloads = kind::workloads(&before).map_err(|missing| {
+        let line = line_of(node, &missing.pointer);
+        vec![Failure { line, column: None, object: Some(missing.object), message: missing.message }]
+    })?;
     if workloads.is_empty() {
         return Ok((Cow::Borrowed(document.text), Vec::new(), None));
     }
@@ -128,7 +142,11 @@ fn one<'t>(document: &Document<'t>, change: &mut impl FnMut(&Workload, &Value) -
                 }
                 reports.push(Report { line: line_of(node, &workload.object), workload, change, before });
             }
-            Err(message) => failures.push(failure(node, &workload.object, Some(workload.to_string()), message)),
+            Err(refusal) => {
+                let pod = workload.pod.split('/').skip(1);
+                let line = locate(node, pod.chain(refusal.field.iter().map(String::as_str)));
+                failures.push(Failure { line, column: None, object: Some(workload.to_string()), message: refusal.message });
+            }
         }
     }
     if !failures.is_empty() {
@@ -202,19 +220,23 @@ fn unreadable(document: &Document<'_>) -> Vec<Failure> {
     error.map(failure).into_iter().collect()
 }
 
-fn failure(root: &Node, pointer: &str, object: Option<String>, message: String) -> Failure {
-    Failure { line: line_of(root, pointer), column: None, object, message }
+/// The line in which the object at a JSON pointer starts. Pointers here are made of fields and indices that need no escapes.
+fn line_of(root: &Node, pointer: &str) -> u32 {
+    locate(root, pointer.split('/').skip(1))
 }
 
-/// The line in which the object at a JSON pointer (of fields and indices that need no escapes) starts.
-fn line_of(root: &Node, pointer: &str) -> u32 {
-    let mut node = root;
-    for step in pointer.split('/').skip(1) {
+/// The line of a value, or of the nearest part of its path that exists.
+fn locate<'s>(root: &Node, path: impl Iterator<Item = &'s str>) -> u32 {
+    let (mut node, mut line) = (root, root.position.line);
+    for step in path {
         let item = || node.items().get(step.parse::<usize>().ok()?);
-        let Some(child) = node.get(step).or_else(item) else { break };
-        node = child;
+        match (node.entry(step), item()) {
+            (Some(entry), _) => (node, line) = (&entry.value, entry.key_position.line),
+            (None, Some(item)) => (node, line) = (item, item.position.line),
+            (None, None) => break,
+        }
     }
-    node.position.line
+    line
 }
 
 /// Where a document's text lies in the whole. `None` for a document that is no part of it (a text that is too long to be read).

@@ -99,8 +99,9 @@ impl Builder<'_> {
         match event {
             Event::Scalar(value, style, ..) => {
                 let plain = style == ScalarStyle::Plain;
-                let end = if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) { self.block_end(start, end)? } else { end };
-                self.complete(Node { start, end, shape: Shape::Opaque }, Some((&value, plain)))
+                let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                let node = if is_block { self.block(start, end)? } else { Node { start, end, shape: Shape::Opaque } };
+                self.complete(node, Some((&value, plain)))
             }
             Event::Alias(_) => self.complete(Node { start, end, shape: Shape::Opaque }, None),
             Event::SequenceStart(..) => self.begin(start, end, Shape::Sequence(Vec::new())),
@@ -113,15 +114,18 @@ impl Builder<'_> {
 
     /// The parser's span of a block scalar starts behind its header and reaches to the next token. Its last line counts; blank lines
     /// behind it only where the header has a `+` that makes them part of the value.
-    fn block_end(&self, start: usize, end: usize) -> Option<usize> {
+    fn block(&self, start: usize, end: usize) -> Option<Node> {
         let before = self.text.get(..start)?.trim_end();
-        let header = before.rfind('\n').map_or(before, |newline| &before[newline..]);
+        let line = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let (at, header) =
+            before.get(line..)?.match_indices(['|', '>']).find_map(|(at, _)| Some((at, header(&before[line + at + 1..])?)))?;
         let text = self.text.get(start..end)?;
         let kept = match text.rfind('\n') {
-            Some(newline) if header.contains("|+") || header.contains(">+") => newline,
+            Some(newline) if header.contains('+') && text.get(newline..)?.trim().is_empty() => newline,
             _ => text.trim_end().len(),
         };
-        Some(if kept == 0 { before.len() } else { start + kept })
+        let end = if kept == 0 { before.len() } else { start + kept };
+        Some(Node { start: line + at, end, shape: Shape::Opaque })
     }
 
     fn begin(&mut self, start: usize, end: usize, shape: Shape) -> Option<()> {
@@ -168,6 +172,14 @@ impl Builder<'_> {
         }
         Some(())
     }
+}
+
+/// The indicators of a block scalar, if this is the rest of its first line: signs and digits, then nothing but a comment.
+fn header(rest: &str) -> Option<&str> {
+    let end = rest.find(|c: char| !(c.is_ascii_digit() || matches!(c, '+' | '-'))).unwrap_or(rest.len());
+    let (indicators, behind) = rest.split_at(end);
+    let comment = behind.trim_start();
+    (comment.is_empty() || (comment.starts_with('#') && comment.len() < behind.len())).then_some(indicators)
 }
 
 /// The place of a value left empty.

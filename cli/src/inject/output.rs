@@ -1,0 +1,77 @@
+//! Where results go. A reader that has seen enough (`| head`) ends the command without a complaint.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use outrigger_injector::manifest::{self, Failure};
+use outrigger_loadtests::table::Paint;
+
+use super::input::Source;
+
+/// As a shell reports a program that wrote into a closed pipe.
+const CLOSED_PIPE: u8 = 141;
+
+/// Writes a text to standard output.
+///
+/// # Errors
+/// Whatever prevents it but a closed pipe, which becomes the exit code.
+pub fn print(text: &str) -> Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::from(CLOSED_PIPE)),
+        Err(error) => Err(error).context("standard output"),
+    }
+}
+
+/// Writes the manifests to a file, or to standard output.
+///
+/// # Errors
+/// Whatever prevents it.
+pub fn write(texts: &[String], to: Option<&PathBuf>) -> Result<ExitCode> {
+    let text = manifest::join(texts);
+    match to.filter(|path| path.as_path() != Path::new("-")) {
+        Some(path) => std::fs::write(path, text).with_context(|| format!("-o {}", path.display())).map(|()| ExitCode::SUCCESS),
+        None => print(&text),
+    }
+}
+
+/// Tells all that is wrong, a line each.
+pub fn fail(command: &str, failures: &[(String, Failure)]) -> ExitCode {
+    for (source, failure) in failures {
+        eprintln!("outrigger {command}: {source}:{failure}");
+    }
+    let workloads = if failures.len() == 1 { "1 problem" } else { &format!("{} problems", failures.len()) };
+    eprintln!("outrigger {command}: {workloads}; nothing is written");
+    ExitCode::FAILURE
+}
+
+/// Runs `change` over every source. The problems of all of them are told together.
+pub fn transform_all(
+    sources: &[Source],
+    mut transform: impl FnMut(&Source) -> Result<manifest::Transformed, Vec<Failure>>,
+) -> Result<Vec<manifest::Transformed>, Vec<(String, Failure)>> {
+    let (mut done, mut failures) = (Vec::new(), Vec::new());
+    for source in sources {
+        match transform(source) {
+            Ok(transformed) => done.push(transformed),
+            Err(errors) => failures.extend(errors.into_iter().map(|error| (source.name.clone(), error))),
+        }
+    }
+    if failures.is_empty() { Ok(done) } else { Err(failures) }
+}
+
+/// Whether to colour what goes to standard output.
+pub fn paint() -> Paint {
+    Paint::for_terminal(io::stdout().is_terminal())
+}
+
+/// A text in a colour (an ANSI code), or plain.
+pub fn coloured(paint: Paint, code: &str, text: &str) -> String {
+    match paint {
+        Paint::Plain => text.to_owned(),
+        Paint::Colour => format!("\x1b[{code}m{text}\x1b[0m"),
+    }
+}
