@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use outrigger_injector::manifest::{Change, Refusal, Transformed, Workload, transform};
-use outrigger_injector::settings::{Context, Namespace, Settings};
-use outrigger_injector::{InjectError, decide, inject};
+use outrigger_injector::{Cause, Cluster, Context, Decision, InjectError, KubernetesVersion, Namespace, Settings, decide_selected, inject};
 use serde_json::Value;
 
 use super::configuration::Flags;
@@ -24,6 +23,9 @@ pub struct Args {
     output: Option<PathBuf>,
     #[command(flatten)]
     configuration: Flags,
+    /// Version of the oldest kubelet; from 1.29 on the proxy becomes a native sidecar
+    #[arg(long, value_name = "VERSION")]
+    kubernetes_version: Option<KubernetesVersion>,
     /// Tell for each workload whether it is injected, why, and what is added; manifests are then written only with -o
     #[arg(long)]
     explain: bool,
@@ -57,9 +59,10 @@ Examples:
 /// Input or configuration that cannot be read, output that cannot be written. Pods that are refused are told and become exit code 1.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let settings = args.configuration.settings("inject")?;
+    let cluster = Cluster { kubernetes: args.kubernetes_version };
     let sources = args.input.read()?;
     let namespaces = input::namespaces(&sources)?;
-    let injector = Injector { settings, namespaces, default_namespace: &args.input.namespace };
+    let injector = Injector { settings, cluster, namespaces, default_namespace: &args.input.namespace };
     let done = match output::transform_all(&sources, |source| transform(&source.text, |workload, pod| injector.change(workload, pod))) {
         Ok(done) => done,
         Err(failures) => return Ok(output::fail("inject", &failures)),
@@ -91,7 +94,7 @@ pub fn warn(sources: &[Source], done: &[Transformed]) {
     for (source, transformed) in sources.iter().zip(done) {
         for report in &transformed.reports {
             let place = format!("{}:{}: {}", source.name, report.line, report.workload);
-            if report.change.pod.is_none() {
+            if report.change.pod.is_none() && !report.change.reason.is_empty() {
                 eprintln!("{place}: not injected: {}", report.change.reason);
             }
             report.change.warnings.iter().for_each(|warning| eprintln!("{place}: warning: {warning}"));
@@ -105,6 +108,7 @@ pub fn warn(sources: &[Source], done: &[Transformed]) {
 /// What decides, and does.
 struct Injector<'a> {
     settings: Settings,
+    cluster: Cluster,
     namespaces: Namespaces,
     default_namespace: &'a str,
 }
@@ -112,21 +116,33 @@ struct Injector<'a> {
 impl Injector<'_> {
     fn change(&self, workload: &Workload, pod: &Value) -> Result<Change, Refusal> {
         let context = self.context(workload);
-        let decision = decide::decide_selected(pod, &context);
-        let mut warnings = decision.warnings;
+        let decision = decide_selected(pod, &context);
+        let mut warnings = decision.warnings.clone();
         if !decision.inject {
             return Ok(Change { pod: None, reason: decision.reason, warnings });
         }
         let injected = inject(pod, &context).map_err(refusal)?;
         warnings.extend(injected.warnings);
-        let otherwise = |reason: String| if reason.is_empty() { "nothing speaks against it".to_owned() } else { reason };
-        Ok(Change { pod: Some(injected.pod), reason: otherwise(decision.reason), warnings })
+        Ok(Change { pod: Some(injected.pod), reason: because(decision), warnings })
     }
 
     fn context(&self, workload: &Workload) -> Context {
-        let name = workload.namespace.clone().unwrap_or_else(|| self.default_namespace.to_owned());
-        let labels = self.namespaces.get(&name).cloned().unwrap_or_default();
-        Context { namespace: Namespace { name, labels }, settings: self.settings.clone() }
+        let name = workload.namespace.as_deref().unwrap_or(self.default_namespace);
+        let unknown = || Namespace { name: name.to_owned(), ..Namespace::default() };
+        Context {
+            namespace: self.namespaces.get(name).cloned().unwrap_or_else(unknown),
+            settings: self.settings.clone(),
+            cluster: self.cluster.clone(),
+            workload: workload.owner(),
+        }
+    }
+}
+
+/// Injection by hand needs no reason.
+fn because(decision: Decision) -> String {
+    match decision.cause {
+        Cause::PolicyEnabled => "nothing speaks against it".to_owned(),
+        _ => decision.reason,
     }
 }
 

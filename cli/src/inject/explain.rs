@@ -38,7 +38,7 @@ fn workload(out: &mut String, source: &Source, report: &Report, paint: Paint) {
     out.push_str(&format!("{name} ({}:{}): {verdict}\n", source.name, report.line));
     line(out, "why", &report.change.reason);
     if let Some(pod) = &report.change.pod {
-        let differences = differences(&report.before, &report.workload.template_from(pod.clone(), &report.before));
+        let differences = differences(&report.before, pod);
         if differences.is_empty() {
             line(out, "unchanged", "it was injected before, by the same settings");
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use outrigger_config::{load, yaml};
-use outrigger_injector::manifest;
+use outrigger_injector::{Namespace, manifest};
 use serde_json::Value;
 
 /// Where manifests come from.
@@ -28,8 +28,8 @@ pub struct Source {
     pub text: String,
 }
 
-/// Labels of namespaces by name.
-pub type Namespaces = BTreeMap<String, BTreeMap<String, String>>;
+/// Namespaces by name.
+pub type Namespaces = BTreeMap<String, Namespace>;
 
 impl Input {
     /// Reads everything, in the order given; files of a folder in the order of their paths.
@@ -89,19 +89,19 @@ pub fn namespaces(sources: &[Source]) -> Result<Namespaces> {
         let text = |pointer: &str| object.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         if text("/kind") == "Namespace" && text("/apiVersion") == "v1" {
             let name = text("/metadata/name").to_owned();
-            let mut labels = labels(&object.value);
+            let mut labels = strings(&object.value, "labels");
             labels.insert("kubernetes.io/metadata.name".to_owned(), name.clone());
-            found.insert(name, labels);
+            found.insert(name.clone(), Namespace { name, labels, annotations: strings(&object.value, "annotations") });
         }
     }
     Ok(found)
 }
 
-/// An object's labels; a value that lacks its quotes counts as its text.
-pub fn labels(object: &Value) -> BTreeMap<String, String> {
-    let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
+/// An object's labels or annotations; a value that lacks its quotes counts as its text.
+pub fn strings(object: &Value, field: &str) -> BTreeMap<String, String> {
+    let map = object.pointer("/metadata").and_then(|metadata| metadata.get(field)).and_then(Value::as_object);
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    labels.into_iter().flatten().map(|(key, value)| (key.clone(), text(value))).collect()
+    map.into_iter().flatten().map(|(key, value)| (key.clone(), text(value))).collect()
 }
 
 /// An object with the place it comes from.

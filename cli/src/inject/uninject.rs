@@ -5,15 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use outrigger_injector::manifest::{Change, Refusal, Workload, transform};
-use outrigger_injector::uninject;
+use outrigger_injector::take_out;
 use serde_json::Value;
 
-use super::command::{show, warn};
+use super::command::{refusal, show, warn};
 use super::input::Input;
 use super::output;
-
-/// Says what an injection added.
-const STATUS: &str = "sidecar.istio.io/status";
 
 /// Arguments of `outrigger uninject`.
 #[derive(clap::Args)]
@@ -58,14 +55,5 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn change(_: &Workload, pod: &Value) -> Result<Change, Refusal> {
-    let status = pod.pointer("/metadata/annotations").and_then(|annotations| annotations.get(STATUS));
-    let plain = match (uninject(pod), status) {
-        (Some(plain), _) => plain,
-        (None, None) => pod.clone(),
-        (None, Some(_)) => {
-            let message = format!("annotation {STATUS}: expected the JSON an injector wrote; what was added cannot be told");
-            return Err(Refusal { field: ["metadata", "annotations", STATUS].map(str::to_owned).to_vec(), message });
-        }
-    };
-    Ok(Change { pod: Some(plain), ..Change::default() })
+    take_out(pod).map(|pod| Change { pod, ..Change::default() }).map_err(refusal)
 }

@@ -1,6 +1,8 @@
 //! Which objects contain a pod, and where.
 
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use crate::owner::Owner;
 
 /// An object that is a pod or makes pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,49 +111,17 @@ impl std::fmt::Display for Workload {
 }
 
 impl Workload {
-    /// The pod as it would reach a webhook: with the owner that the workload's controller gives it.
-    ///
-    /// `template` is what stands at [`Workload::pod`]. Of a Pod this is the object itself, which has the owner it says.
+    /// What the pod's proxy is to say of its workload; a Pod of its own says that itself.
     #[must_use]
-    pub fn pod_as_created(&self, template: &Value) -> Value {
-        let mut pod = template.clone();
-        let Some(fields) = pod.as_object_mut() else { return pod };
-        let metadata = fields.entry("metadata").or_insert(Value::Null);
-        if metadata.is_null() {
-            *metadata = json!({});
-        }
-        if !self.is_template() || self.name.is_empty() {
-            return pod;
-        }
+    pub fn owner(&self) -> Option<Owner> {
+        let is_template = self.pod != self.object;
         // The name of the version that pods of a Rollout get from a webhook.
         let api_version = if self.kind == "Rollout" { "v1alpha1" } else { &self.api_version };
-        let owner = json!([{ "apiVersion": api_version, "kind": self.kind, "name": self.name, "controller": true }]);
-        if let Some(metadata) = metadata.as_object_mut() {
-            metadata.remove("name");
-            metadata.insert("generateName".to_owned(), json!(format!("{}-", self.name)));
-            metadata.insert("ownerReferences".to_owned(), owner);
-        }
-        pod
-    }
-
-    /// The reverse: what stood in the template's metadata instead of an owner stands there again.
-    #[must_use]
-    pub fn template_from(&self, mut pod: Value, template: &Value) -> Value {
-        if !self.is_template() {
-            return pod;
-        }
-        let Some(metadata) = pod.get_mut("metadata").and_then(Value::as_object_mut) else { return pod };
-        for field in ["name", "generateName", "ownerReferences"] {
-            match template.get("metadata").and_then(|metadata| metadata.get(field)) {
-                Some(value) => metadata.insert(field.to_owned(), value.clone()),
-                None => metadata.remove(field),
-            };
-        }
-        pod
-    }
-
-    fn is_template(&self) -> bool {
-        self.pod != self.object
+        (is_template && !self.name.is_empty()).then(|| Owner {
+            api_version: api_version.to_owned(),
+            kind: self.kind.clone(),
+            name: self.name.clone(),
+        })
     }
 }
 
@@ -214,15 +184,14 @@ mod tests {
     }
 
     #[test]
-    fn the_owner_is_lent_to_the_pod_and_taken_back() {
-        let template = json!({"metadata": {"name": "ignored", "labels": {"app": "web"}}, "spec": {}});
-        let object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"template": template}});
-        let workload = workloads(&object).unwrap().remove(0);
-        let pod = workload.pod_as_created(&template);
-        assert_eq!(
-            (&pod["metadata"]["generateName"], &pod["metadata"]["ownerReferences"][0]["kind"]),
-            (&json!("web-"), &json!("Deployment"))
-        );
-        assert_eq!(workload.template_from(pod, &template), template);
+    fn the_owner_is_the_workload_but_of_a_pod() {
+        let owner = |kind: &str, api_version: &str| {
+            let template =
+                json!({"spec": {"template": {"spec": {}}}, "kind": kind, "apiVersion": api_version, "metadata": {"name": "web"}});
+            workloads(&template).unwrap().remove(0).owner().map(|owner| owner.reference("shop"))
+        };
+        assert_eq!(owner("Deployment", "apps/v1").as_deref(), Some("kubernetes://apis/apps/v1/namespaces/shop/deployments/web"));
+        assert_eq!(owner("Rollout", "argoproj.io/v1alpha1").as_deref(), Some("kubernetes://apis/v1alpha1/namespaces/shop/rollouts/web"));
+        assert_eq!(owner("Pod", "v1"), None);
     }
 }

@@ -87,7 +87,7 @@ pub struct Transformed {
     pub warnings: Vec<Warning>,
 }
 
-/// Offers every pod of a text to `change`, with its owner as [`Workload::pod_as_created`] gives it, and writes down the answers.
+/// Offers every pod of a text to `change` and writes down the answers.
 ///
 /// # Errors
 /// All that is wrong: unreadable documents, workloads without a pod, pods that `change` refuses. Nothing is done by halves.
@@ -134,11 +134,11 @@ fn one<'t>(
     let (mut reports, mut failures) = (Vec::new(), Vec::new());
     for workload in workloads {
         let Some(place) = after.pointer_mut(&workload.pod) else { continue };
-        match change(&workload, &workload.pod_as_created(place)) {
+        match change(&workload, place) {
             Ok(change) => {
                 let before = place.clone();
                 if let Some(pod) = change.pod.clone() {
-                    *place = workload.template_from(pod, &before);
+                    *place = pod;
                 }
                 reports.push(Report { line: line_of(node, &workload.object), workload, change, before });
             }

@@ -8,8 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use outrigger_injector::manifest::{Workload, kind};
-use outrigger_injector::settings::{Context, Namespace, Settings};
-use outrigger_injector::{Decision, decide};
+use outrigger_injector::{Context, Decision, Namespace, decide_selected};
 use serde_json::Value;
 
 use self::report::{Checked, Row};
@@ -108,18 +107,19 @@ fn nothing_fits(args: &Args) -> String {
 /// All webhooks' answers about one workload; `None` if it was not asked about.
 fn check(args: &Args, object: &Object, workload: Workload, namespaces: &Namespaces, configurations: &[Configuration]) -> Option<Checked> {
     let namespace = workload.namespace.clone().unwrap_or_else(|| args.input.namespace.clone());
-    let pod = workload.pod_as_created(object.value.pointer(&workload.pod)?);
-    let labels = input::labels(&pod);
+    let pod = object.value.pointer(&workload.pod)?;
+    let labels = input::strings(pod, "labels");
     let asked = args.target.as_ref().is_none_or(|target| target.fits(&workload, &namespace))
         && args.labels.as_ref().is_none_or(|wanted| wanted.fit(&labels));
     if !asked {
         return None;
     }
     let known = namespaces.get(&namespace);
-    let namespace_labels = known.cloned().unwrap_or_default();
-    let decision = own_decision(&pod, &namespace, &namespace_labels);
+    let unknown = Namespace { name: namespace.clone(), ..Namespace::default() };
+    let found = known.unwrap_or(&unknown);
+    let decision = own_decision(pod, found);
     let rows = configurations.iter().map(|configuration| {
-        let verdict = configuration.judge(&namespace_labels, &labels);
+        let verdict = configuration.judge(&found.labels, &labels);
         row(configuration, verdict, &decision)
     });
     let mut rows: Vec<Row> = rows.collect();
@@ -132,9 +132,8 @@ fn check(args: &Args, object: &Object, workload: Workload, namespaces: &Namespac
 }
 
 /// What an injector of either make says once it is asked, with its usual settings.
-fn own_decision(pod: &Value, namespace: &str, labels: &std::collections::BTreeMap<String, String>) -> Decision {
-    let namespace = Namespace { name: namespace.to_owned(), labels: labels.clone() };
-    decide::decide_selected(pod, &Context { namespace, settings: Settings::default(), ..Context::default() })
+fn own_decision(pod: &Value, namespace: &Namespace) -> Decision {
+    decide_selected(pod, &Context { namespace: namespace.clone(), ..Context::default() })
 }
 
 fn row(configuration: &Configuration, verdict: Verdict, decision: &Decision) -> Row {

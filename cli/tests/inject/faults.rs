@@ -1,0 +1,93 @@
+//! Bad input: the message names file, line, object and field, and nothing is written.
+
+use super::outrigger;
+
+/// The complaint about a text, which must be the only one.
+fn complaint(text: &str) -> String {
+    let done = outrigger(&["inject", "-f", "-"], text);
+    assert_eq!((done.code, done.out.as_str()), (Some(1), ""), "{}", done.err);
+    let lines: Vec<&str> = done.err.lines().collect();
+    assert_eq!(lines.last(), Some(&"outrigger inject: 1 problem; nothing is written"), "{}", done.err);
+    lines[lines.len() - 2].to_owned()
+}
+
+const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n  namespace: shop\nspec:\n  containers: [{name: app}]\n";
+
+#[test]
+fn broken_yaml_is_told_with_line_and_column() {
+    let text = format!("{POD}---\na: b\n c: d\n");
+    let complaint = complaint(&text);
+    assert!(complaint.starts_with("outrigger inject: standard input:10:"), "{complaint}");
+    let json = outrigger(&["inject", "-f", "-"], "{\"a\": }\n");
+    assert!(json.err.starts_with("outrigger inject: standard input:1:7: "), "{}", json.err);
+}
+
+#[test]
+fn a_workload_without_a_pod_is_told_with_object_and_field() {
+    let text = format!("{POD}---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: d, namespace: n}}\nspec: {{}}\n");
+    assert_eq!(
+        complaint(&text),
+        "outrigger inject: standard input:9: Deployment n/d: spec.template.spec: expected the specification of a pod"
+    );
+}
+
+#[test]
+fn a_pod_without_containers_is_told_with_the_field() {
+    let text = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\nspec:\n  containers: []\n";
+    let complaint = complaint(text);
+    assert!(
+        complaint.starts_with("outrigger inject: standard input:6: Pod web: spec.containers: expected at least one container"),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn all_problems_of_all_files_are_told_together() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.yaml"), "a: b: c\n").unwrap();
+    std::fs::write(folder.path().join("b.yaml"), "kind: Job\napiVersion: batch/v1\n---\nx: [\n").unwrap();
+    let done = outrigger(&["inject", "-f", folder.path().to_str().unwrap()], "");
+    assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
+    // Namespaces are looked for first, so what cannot be read is told before what cannot be injected.
+    assert!(done.err.contains("a.yaml:1:") && done.err.contains("b.yaml:"), "{}", done.err);
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    for (arguments, expected) in [
+        (&["inject", "-f", "no/such/file.yaml"][..], "no/such/file.yaml"),
+        (&["inject", "-f", "-", "-f", "-"], "-f -: standard input can be read only once"),
+        (&["inject", "-f", "-", "--valuesFile", "no-values"], "no-values"),
+        (&["inject", "-f", "cli/src/inject"], "-f cli/src/inject: no file here ends in .yaml, .yml or .json"),
+    ] {
+        let done = outrigger(arguments, "");
+        assert_eq!((done.code, done.out.as_str()), (Some(1), ""), "{arguments:?}");
+        assert!(done.err.contains(expected), "{arguments:?}: {}", done.err);
+    }
+    assert_eq!(outrigger(&["inject"], "").code, Some(2));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("latin1.yaml");
+    std::fs::write(&file, b"a: 1\nb: \xe9\n").unwrap();
+    let done = outrigger(&["inject", "-f", file.to_str().unwrap()], "");
+    assert!(done.err.contains("latin1.yaml:2: expected UTF-8; nothing is changed"), "{}", done.err);
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_is_told_with_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("values.yaml");
+    std::fs::write(&file, "global: [1\n").unwrap();
+    let done = outrigger(&["inject", "-f", "-", "--valuesFile", file.to_str().unwrap()], POD);
+    assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
+    assert!(done.err.contains("--valuesFile") && done.err.contains("values.yaml"), "{}", done.err);
+}
+
+#[test]
+fn what_had_to_be_written_anew_is_warned_about() {
+    // Of the two pods the second repeats the first, so the text of one is the text of both.
+    let text = "apiVersion: v1\nkind: List\nitems:\n- &pod\n  apiVersion: v1\n  kind: Pod\n  metadata: {name: a} # gone\n  spec: {containers: [{name: app}]}\n- *pod\n";
+    let done = outrigger(&["inject", "-f", "-"], text);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let items = super::read(&done.out).remove(0);
+    assert_eq!(super::containers(&items["items"][1]), ["app", "istio-proxy"]);
+}
