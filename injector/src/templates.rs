@@ -133,8 +133,12 @@ fn unknown(name: &str, settings: &Settings) -> String {
         return "it is Istio's and runs another program than Outrigger".to_owned();
     }
     let mut known: Vec<&str> = vec![SIDECAR, GATEWAY];
-    known.extend(settings.templates.keys().chain(settings.aliases.keys()).map(String::as_str).filter(|name| !ISTIOS.contains(name)));
-    known.dedup();
+    let usable = settings.templates.iter().filter(|(_, template)| matches!(template, Template::Fragment(_))).map(|(name, _)| name);
+    for name in usable.chain(settings.aliases.keys()) {
+        if !known.contains(&name.as_str()) {
+            known.push(name);
+        }
+    }
     format!("there is no such template; known are {}", known.join(", "))
 }
 
@@ -178,7 +182,7 @@ mod tests {
         assert!(select(Some(" , "), &settings).unwrap().sidecar);
         let said = |list| select(Some(list), &settings).unwrap_err().to_string();
         assert!(
-            said("sidecar,nope").contains("template nope: there is no such template; known are sidecar, gateway, extra"),
+            said("sidecar,nope").contains("template nope: there is no such template; known are sidecar, gateway, extra, both"),
             "{}",
             said("nope")
         );
