@@ -8,6 +8,8 @@ use std::str::FromStr;
 pub struct Cluster {
     /// The oldest kubelet the pod may meet: that of its node, else of all nodes, else the API server's version.
     pub kubernetes: Option<KubernetesVersion>,
+    /// Proxies end with their applications without anybody asking. Kubernetes does that for native sidecars alone, the testbed for all.
+    pub ends_sidecars: bool,
 }
 
 /// Version of Kubernetes, as far as features depend on it.

@@ -58,7 +58,7 @@ pub fn inject(pod: &Value, context: &Context) -> Result<Injected, InjectError> {
         status_port,
         hold: selected.sidecar && !native && holds(&proxy_config, context),
         native,
-        exit_with_application: ends_with_application(&original, &wishes, native, &selected, &mut warnings),
+        exit_with_application: selected.sidecar && !native && ends_with_application(&original, &wishes, context, &mut warnings),
         ids: Ids::of(context),
         wishes: &wishes,
         proxy_config: &proxy_config,
@@ -195,10 +195,7 @@ fn holds(config: &PodProxyConfig, context: &Context) -> bool {
 }
 
 /// Opt-in, because the containers of the pod then see each other's processes. A native sidecar is ended by kubelet.
-fn ends_with_application(pod: &Value, wishes: &Wishes, native: bool, selected: &Selected<'_>, warnings: &mut Vec<String>) -> bool {
-    if !selected.sidecar || native {
-        return false;
-    }
+fn ends_with_application(pod: &Value, wishes: &Wishes, context: &Context, warnings: &mut Vec<String>) -> bool {
     let completes = matches!(pod.pointer("/spec/restartPolicy").and_then(Value::as_str), Some("Never" | "OnFailure"));
     match (wishes.exit_with_application, pod.pointer("/spec/shareProcessNamespace").and_then(Value::as_bool)) {
         (true, Some(false)) => {
@@ -206,7 +203,7 @@ fn ends_with_application(pod: &Value, wishes: &Wishes, native: bool, selected: &
             warnings.push(format!("annotation {EXIT_WITH_APPLICATION} {text}"));
             false
         }
-        (false, _) if completes => {
+        (false, _) if completes && !context.cluster.ends_sidecars => {
             warnings.push(format!(
                 "the pod runs to completion, but its proxy does not end by itself: let the application POST to \
                  http://127.0.0.1:15020/quitquitquit as its last act, or set annotation {EXIT_WITH_APPLICATION}: \"true\""

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use outrigger_config::mesh::MeshConfig;
 use outrigger_config::string_map::StringMap;
 use outrigger_injector::templates::{ANNOTATION as TEMPLATES, GATEWAY};
-use outrigger_injector::{Context, Namespace, NativeSidecars, Settings, decide, inject};
+use outrigger_injector::{Cluster, Context, Namespace, NativeSidecars, Settings, decide, inject};
 use serde_json::Value;
 
 /// A pod as it will run.
@@ -27,7 +27,8 @@ pub struct Admitted {
 /// When the injector refuses the pod; Kubernetes would not create it then.
 pub fn admit(pod: Value, namespace: &str, labels: StringMap, mesh: &MeshConfig) -> Result<Admitted> {
     let namespace = Namespace { name: namespace.to_owned(), labels: labels.into_iter().collect(), ..Namespace::default() };
-    let context = Context { namespace, settings: settings(mesh), ..Context::default() };
+    let cluster = Cluster { ends_sidecars: true, ..Cluster::default() };
+    let context = Context { namespace, settings: settings(mesh), cluster, ..Context::default() };
     if is_gateway(&pod) {
         let injected = inject(&pod, &context).context("the injector refuses the gateway")?;
         let reason = format!("annotation {TEMPLATES}: gateway");
@@ -48,7 +49,7 @@ fn settings(mesh: &MeshConfig) -> Settings {
         istio_namespace: mesh.root_namespace.clone(),
         enable_prometheus_merge: mesh.enable_prometheus_merge,
         proxy_config: outrigger_injector::proxy_config::to_json(&mesh.default_config),
-        // There is no kubelet that would restart an init container; the testbed ends ordinary sidecars with their applications.
+        // The testbed has no kubelet that restarts init containers, and ends ordinary sidecars with their applications.
         native_sidecars: NativeSidecars::Never,
         ..Settings::default()
     }
