@@ -59,7 +59,7 @@ Examples:
 /// Input or configuration that cannot be read, output that cannot be written. Pods that are refused are told and become exit code 1.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let settings = args.configuration.settings("inject")?;
-    let cluster = Cluster { kubernetes: args.kubernetes_version };
+    let cluster = Cluster { kubernetes: args.kubernetes_version, ..Cluster::default() };
     let sources = args.input.read()?;
     let namespaces = input::namespaces(&sources)?;
     let injector = Injector { settings, cluster, namespaces, default_namespace: &args.input.namespace };

@@ -62,7 +62,7 @@ pub async fn keep(client: Client, state: Arc<State>) {
         };
         let pause = match found {
             Ok((version, origin)) => {
-                state.know(Cluster { kubernetes: Some(version) });
+                state.know(Cluster { kubernetes: Some(version), ..Cluster::default() });
                 state.settled(Part::Nodes, format!("Kubernetes {version}, according to {origin}"));
                 PERIOD
             }
