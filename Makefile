@@ -5,6 +5,8 @@
 #   make counts  what one request costs in instructions, allocations and system calls, beside the record (root)
 #   make counts-record   write that record, loadtests/counts.toml
 #   make soak    SOAK_MINUTES (30) of mixed load with churn: memory, descriptors and totals must stay (root)
+#   make image-rootfs IMAGE_ROOT=folder   the image's root file system as a folder (IMAGE_PROFILE=release or dev)
+#   make image-test   that file system, run by chroot (root)
 #   make lint    formatting and clippy, warnings as errors
 #   make deny    bans, licences and sources of dependencies
 #   make bench   compare with Envoy, HAProxy and nginx (root, a quiet machine, 25 minutes; ONLY=tests REPS=n DURATION=seconds)
@@ -14,7 +16,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help root demo test counts counts-record soak lint deny bench bench-peers
+.PHONY: help root demo test counts counts-record image-binary image-rootfs image-test soak lint deny bench bench-peers
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -47,6 +49,25 @@ counts-record: root
 	@scripts/deps counts
 	cargo build --release
 	@COUNTS=record $(COUNT)
+
+# Static, in a target folder of its own, so that the flag spoils no other build.
+IMAGE_PROFILE ?= release
+IMAGE_ROOT ?= target/image/rootfs
+IMAGE_TARGET := $(shell uname -m)-unknown-linux-gnu
+IMAGE_BINARY = target/image/$(IMAGE_TARGET)/$(if $(filter dev,$(IMAGE_PROFILE)),debug,$(IMAGE_PROFILE))/outrigger
+
+image-binary:
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --profile $(IMAGE_PROFILE) --target $(IMAGE_TARGET) --target-dir target/image -p outrigger
+
+image-rootfs: image-binary
+	@[ "$(IMAGE_ROOT)" != target/image/rootfs ] || rm -rf target/image/rootfs
+	scripts/image-rootfs $(IMAGE_BINARY) $(IMAGE_ROOT)
+
+image-test: GOAL = image-test
+image-test: root
+	@scripts/deps test
+	$(MAKE) image-binary IMAGE_PROFILE=dev
+	IMAGE=check cargo test -p outrigger --test agent image
 
 soak: GOAL = soak
 soak: root

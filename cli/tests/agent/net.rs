@@ -176,6 +176,12 @@ impl Process {
         self.said.lock().expect("not poisoned").clone()
     }
 
+    /// The same, for conditions.
+    pub fn log(&self) -> impl Fn() -> String + use<> {
+        let said = Arc::clone(&self.said);
+        move || said.lock().expect("not poisoned").clone()
+    }
+
     /// Waits until something holds.
     #[track_caller]
     pub fn until(&mut self, what: &str, mut condition: impl FnMut() -> bool) {

@@ -56,17 +56,29 @@ impl Pod {
     }
 }
 
+/// The init container's work, with the arguments of Istio's template.
 fn capture(net: &Net) {
-    for (tool, localhost, delivery, family) in
-        [("iptables-restore", "127.0.0.1/32", "127.0.0.6/32", "-4"), ("ip6tables-restore", "::1/128", "::6/128", "-6")]
-    {
-        let rules = include_str!("tproxy.rules").replace("LOCALHOST", localhost).replace("DELIVERY", delivery);
-        let mut restore = net.in_pod(tool).stdin(std::process::Stdio::piped()).spawn().expect("started");
-        std::io::Write::write_all(&mut restore.stdin.take().expect("piped"), rules.as_bytes()).expect("written");
-        assert!(restore.wait().expect("ended").success(), "{rules}");
-        crate::net::run(&format!("ip -n {} {family} rule add fwmark 1337 lookup 133", net.pod));
-        crate::net::run(&format!("ip -n {} {family} route add local default dev lo table 133", net.pod));
-    }
+    let fixed = [
+        "istio-iptables",
+        "-p",
+        "15001",
+        "-z",
+        "15006",
+        "-u",
+        "1337",
+        "-m",
+        "TPROXY",
+        "-i",
+        "*",
+        "-x",
+        "",
+        "-b",
+        "*",
+        "-d",
+        "15090,15021,15020",
+    ];
+    let output = net.in_pod(PROGRAM).args(fixed).output().expect("started");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

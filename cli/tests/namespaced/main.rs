@@ -17,5 +17,6 @@ mod program;
 mod protocols;
 mod reload;
 mod stalls;
+mod tproxy;
 mod wire;
 mod workers;

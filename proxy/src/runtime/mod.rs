@@ -4,6 +4,7 @@
 //! signals), `acceptor`, `worker-0` and following, and `access-log` once the log is on. Traffic touches only the acceptor
 //! and the workers. A single worker accepts for itself.
 
+mod companions;
 mod concurrency;
 mod cpu_limit;
 mod lifecycle;

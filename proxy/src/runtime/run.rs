@@ -1,5 +1,6 @@
 //! Bring-up and end of the process, in order.
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use tokio::sync::{mpsc, watch};
 
+use super::companions::Companions;
 use super::lifecycle::Command;
 use super::signals::Signals;
 use super::termination::{Termination, Verdict};
@@ -204,15 +206,20 @@ impl Threads {
 /// Waits for the end and carries it out.
 async fn supervise(process: &Process, mut commands: mpsc::UnboundedReceiver<Command>, threads: &Threads) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install().context("cannot handle signals")?;
+    let mut application = pin!(application_ended(process.settings.exit_with_application));
     loop {
         tokio::select! {
+            () = application.as_mut() => {
+                tracing::info!(target: "main", "the application's processes have ended; draining");
+                return Ok(terminate(process, termination_without_application(process), &mut signals, &mut commands, threads).await);
+            }
             signal = signals.next() => {
                 // After POST /drain the clients have had their notice already.
                 if process.lifecycle.phase() > Phase::Serving {
                     return Ok(ExitCode::SUCCESS);
                 }
                 tracing::info!(target: "main", signal, "draining");
-                return Ok(terminate(process, &mut signals, &mut commands, threads).await);
+                return Ok(terminate(process, termination(process), &mut signals, &mut commands, threads).await);
             }
             Some(command) = commands.recv() => match command {
                 Command::Drain => process.lifecycle.advance(Phase::Draining),
@@ -225,16 +232,28 @@ async fn supervise(process: &Process, mut commands: mpsc::UnboundedReceiver<Comm
     }
 }
 
+/// Waits for the end of the application, if that is to end the proxy too.
+async fn application_ended(wanted: bool) {
+    match wanted.then(Companions::of_this_pod) {
+        Some(Ok(mut companions)) => return companions.ended().await,
+        Some(Err(reason)) => {
+            tracing::warn!(target: "main", "OUTRIGGER_EXIT_WITH_APPLICATION has no effect: {reason}");
+        }
+        None => {}
+    }
+    std::future::pending().await
+}
+
 /// Drains and ends; a second signal, or POST /quitquitquit, ends at once.
 async fn terminate(
     process: &Process,
+    termination: Termination,
     signals: &mut Signals,
     commands: &mut mpsc::UnboundedReceiver<Command>,
     threads: &Threads,
 ) -> ExitCode {
     process.lifecycle.begin_shutdown();
     process.lifecycle.advance(Phase::Draining);
-    let termination = termination(process);
     let since = Instant::now();
     loop {
         match termination.verdict(since.elapsed(), process.connections()) {
@@ -271,4 +290,10 @@ fn termination(process: &Process) -> Termination {
         maximum: settings.proxy_config.drain_duration.unwrap_or(mesh.drain_duration),
         exit_on_zero_connections: settings.drain.exit_on_zero_connections,
     }
+}
+
+/// Nobody is left to serve: the end comes with the last connection, at the latest when an ordinary drain would be over.
+fn termination_without_application(process: &Process) -> Termination {
+    let ordinary = termination(process);
+    Termination { minimum: Duration::ZERO, maximum: ordinary.minimum, exit_on_zero_connections: true }
 }
