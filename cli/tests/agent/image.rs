@@ -55,7 +55,7 @@ impl Image {
         let read_only = if writable { "" } else { "mount -o remount,bind,ro \"$ROOT\"" };
         let script = format!(
             "mount --bind \"$ROOT\" \"$ROOT\"; {read_only}
-             mount -t proc proc \"$ROOT/proc\"; mount -t tmpfs -o mode=777 tmpfs \"$ROOT/etc/istio/proxy\"
+             mount -t proc proc \"$ROOT/proc\"; mount --rbind /dev \"$ROOT/dev\"; mount -t tmpfs -o mode=777 tmpfs \"$ROOT/etc/istio/proxy\"
              exec chroot --userspec={user} --groups= \"$ROOT\" \"$@\""
         );
         let mut command = Command::new("nsenter");
@@ -69,38 +69,23 @@ impl Image {
     }
 }
 
+/// One test, because laying out takes most of the time.
 #[test]
-fn laid_out_twice_every_file_is_the_same() {
+fn the_image_is_the_same_each_time_and_runs_as_proxy_with_a_read_only_root_and_as_init_step() {
     let Some(binary) = binary() else { return };
-    let (one, other) = (Image::lay_out(&binary), Image::lay_out(&binary));
+    let image = Image::lay_out(&binary);
+    alike(&image, &Image::lay_out(&binary));
+    proxy(&image);
+    init_step(&image);
+}
+
+fn alike(one: &Image, other: &Image) {
     assert!(one.listing().contains("./usr/local/bin/pilot-agent l "), "{}", one.listing());
     assert_eq!(one.listing(), other.listing());
 }
 
-#[test]
-fn the_init_step_runs_in_the_image_with_every_kind_of_rules() {
-    let Some(binary) = binary() else { return };
-    let image = Image::lay_out(&binary);
-    for flags in
-        [&["--force-iptables-binary", "legacy"][..], &["--force-iptables-binary", "nft"], &["--native-nftables"], &["-m", "TPROXY"]]
-    {
-        let net = Net::new();
-        let words =
-            [&["pilot-agent", "istio-iptables", "-p", "15001", "-z", "15006", "-u", "1337", "-i", "*", "-b", "*"][..], flags].concat();
-        let output = image.run(&net, "0:0", true, &words);
-        assert!(
-            output.status.success(),
-            "{flags:?}: {}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-}
-
-#[test]
-fn the_proxy_runs_as_its_user_with_a_read_only_root_and_answers_its_hooks() {
-    let Some(binary) = binary() else { return };
-    let image = Image::lay_out(&binary);
+/// As the users that pods have, with what hooks call.
+fn proxy(image: &Image) {
     fs::write(image.root().join("etc/hosts"), "127.0.0.1 localhost\n10.77.0.1 shop.example\n").expect("written");
     fs::write(image.root().join("etc/istio/config/entry.yaml"), ENTRY).expect("written");
     let net = Net::new();
@@ -120,6 +105,24 @@ fn the_proxy_runs_as_its_user_with_a_read_only_root_and_answers_its_hooks() {
         assert_eq!(String::from_utf8_lossy(&drained.stdout), "OK\n\n", "{drained:?}");
         image.run(&net, user, false, &["pilot-agent", "request", "--debug-port=15020", "POST", "quitquitquit"]);
         assert_eq!(proxy.ended().code(), Some(0), "{}", proxy.said());
+    }
+}
+
+/// As root, writing rules of every kind.
+fn init_step(image: &Image) {
+    for flags in
+        [&["--force-iptables-binary", "legacy"][..], &["--force-iptables-binary", "nft"], &["--native-nftables"], &["-m", "TPROXY"]]
+    {
+        let net = Net::new();
+        let words =
+            [&["pilot-agent", "istio-iptables", "-p", "15001", "-z", "15006", "-u", "1337", "-i", "*", "-b", "*"][..], flags].concat();
+        let output = image.run(&net, "0:0", true, &words);
+        assert!(
+            output.status.success(),
+            "{flags:?}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 

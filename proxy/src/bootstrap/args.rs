@@ -13,10 +13,11 @@ use outrigger_config::model::ProxyType;
 pub const USAGE: &str = "\
 Serve as the data plane of one workload
 
-Usage: outrigger proxy sidecar|router --config PATH [--config PATH ...] [options]
+Usage: outrigger proxy sidecar|router [--config PATH ...] [options]
 
 Options:
   --config PATH             folder, file or glob of manifests; watched; may be repeated
+                            [$OUTRIGGER_CONFIG, colons between several]
   --certs DIR               cert-chain.pem, key.pem and root-cert.pem of the workload
                             [/var/run/secrets/workload-spiffe-credentials]
   --concurrency N           worker threads; 0 = one per core [ProxyConfig, else CPU limit, else 2]

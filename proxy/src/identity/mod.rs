@@ -59,6 +59,7 @@ pub fn handshake_reason(error: &std::io::Error) -> String {
 #[derive(Debug)]
 pub struct Identity {
     folder: Option<PathBuf>,
+    optional: bool,
     current: ArcSwapOption<Generation>,
     state: Mutex<State>,
     pub(crate) originations: ClientConfigs,
@@ -85,7 +86,8 @@ pub enum Reload {
 /// The state of the workload certificate, for readiness, metrics and dumps. Holds no key material.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdentityStatus {
-    /// False when no certificate folder was configured; mesh mTLS is then impossible and nothing waits for it.
+    /// False when no certificate folder was configured, or an optional one is empty; mesh mTLS is then impossible and nothing
+    /// waits for it.
     pub configured: bool,
     /// Own SPIFFE URI; `None` until a certificate was loaded.
     pub spiffe_id: Option<String>,
@@ -115,11 +117,24 @@ impl Identity {
         let state = State { trust_domains: trust_domains.into(), files: None, generations: 0, problem: None };
         Identity {
             folder,
+            optional: false,
             current: ArcSwapOption::empty(),
             state: Mutex::new(state),
             originations: ClientConfigs::default(),
             gateways: ServerConfigs::default(),
         }
+    }
+
+    /// Nothing waits for certificates until the folder holds something: an injected pod has an empty one where nobody issues
+    /// any.
+    pub fn optional(self) -> Self {
+        Identity { optional: true, ..self }
+    }
+
+    /// Nobody has asked for a certificate so far.
+    fn is_unused(&self) -> bool {
+        let is_empty = |folder: &PathBuf| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+        self.folder.as_ref().is_none_or(|folder| self.optional && self.current.load().is_none() && is_empty(folder))
     }
 
     /// The folder that is read.
@@ -143,7 +158,7 @@ impl Identity {
     /// # Errors
     /// Names the file, what was expected, and what happens now.
     pub fn reload(&self) -> Result<Reload, SecretError> {
-        let Some(folder) = &self.folder else { return Ok(Reload::Unchanged) };
+        let Some(folder) = self.folder.as_ref().filter(|_| !self.is_unused()) else { return Ok(Reload::Unchanged) };
         let result = SecretFiles::read(folder).and_then(|files| self.install(files, SystemTime::now()));
         if let Err(error) = &result {
             self.state().problem = Some(error.to_string());
@@ -167,7 +182,7 @@ impl Identity {
     /// The state of the certificate in force and of the folder.
     pub fn status(&self) -> IdentityStatus {
         let problem = self.state().problem.clone();
-        let mut status = IdentityStatus { configured: self.folder.is_some(), problem, ..IdentityStatus::default() };
+        let mut status = IdentityStatus { configured: !self.is_unused(), problem, ..IdentityStatus::default() };
         if let Some(current) = self.current() {
             let secret = current.secret();
             status.spiffe_id = Some(secret.spiffe_id().to_string());

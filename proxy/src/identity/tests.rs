@@ -369,6 +369,24 @@ fn readiness_follows_the_certificate() {
 
 #[cfg(unix)]
 #[test]
+fn an_optional_folder_asks_for_nothing_until_something_is_in_it() {
+    let now = SystemTime::now();
+    let folder = tempfile::tempdir().expect("folder");
+    let identity = Identity::new(Some(folder.path().to_owned()), &domains()).optional();
+    assert_eq!(identity.reload(), Ok(Reload::Unchanged));
+    assert!(identity.status().is_ready(now) && identity.status().problem.is_none(), "nobody issues certificates here");
+    write(&folder, "key.pem", "half of it");
+    assert!(identity.reload().is_err() && !identity.status().is_ready(now), "from now on they are waited for");
+    Authority::new().fill(&folder, &[SHOP], (-1, 1));
+    assert_eq!(identity.reload(), Ok(Reload::Replaced));
+    assert!(identity.status().is_ready(now));
+    for name in ["cert-chain.pem", "key.pem", "root-cert.pem"] {
+        fs::remove_file(folder.path().join(name)).expect("removed");
+    }
+    assert!(identity.reload().is_err(), "what was there is missed");
+}
+
+#[test]
 fn a_swapped_symlink_is_a_new_generation() {
     let ca = Authority::new();
     let parent = tempfile::tempdir().expect("folder");

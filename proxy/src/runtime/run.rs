@@ -107,10 +107,11 @@ impl Loaded {
     }
 }
 
-/// Certificates are optional as long as nobody named their folder and none is mounted at the usual place.
+/// Certificates are optional as long as nobody named their folder and none is in the usual place.
 fn load_identity(settings: &Settings, config: &ConfigHandle) -> Arc<Identity> {
     let folder = (settings.certs_required || settings.certs.exists()).then(|| settings.certs.clone());
     let identity = Identity::new(folder, &config.load().model.mesh.trust_domains);
+    let identity = if settings.certs_required { identity } else { identity.optional() };
     if let Err(error) = identity.reload() {
         tracing::error!(target: "secret", "{error}");
     }
