@@ -25,6 +25,10 @@ pub struct Args {
 /// Those of [`control::run`].
 pub fn run(args: Args) -> anyhow::Result<()> {
     let log = tracing_subscriber::fmt().with_env_filter(args.log).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    if args.log_as_json { log.json().init() } else { log.init() }
+    if args.log_as_json {
+        log.json().init()
+    } else {
+        log.init()
+    }
     control::run(args.injector)
 }

@@ -8,6 +8,7 @@ mod cells;
 mod flags;
 mod istio_metrics;
 mod labels;
+mod pointers;
 mod record;
 mod registry;
 mod scope;

@@ -84,6 +84,12 @@ impl Telemetry {
         self.workers.iter().map(|worker| worker.lock().labelled()).sum()
     }
 
+    /// Entries by which series are found without computing their labels.
+    #[cfg(test)]
+    pub(super) fn pointers(&self) -> usize {
+        self.workers.iter().map(|worker| worker.lock().pointers()).sum()
+    }
+
     /// How often a series was refused because a worker had too many.
     pub fn overflowed(&self) -> u64 {
         self.workers.iter().map(|worker| worker.lock().overflowed()).sum()

@@ -1,26 +1,21 @@
 //! Statistics of one worker, resolved once per (cluster, service, peer) and found again by pointer.
 //!
-//! Two levels of lookup. The first is keyed by the addresses of the `Arc`s an exchange carries and costs one hash of a
-//! few integers; the second, taken when the first misses, computes the label text and finds or makes the scope. An entry
-//! of the first level holds the `Arc`s whose addresses are its key, so an address cannot come to mean something else.
-//!
-//! Bounds: the first level is emptied when it is full; the second stops making scopes at [`MAX_SCOPES`] and counts into
-//! one whose labels are unknown, so that no client can make series without end.
+//! Two levels of lookup. The first is keyed by addresses ([`super::pointers`]); the second, taken when the first misses,
+//! computes the label text and finds or makes the scope. It stops making scopes at [`MAX_SCOPES`] and counts into one whose
+//! labels are unknown, so that no client can make series without end.
 
 use std::sync::Arc;
 
 use foldhash::HashMap;
-use outrigger_config::model::{Node, ServiceRef, Workload};
+use outrigger_config::model::Node;
 
+use super::ResponseFlags;
 use super::cells::{Counter, Histogram};
 use super::labels::{self, Labels, Subject};
-use super::{ResponseFlags, UpstreamFacts};
-use crate::listener::Direction;
+use super::pointers::{PointerKey, Pointers};
 
 /// Scopes per worker. A pod that talks to a thousand workloads over two protocols needs 2000.
 const MAX_SCOPES: usize = 10_000;
-/// Entries of the first level.
-const MAX_POINTERS: usize = 4_096;
 /// Outcomes per scope: response codes, gRPC statuses and flags that occur together.
 const MAX_OUTCOMES: usize = 256;
 
@@ -84,7 +79,7 @@ pub struct Resolved {
 /// All statistics of one worker.
 #[derive(Debug, Default)]
 pub struct Scopes {
-    by_pointer: HashMap<PointerKey, Pinned>,
+    by_pointer: Pointers,
     by_labels: HashMap<Arc<Labels>, usize>,
     scopes: Vec<Scope>,
     by_cluster: HashMap<Arc<str>, usize>,
@@ -98,14 +93,11 @@ impl Scopes {
     pub fn resolve(&mut self, node: &Node, subject: &Subject<'_>) -> Resolved {
         let Some(key) = PointerKey::of(subject) else { return self.resolve_by_labels(node, subject) };
         if let Some(found) = self.by_pointer.get(&key) {
-            return found.resolved;
+            return found;
         }
         let resolved = self.resolve_by_labels(node, subject);
-        if self.by_pointer.len() >= MAX_POINTERS {
-            self.by_pointer.clear();
-        }
         if let Some(upstream) = subject.upstream {
-            self.by_pointer.insert(key, Pinned::new(upstream, resolved));
+            self.by_pointer.insert(key, upstream, resolved);
         }
         resolved
     }
@@ -174,6 +166,11 @@ impl Scopes {
         self.labelled
     }
 
+    #[cfg(test)]
+    pub(super) fn pointers(&self) -> usize {
+        self.by_pointer.len()
+    }
+
     /// How often a scope was refused because there were too many.
     pub fn overflowed(&self) -> u64 {
         self.overflowed
@@ -208,61 +205,4 @@ fn cells<T: Default>(list: &mut Vec<(Outcome, Arc<T>)>, outcome: Outcome) -> &Ar
         list.push((if full { Outcome::default() } else { outcome }, Arc::default()));
     }
     &list[position].1
-}
-
-/// Addresses of what labels are derived from.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct PointerKey {
-    cluster: usize,
-    service: usize,
-    workload: usize,
-    peer_identity: usize,
-    local_identity: usize,
-    protocol: &'static str,
-    special_route: u8,
-}
-
-impl PointerKey {
-    /// The key, when labels depend on nothing but addresses: not on the Host header (a service must be known) and not on
-    /// the connection (inbound connections keep what they resolved, see [`super::ConnectionScope`]).
-    fn of(subject: &Subject<'_>) -> Option<Self> {
-        let upstream = subject.upstream.filter(|_| subject.downstream.direction != Direction::Inbound)?;
-        Some(PointerKey {
-            cluster: Arc::as_ptr(&upstream.cluster).addr(),
-            service: Arc::as_ptr(upstream.service.as_ref()?).addr(),
-            workload: upstream.workload.as_ref().map_or(0, |workload| Arc::as_ptr(workload).addr()),
-            peer_identity: upstream.peer_identity.as_ref().map_or(0, |identity| Arc::as_ptr(identity).addr()),
-            local_identity: upstream.local_identity.as_ref().map_or(0, |identity| Arc::as_ptr(identity).addr()),
-            protocol: subject.protocol,
-            special_route: match subject.route_name {
-                "block_all" => 1,
-                "allow_any" => 2,
-                _ => 0,
-            },
-        })
-    }
-}
-
-/// A resolved scope with the values that its key points to.
-#[derive(Debug)]
-struct Pinned {
-    resolved: Resolved,
-    _cluster: Arc<str>,
-    _service: Option<Arc<ServiceRef>>,
-    _workload: Option<Arc<Workload>>,
-    _peer_identity: Option<Arc<str>>,
-    _local_identity: Option<Arc<str>>,
-}
-
-impl Pinned {
-    fn new(upstream: &UpstreamFacts, resolved: Resolved) -> Self {
-        Pinned {
-            resolved,
-            _cluster: Arc::clone(&upstream.cluster),
-            _service: upstream.service.clone(),
-            _workload: upstream.workload.clone(),
-            _peer_identity: upstream.peer_identity.clone(),
-            _local_identity: upstream.local_identity.clone(),
-        }
-    }
 }

@@ -177,6 +177,36 @@ fn labels_are_computed_per_pair_of_workloads_not_per_request() {
 }
 
 #[test]
+fn configurations_and_connections_that_are_gone_leave_nothing_behind() {
+    let (telemetry, workers) = telemetry(1);
+    let outbound = downstream(Direction::Outbound);
+    let first = upstream();
+    let workload = first.workload.as_ref().map(Arc::downgrade).expect("a workload");
+    workers[0].http(&record(&outbound, Some(&first), 200));
+    drop(first);
+    assert_eq!(workload.strong_count(), 0, "kept alive by statistics");
+    for _ in 0..10_000 {
+        workers[0].http(&record(&outbound, Some(&upstream()), 200));
+    }
+    assert!(telemetry.pointers() <= 64, "{} of 10,000", telemetry.pointers());
+}
+
+#[test]
+fn a_thousand_living_peers_stay_known_while_others_come_and_go() {
+    let (telemetry, workers) = telemetry(1);
+    let outbound = downstream(Direction::Outbound);
+    let living: Vec<_> = (0..1_000).map(|_| upstream()).collect();
+    living.iter().for_each(|up| workers[0].http(&record(&outbound, Some(up), 200)));
+    for _ in 0..10_000 {
+        workers[0].http(&record(&outbound, Some(&upstream()), 200));
+    }
+    let before = telemetry.labelled();
+    living.iter().for_each(|up| workers[0].http(&record(&outbound, Some(up), 200)));
+    assert_eq!(telemetry.labelled(), before);
+    assert!(telemetry.pointers() <= 2_048, "{}", telemetry.pointers());
+}
+
+#[test]
 fn equal_values_behind_other_pointers_are_the_same_series() {
     let (telemetry, workers) = telemetry(1);
     let connection = downstream(Direction::Outbound);
