@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let settings = args.configuration.settings("inject")?;
     let cluster = Cluster { kubernetes: args.kubernetes_version, ..Cluster::default() };
     let sources = args.input.read()?;
-    let namespaces = input::namespaces(&sources)?;
+    let namespaces = input::namespaces(&sources);
     let injector = Injector { settings, cluster, namespaces, default_namespace: &args.input.namespace };
     let done = match output::transform_all(&sources, |source| transform(&source.text, |workload, pod| injector.change(workload, pod))) {
         Ok(done) => done,

@@ -79,22 +79,21 @@ fn text(from: impl std::io::Read, name: &str) -> Result<String> {
     }
 }
 
-/// The Namespace objects of the input. A label Kubernetes sets itself is added.
-///
-/// # Errors
-/// Documents that cannot be read.
-pub fn namespaces(sources: &[Source]) -> Result<Namespaces> {
-    let mut found = Namespaces::new();
-    for object in objects(sources)? {
-        let text = |pointer: &str| object.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        if text("/kind") == "Namespace" && text("/apiVersion") == "v1" {
-            let name = text("/metadata/name").to_owned();
-            let mut labels = strings(&object.value, "labels");
-            labels.insert("kubernetes.io/metadata.name".to_owned(), name.clone());
-            found.insert(name.clone(), Namespace { name, labels, annotations: strings(&object.value, "annotations") });
-        }
+/// The Namespace objects of the input. A label Kubernetes sets itself is added. Sources that cannot be read are passed over here; they are
+/// told about where their workloads are looked for.
+pub fn namespaces(sources: &[Source]) -> Namespaces {
+    let objects = sources.iter().filter_map(|source| manifest::objects(&source.text).ok()).flatten();
+    objects.filter_map(|object| namespace(&object.value)).map(|namespace| (namespace.name.clone(), namespace)).collect()
+}
+
+fn namespace(object: &Value) -> Option<Namespace> {
+    if object["kind"] != "Namespace" || object["apiVersion"] != "v1" {
+        return None;
     }
-    Ok(found)
+    let name = object.pointer("/metadata/name")?.as_str()?.to_owned();
+    let mut labels = strings(object, "labels");
+    labels.insert("kubernetes.io/metadata.name".to_owned(), name.clone());
+    Some(Namespace { name, labels, annotations: strings(object, "annotations") })
 }
 
 /// An object's labels or annotations; a value that lacks its quotes counts as its text.

@@ -118,7 +118,8 @@ fn texts_that_yaml_1_1_takes_for_something_else_survive() {
     for (name, value) in [("a", "yes"), ("b", "0x1f"), ("c", "1e3"), ("d", "null"), ("e", "0644"), ("f", "~"), ("g", "12:30:45")] {
         assert_eq!(annotations[name], value);
     }
-    assert_eq!(pods[0]["spec"]["containers"][0]["command"][2], "set -e\n  yes\n\techo no\n");
+    let app = pods[0]["spec"]["containers"].as_array().unwrap().iter().find(|container| container["name"] == "app").unwrap();
+    assert_eq!(app["command"][2], "set -e\n  yes\n\techo no\n");
 }
 
 /// PyYAML is a YAML 1.1 reader that shares nothing with ours.

@@ -18,16 +18,16 @@ fn broken_yaml_is_told_with_line_and_column() {
     let text = format!("{POD}---\na: b\n c: d\n");
     let complaint = complaint(&text);
     assert!(complaint.starts_with("outrigger inject: standard input:10:"), "{complaint}");
-    let json = outrigger(&["inject", "-f", "-"], "{\"a\": }\n");
+    let json = outrigger(&["inject", "-f", "-"], "{\"a\": ]}\n");
     assert!(json.err.starts_with("outrigger inject: standard input:1:7: "), "{}", json.err);
 }
 
 #[test]
 fn a_workload_without_a_pod_is_told_with_object_and_field() {
-    let text = format!("{POD}---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: d, namespace: n}}\nspec: {{}}\n");
+    let text = format!("{POD}---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: d, namespace: shop}}\nspec: {{}}\n");
     assert_eq!(
         complaint(&text),
-        "outrigger inject: standard input:9: Deployment n/d: spec.template.spec: expected the specification of a pod"
+        "outrigger inject: standard input:9: Deployment shop/d: spec.template.spec: expected the specification of a pod"
     );
 }
 
@@ -48,8 +48,8 @@ fn all_problems_of_all_files_are_told_together() {
     std::fs::write(folder.path().join("b.yaml"), "kind: Job\napiVersion: batch/v1\n---\nx: [\n").unwrap();
     let done = outrigger(&["inject", "-f", folder.path().to_str().unwrap()], "");
     assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
-    // Namespaces are looked for first, so what cannot be read is told before what cannot be injected.
-    assert!(done.err.contains("a.yaml:1:") && done.err.contains("b.yaml:"), "{}", done.err);
+    let told = ["a.yaml:1:", "b.yaml:1: Job without a name: spec.template.spec: ", "b.yaml:", "3 problems; nothing is written"];
+    assert!(told.iter().all(|part| done.err.contains(part)), "{}", done.err);
 }
 
 #[test]
@@ -84,10 +84,21 @@ fn a_configuration_that_cannot_be_used_is_told_with_its_file() {
 
 #[test]
 fn what_had_to_be_written_anew_is_warned_about() {
-    // Of the two pods the second repeats the first, so the text of one is the text of both.
-    let text = "apiVersion: v1\nkind: List\nitems:\n- &pod\n  apiVersion: v1\n  kind: Pod\n  metadata: {name: a} # gone\n  spec: {containers: [{name: app}]}\n- *pod\n";
+    // The selector repeats the template's labels, which grow, by name.
+    let text = "# the shop\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  template:\n    metadata: # gone\n      labels: &labels\n        app: web\n    spec: {containers: [{name: app}]}\n  selector: {matchLabels: *labels}\n";
     let done = outrigger(&["inject", "-f", "-"], text);
     assert_eq!(done.code, Some(0), "{}", done.err);
-    let items = super::read(&done.out).remove(0);
-    assert_eq!(super::containers(&items["items"][1]), ["app", "istio-proxy"]);
+    assert!(done.err.contains("standard input:2: warning: the document could not be edited in place and is written anew"), "{}", done.err);
+    assert!(
+        done.out.starts_with("# the shop\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  template:\n"),
+        "{}",
+        done.out
+    );
+    let object = super::read(&done.out).remove(0);
+    assert_eq!(object["spec"]["selector"]["matchLabels"], serde_json::json!({"app": "web"}));
+    assert_eq!(super::containers(&object["spec"]["template"]), ["app", "istio-proxy"]);
+
+    let flow = format!("{}    # lost\n  ]\n", POD.replace("[{name: app}]", "[{name: app},"));
+    let done = outrigger(&["inject", "-f", "-"], &flow);
+    assert!(done.err.contains("warning: a part that had to be written anew had comments in it; they are lost"), "{}", done.err);
 }

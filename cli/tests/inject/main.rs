@@ -1,8 +1,10 @@
 //! `outrigger inject`, `uninject` and `check-inject` as a person or a pipe sees them.
 
 mod check;
+mod contract;
 mod every_kind;
 mod faults;
+mod golden;
 mod shopfront;
 
 use std::io::Write as _;
@@ -55,7 +57,10 @@ fn read(text: &str) -> Vec<Value> {
     documents(text).into_iter().map(|document| Node::to_json(&node(document))).collect()
 }
 
-/// Names of the pod's containers.
+/// Names of the pod's containers, sorted: which starts first is the transformation's business.
 fn containers(pod: &Value) -> Vec<&str> {
-    pod["spec"]["containers"].as_array().unwrap().iter().map(|container| container["name"].as_str().unwrap()).collect()
+    let containers = pod["spec"]["containers"].as_array().unwrap();
+    let mut names: Vec<&str> = containers.iter().map(|container| container["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    names
 }

@@ -13,7 +13,7 @@ fn injecting_what_was_injected_changes_nothing() {
     let pods: Vec<_> = read(&once.out).into_iter().filter(|object| object["kind"] == "Deployment").collect();
     assert_eq!(pods.len(), 4);
     for deployment in &pods {
-        assert_eq!(containers(&deployment["spec"]["template"]), ["web", "istio-proxy"]);
+        assert_eq!(containers(&deployment["spec"]["template"]), ["istio-proxy", "web"]);
     }
     let twice = outrigger(&["inject", "-f", "-"], &once.out);
     assert_eq!((twice.code, twice.err.as_str()), (Some(0), ""));
@@ -68,7 +68,7 @@ fn a_dry_run_is_a_patch_without_colours_in_a_pipe() {
 
 #[test]
 fn explain_says_who_why_and_what() {
-    let text = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  labels: {sidecar.istio.io/inject: \"true\"}\nspec:\n  containers: [{name: app}]\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: b, namespace: n}\nspec:\n  hostNetwork: true\n  containers: [{name: app}]\n";
+    let text = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  labels: {sidecar.istio.io/inject: \"true\"}\nspec:\n  containers: [{name: app}]\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: b, namespace: shop}\nspec:\n  hostNetwork: true\n  containers: [{name: app}]\n";
     let done = outrigger(&["inject", "-f", "-", "--explain"], text);
     assert_eq!(done.code, Some(0), "{}", done.err);
     assert!(
@@ -78,7 +78,7 @@ fn explain_says_who_why_and_what() {
     );
     assert!(done.out.contains("containers        +istio-proxy"), "{}", done.out);
     assert!(
-        done.out.contains("Pod n/b (standard input:9): not injected\n  why               the pod uses the host's network\n"),
+        done.out.contains("Pod shop/b (standard input:9): not injected\n  why               the pod uses the host's network\n"),
         "{}",
         done.out
     );

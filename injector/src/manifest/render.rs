@@ -31,7 +31,7 @@ pub enum Ordered {
 }
 
 impl Ordered {
-    /// The value in the order of `before`, the document it came from. What is new stands behind, by name; `name` first, as people write.
+    /// The value in the order of `before`, the document it came from. What is new stands behind, by name; `name` and `image` first, as people write.
     #[must_use]
     pub fn like(value: &Value, before: Option<&Node>) -> Ordered {
         match value {
@@ -61,7 +61,7 @@ fn ordered_keys(map: &Map<String, Value>, before: Option<&Node>) -> Vec<String> 
     let old: Vec<&str> = before.map(Node::entries).unwrap_or_default().iter().map(|entry| &*entry.key).collect();
     let mut keys: Vec<String> = map.keys().cloned().collect();
     if old.is_empty() {
-        keys.sort_by_key(|key| key != "name");
+        keys.sort_by_key(|key| (key != "name", key != "image"));
     } else {
         let places: std::collections::HashMap<&str, usize> = old.into_iter().zip(0..).collect();
         keys.sort_by_key(|key| places.get(key.as_str()).copied().unwrap_or(usize::MAX));

@@ -32,7 +32,8 @@ pub fn rewrite(text: &str, before: &Node, new: &Value) -> Rewritten {
         return Rewritten { text: as_json(text, before, new), warning: None };
     }
     let root = (text.len() <= MAX_SPLICED).then(|| tree::read(text)).flatten();
-    if let Some(spliced) = root.as_ref().and_then(|root| splice::splice(text, root, &old, new)).filter(|spliced| means(&spliced.text, new))
+    if let Some(spliced) =
+        root.as_ref().and_then(|root| splice::splice(text, root, &old, new)).filter(|spliced| means(&spliced.text, new, text))
     {
         return Rewritten { text: spliced.text, warning: spliced.comments_lost.then_some(COMMENTS) };
     }
@@ -41,12 +42,12 @@ pub fn rewrite(text: &str, before: &Node, new: &Value) -> Rewritten {
     Rewritten { text: format!("{}{body}\n", heading(text)), warning: Some(ANEW) }
 }
 
-/// Whether a text is one document with this value.
-fn means(text: &str, value: &Value) -> bool {
-    match &yaml::documents(text)[..] {
-        [document] => document.repeated.is_empty() && document.node.as_ref().is_ok_and(|node| node.to_json() == *value),
-        _ => false,
-    }
+/// Whether a text is one document with this value, without more repeated keys than the one it was made from.
+fn means(text: &str, value: &Value, original: &str) -> bool {
+    let [document] = &yaml::documents(text)[..] else { return false };
+    let repeated_before = || yaml::documents(original).first().map_or(0, |document| document.repeated.len());
+    document.node.as_ref().is_ok_and(|node| node.to_json() == *value)
+        && (document.repeated.is_empty() || document.repeated.len() <= repeated_before())
 }
 
 /// JSON has neither comments nor layout worth keeping but its indentation.

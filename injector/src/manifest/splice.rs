@@ -16,7 +16,7 @@ pub(super) struct Spliced {
     pub comments_lost: bool,
 }
 
-/// Longest lists whose items are matched one by one.
+/// Longest lists of which it is found out what was inserted and removed; beyond, they are written anew.
 const MAX_ITEMS: usize = 1000;
 
 /// No edit is possible here.
@@ -121,6 +121,11 @@ impl Splicer<'_> {
         }
         let mut last_kept = None;
         for entry in entries {
+            let changes = old.get(&entry.key) != new.get(&entry.key);
+            // Which of the two is meant is legible only once one of them is gone.
+            if changes && entries.iter().filter(|other| other.key == entry.key).count() > 1 {
+                return Err(Impossible);
+            }
             let hook = Hook { after: self.colon(entry)?, column: own, dash: false };
             match (old.get(&entry.key), new.get(&entry.key)) {
                 (Some(before), Some(after)) => {
@@ -148,7 +153,7 @@ impl Splicer<'_> {
     }
 
     fn sequence(&mut self, items: &[Node], old: &[Value], new: &[Value], hook: Option<Hook>) -> Result<(), Impossible> {
-        if items.len() != old.len() || items.len().max(new.len()) > MAX_ITEMS {
+        if items.len() != old.len() {
             return Err(Impossible);
         }
         let first_dash = items.first().and_then(|item| dash_of(self.text, item)).ok_or(Impossible)?;
@@ -269,6 +274,13 @@ fn apply(text: &str, mut edits: Vec<Edit>) -> Option<String> {
 /// Pairs of items that are the same thing before and after, in order. Between those that certainly are, as many old as new ones without
 /// names are taken for changed ones.
 fn align(old: &[Value], new: &[Value]) -> Vec<(usize, usize)> {
+    let name = |item: &Value| item.get("name").cloned();
+    if old.len() == new.len() && old.iter().map(name).eq(new.iter().map(name)) {
+        return (0..old.len()).zip(0..).collect();
+    }
+    if old.len().max(new.len()) > MAX_ITEMS {
+        return Vec::new();
+    }
     let mut pairs = Vec::new();
     let (mut next_old, mut next_new) = (0, 0);
     for (i, j) in certain(old, new).into_iter().chain([(old.len(), new.len())]) {

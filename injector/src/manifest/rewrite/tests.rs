@@ -202,3 +202,20 @@ fn json_stays_json_with_its_indentation() {
     assert_eq!(line.text, "{\"b\":1,\"a\":3}");
     assert_eq!(line.warning, None);
 }
+
+#[test]
+fn repeated_keys_elsewhere_do_not_matter_and_a_repeated_one_that_changes_is_written_once() {
+    let text = "a: 1\na: 2\nb:\n  c: 1 # c\n";
+    let done = edit(text, |value| value["b"]["d"] = json!(2));
+    assert_eq!(done, Rewritten { text: format!("{text}  d: 2\n"), warning: None });
+    let anew = edit("b: {x: 1}\nb:\n  c: 1\n", |value| value["b"]["d"] = json!(2));
+    assert_eq!(anew.text, "b:\n  c: 1\n  d: 2\n");
+}
+
+#[test]
+fn long_lists_are_edited_item_by_item() {
+    let text: String = "items:\n".to_owned() + &(0..5000).map(|n| format!("- n: {n} # c\n")).collect::<String>();
+    let done = edit(&text, |value| value["items"][4000]["added"] = json!(true));
+    assert_eq!(done.warning, None);
+    assert_eq!(changed(&text, &done.text), ["+  added: true"]);
+}
