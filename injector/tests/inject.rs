@@ -1,5 +1,6 @@
 //! What is refused, what is told, and single properties that a golden file would bury.
 
+use outrigger_injector::settings::Cni;
 use outrigger_injector::{Context, NativeSidecars, inject};
 use serde_json::{Value, json};
 
@@ -139,4 +140,84 @@ fn scrape_annotations_that_already_point_at_the_proxy_or_are_not_to_be_merged_st
         }
         assert_eq!(variable(&injected, "ISTIO_PROMETHEUS_ANNOTATIONS"), None);
     }
+}
+
+fn container(pod: &Value, name: &str) -> Value {
+    let lists = ["/spec/initContainers", "/spec/containers"];
+    let mut containers = lists.iter().filter_map(|list| pod.pointer(list)?.as_array()).flatten();
+    containers.find(|container| container["name"] == name).cloned().unwrap_or_default()
+}
+
+fn is_native(pod: &Value) -> bool {
+    container(pod, "istio-proxy")["restartPolicy"] == "Always"
+}
+
+#[test]
+fn native_sidecars_follow_the_clusters_version_unless_somebody_says_otherwise() {
+    for (version, setting, annotation, expected) in [
+        (Some("1.28"), NativeSidecars::Auto, None, false),
+        (Some("1.29"), NativeSidecars::Auto, None, true),
+        (Some("v1.33.1-eks"), NativeSidecars::Auto, None, true),
+        (None, NativeSidecars::Auto, None, false),
+        (None, NativeSidecars::Always, None, true),
+        (Some("1.33"), NativeSidecars::Never, None, false),
+        (Some("1.33"), NativeSidecars::Auto, Some("false"), false),
+        (Some("1.33"), NativeSidecars::Never, Some("true"), true),
+        (None, NativeSidecars::Auto, Some("true"), true),
+    ] {
+        let mut context = Context::default();
+        context.cluster.kubernetes = version.map(|version| version.parse().unwrap());
+        context.settings.native_sidecars = setting;
+        let annotations = annotation.map_or_else(|| json!({}), |value| json!({ "sidecar.istio.io/nativeSidecar": value }));
+        let injected = inject(&pod(annotations), &context).unwrap();
+        assert_eq!(is_native(&injected.pod), expected, "{version:?} {setting:?} {annotation:?}");
+        assert_eq!(injected.warnings, [""; 0]);
+    }
+}
+
+#[test]
+fn a_cluster_too_old_for_native_sidecars_gets_an_ordinary_one_and_is_told() {
+    let mut context = Context::default();
+    context.cluster.kubernetes = Some("1.27".parse().unwrap());
+    context.settings.native_sidecars = NativeSidecars::Always;
+    let injected = inject(&pod(json!({})), &context).unwrap();
+    assert!(!is_native(&injected.pod));
+    assert!(injected.warnings[0].contains("Kubernetes 1.27 has none before 1.29"), "{:?}", injected.warnings);
+}
+
+#[test]
+fn under_openshift_proxy_and_rules_use_the_namespaces_user_and_never_the_applications() {
+    let mut context = Context::default();
+    context.settings.openshift = true;
+    let ranges = [("openshift.io/sa.scc.uid-range", "1000/10"), ("openshift.io/sa.scc.supplemental-groups", "2000/10")];
+    context.namespace.annotations = ranges.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let mut value = pod(json!({}));
+    // What the platform's admission writes into every container it sees.
+    let users = json!({ "runAsUser": 1000 });
+    value["spec"]["containers"] =
+        json!([{ "name": "app", "securityContext": users }, { "name": "istio-proxy", "image": "auto", "securityContext": users }]);
+    let injected = inject(&value, &context).unwrap();
+    let proxy = container(&injected.pod, "istio-proxy");
+    assert_eq!((&proxy["securityContext"]["runAsUser"], &proxy["securityContext"]["runAsGroup"]), (&json!(1009), &json!(2009)));
+    let arguments = container(&injected.pod, "istio-init")["args"].to_string();
+    assert!(arguments.contains(r#""-u","1009","-g","2009""#), "{arguments}");
+    assert!(injected.warnings[0].contains("runAsUser 1000 is an application's as well"), "{:?}", injected.warnings);
+}
+
+#[test]
+fn multus_is_told_to_call_the_plugin() {
+    let mut context = Context::default();
+    context.settings.cni = Cni::Multus;
+    let injected = inject(&pod(json!({ "k8s.v1.cni.cncf.io/networks": "net-a" })), &context).unwrap().pod;
+    assert_eq!(injected["metadata"]["annotations"]["k8s.v1.cni.cncf.io/networks"], "net-a, default/istio-cni");
+}
+
+#[test]
+fn strict_names_the_first_complaint_and_admits_what_is_only_told() {
+    let mut context = Context::default();
+    context.settings.strict = true;
+    let said = inject(&pod(json!({ "prometheus.io/port": "15090" })), &context).unwrap_err().to_string();
+    assert!(said.contains("prometheus.io/port") && said.contains("the injector is strict"), "{said}");
+    let told = inject(&pod(json!({ "sidecar.istio.io/proxyImageType": "debug" })), &context).unwrap();
+    assert_eq!(told.warnings, ["annotation sidecar.istio.io/proxyImageType has no effect: Outrigger's image has no variants"]);
 }
