@@ -222,7 +222,7 @@ fn without_effect(rendering: &Rendering<'_>) -> Vec<String> {
         ("ISTIO_META_ENABLE_HBONE", "the pod is reached by mTLS without a tunnel"),
         ("IPTABLES_TRACE_LOGGING", "no rule logs packets, and the proxy gets no privileges for it"),
     ];
-    let asked = told.into_iter().filter(|(name, _)| metadata.get(*name).is_some_and(|value| value == "true"));
+    let asked = told.into_iter().filter(|(name, _)| metadata.get(name).is_some_and(|value| value == "true"));
     asked.map(|(name, reason)| format!("proxyMetadata {name} has no effect: {reason}")).collect()
 }
 
