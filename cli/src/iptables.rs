@@ -5,9 +5,18 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args as _, Command, FromArgMatches as _};
-use outrigger_iptables_init::{Args, Outcome};
+use clap::error::ErrorKind;
+use outrigger_iptables_init::{Args, Outcome, lenient};
+
+/// Shown below `--help`.
+pub const EXAMPLES: &str = "Examples:
+  outrigger iptables -u 1337 -i '*' -b '*' -d 15090,15021,15020   what the init container of a sidecar runs
+  outrigger iptables -i '*' -b '*' --explain                       what each rule would be for; changes nothing
+  outrigger iptables -m TPROXY -i '*' -b '*' --dry-run             the rules as text
+  outrigger iptables --cleanup-only --network-namespace /run/netns/pod
+
+Exit codes: 0 done or in place already; 1 refused or failed, with the former rules standing; 126 --run-validation failed;
+2 a flag that is not known. Every flag is also an environment variable: its name in capitals, `-` as `_`.";
 
 /// What follows `istio-iptables`, unparsed. A template newer than this binary may pass flags it does not know; those are
 /// ignored with a warning (contract section 0). Under its own name the command refuses them: there they are typing errors.
@@ -39,46 +48,19 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// As [`run`], and for arguments that no parser would take.
 pub fn run_as_istio(lenient: Lenient) -> anyhow::Result<ExitCode> {
-    let (args, ignored) = parse_leniently(lenient.arguments)?;
+    let (args, ignored) = match lenient::parse(lenient.arguments) {
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => error.exit(),
+        parsed => parsed.context("istio-iptables")?,
+    };
     for argument in ignored {
         eprintln!("outrigger iptables: warning: `{argument}` is not known here and is ignored");
     }
     run(args)
 }
 
-/// Drops unknown arguments one by one; a value that followed one is then unknown as well.
-fn parse_leniently(mut arguments: Vec<String>) -> anyhow::Result<(Args, Vec<String>)> {
-    let mut ignored = Vec::new();
-    loop {
-        let command =
-            Args::augment_args(Command::new("istio-iptables").no_binary_name(true)).about("Write, remove or show the capture rules");
-        let error = match command.try_get_matches_from(&arguments) {
-            Ok(matches) => return Ok((Args::from_arg_matches(&matches)?, ignored)),
-            Err(error) => error,
-        };
-        let position = unknown(&error).and_then(|name| arguments.iter().position(|argument| is(argument, &name)));
-        match position {
-            Some(position) => ignored.push(arguments.remove(position)),
-            None if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => error.exit(),
-            None => return Err(error).context("istio-iptables"),
-        }
-    }
-}
-
-fn unknown(error: &clap::Error) -> Option<String> {
-    match (error.kind(), error.get(ContextKind::InvalidArg)) {
-        (ErrorKind::UnknownArgument, Some(ContextValue::String(name))) => Some(name.clone()),
-        _ => None,
-    }
-}
-
-fn is(argument: &str, name: &str) -> bool {
-    argument.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('=') || !name.starts_with("--"))
-}
-
 fn report(outcome: &Outcome) -> anyhow::Result<()> {
     let text = match outcome {
-        Outcome::DryRun(rules) => rules,
+        Outcome::DryRun(text) => text,
         Outcome::Applied => "capture rules are in place\n",
         Outcome::AlreadyInPlace => "capture rules were in place already\n",
         Outcome::CleanedUp => "capture rules are removed\n",
@@ -99,27 +81,4 @@ fn log_to_stderr(args: &Args) {
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_ansi(std::io::stderr().is_terminal());
     // A second initialisation would be an error and changes nothing.
     let _ = if as_json { log.json().try_init() } else { log.try_init() };
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_leniently;
-
-    fn words(line: &str) -> Vec<String> {
-        line.split_whitespace().map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn unknown_flags_and_their_values_are_left_out_and_told() {
-        let (args, ignored) = parse_leniently(words("-p 15001 --brand-new=1 -i * --newer value -Z -b *")).unwrap();
-        assert_eq!(args.envoy_port.as_deref(), Some("15001"));
-        assert_eq!(args.istio_service_cidr.as_deref(), Some("*"));
-        assert_eq!(args.istio_inbound_ports.as_deref(), Some("*"));
-        assert_eq!(ignored, ["--brand-new=1", "--newer", "value", "-Z"]);
-    }
-
-    #[test]
-    fn a_known_flag_without_its_value_is_still_an_error() {
-        assert!(parse_leniently(words("-p")).is_err());
-    }
 }

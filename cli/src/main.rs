@@ -61,6 +61,7 @@ enum Command {
     /// Say whether and why workloads would be injected in a cluster
     CheckInject(inject::check::Args),
     /// Write, remove or show the rules that redirect a pod's traffic into the proxy
+    #[command(after_help = iptables::EXAMPLES)]
     Iptables(Box<outrigger_iptables_init::Args>),
     /// The same under Istio's name, ignoring flags it does not know
     #[command(name = "istio-iptables", hide = true, disable_help_flag = true)]

@@ -3,7 +3,6 @@
 use crate::address;
 use crate::apply::remove_routes;
 use crate::leftover::{self, Leftover};
-use crate::native::program;
 use crate::netlink::Change;
 use crate::rule::Family;
 use crate::settings::{Backend, Flavour, Options, Settings};
@@ -14,7 +13,7 @@ use crate::{Error, Outcome, capability, detect};
 /// the one that is forced. What is not there is no error.
 ///
 /// # Errors
-/// Nothing that could remove rules is installed, or rules are still there afterwards.
+/// The forced flavour is not installed, or rules are still there afterwards.
 pub fn clean_up(settings: &Settings, options: &Options) -> Result<Outcome, Error> {
     capability::check()?;
     // A run that detected IPv6 may have been followed by the loss of the address: both families are looked at.
@@ -35,9 +34,6 @@ pub fn clean_up(settings: &Settings, options: &Options) -> Result<Outcome, Error
 
 fn find(options: &Options, families: &[Family]) -> Result<Vec<Leftover>, Error> {
     let mut found = Vec::new();
-    if options.backend == Backend::Native && !program::is_installed() {
-        return Err(Error::NoNftables);
-    }
     if !matches!(options.backend, Backend::Iptables(Some(_))) {
         found.extend(leftover::in_nftables()?);
     }
@@ -55,7 +51,7 @@ fn tools(family: Family, forced: Option<Flavour>, options: &Options) -> Result<V
         None => detect::installed(family, options.lock()),
         Some(flavour) => Some(tool(flavour)).filter(|tool| tool.is_installed()).into_iter().collect(),
     };
-    if tools.is_empty() && !program::is_installed() {
+    if tools.is_empty() && forced.is_some() {
         return Err(Error::Missing { family, wanted: tool(forced.unwrap_or(Flavour::Plain)).program("restore") });
     }
     Ok(tools)

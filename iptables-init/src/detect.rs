@@ -8,7 +8,7 @@ use nix::sys::socket::SockaddrStorage;
 
 use crate::Error;
 use crate::rule::Family;
-use crate::settings::{Flavour, Options, Settings};
+use crate::settings::{Backend, Flavour, Options, Settings};
 use crate::tool::{Lock, Tool};
 
 /// A batch that adds a redirecting rule and takes it away again, all in one transaction: it changes nothing, and fails where
@@ -78,6 +78,16 @@ pub fn has_ipv6_address() -> bool {
     // namespace than its process, hence thread-self.
     let table = std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap_or_default();
     table.lines().any(|line| line.split_whitespace().nth(3) == Some("00"))
+}
+
+/// What is to write: as asked, or where no iptables is installed at all, nftables, which needs no program.
+#[must_use]
+pub fn backend(options: &Options) -> Backend {
+    if options.backend == Backend::Iptables(None) && Family::ALL.iter().all(|family| installed(*family, options.lock()).is_empty()) {
+        tracing::info!("no iptables is installed: nftables is used directly");
+        return Backend::Native;
+    }
+    options.backend
 }
 
 /// The flavour to use for a family: the forced one; else legacy if it already holds rules here; else nft; else plain

@@ -30,9 +30,11 @@ pub enum Error {
         /// The program names tried.
         wanted: String,
     },
-    /// The program for native nftables is missing.
-    #[error("--native-nftables: nft not found in PATH; install the package `nftables`, or leave the flag out to use iptables")]
-    NoNftables,
+    /// The kernel refuses what nftables was asked by its own interface.
+    #[error(
+        "nftables: {0}; the kernel needs nf_tables with nat, redir, tproxy and ct expressions for family inet (Linux 5.2 or later); the program `nft`, if installed, would say more"
+    )]
+    Nftables(std::io::Error),
     /// The programs exist but the kernel refuses a harmless nat rule.
     #[error(
         "{family}: no installed iptables can write a nat rule here: {detail}; this needs root (or NET_ADMIN and NET_RAW) and the kernel's nat, owner and redirect modules"

@@ -3,19 +3,16 @@
 use std::fmt::Write as _;
 
 use crate::Error;
-use crate::native::program;
+use crate::native::Nftables;
 use crate::tool::Tool;
 
 /// The chains that see every packet, by their hooks.
 const HOOKS: [&str; 3] = ["input", "forward", "output"];
 
-/// A table of our own, so that one word removes it.
-const TABLE: &str = "outrigger-guard";
-
 /// Stands while it is alive; packets that it drops are sent again by whoever wants them to arrive.
 pub(crate) enum Guard {
     Iptables(Vec<Tool>),
-    Native,
+    Native(Nftables),
 }
 
 impl Guard {
@@ -33,12 +30,8 @@ impl Guard {
     }
 
     /// The same in both families.
-    pub(crate) fn by_nftables() -> Result<Self, Error> {
-        let mut text = format!("table inet {TABLE} {{\n");
-        for hook in HOOKS {
-            let _ = writeln!(text, "chain {hook} {{\ntype filter hook {hook} priority -1\nmeta l4proto {{ tcp, udp }} drop\n}}");
-        }
-        program::load(&(text + "}\n")).map(|()| Self::Native)
+    pub(crate) fn by_nftables(nftables: Nftables) -> Result<Self, Error> {
+        nftables.raise_guard().map(|()| Self::Native(nftables))
     }
 }
 
@@ -46,7 +39,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         let lowered = match self {
             Self::Iptables(tools) => tools.iter().try_for_each(|tool| tool.restore(&batch("-D", ""))),
-            Self::Native => program::load(&format!("delete table inet {TABLE}\n")),
+            Self::Native(nftables) => nftables.lower_guard(),
         };
         if let Err(error) = lowered {
             tracing::error!("the temporary rules that drop everything could not be removed: {error}");

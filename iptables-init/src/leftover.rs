@@ -1,9 +1,9 @@
 //! Rules of ours that another backend wrote: the other iptables flavour, or nftables. Both would act at once.
 
-use crate::native::{self, Listing, program};
+use crate::native::{Nftables, Standing};
 use crate::plan::plan;
 use crate::render;
-use crate::rule::{Chain, Family};
+use crate::rule::Family;
 use crate::settings::{Flavour, Settings};
 use crate::state::Ruleset;
 use crate::tool::{Lock, Tool};
@@ -13,7 +13,7 @@ use crate::{Error, detect};
 #[derive(Clone, Debug)]
 pub(crate) enum Leftover {
     Iptables { tool: Tool, saved: String },
-    Native { printed: String },
+    Native { nftables: Nftables, standing: Standing },
 }
 
 /// What stands anywhere but in `chosen`. Plain `iptables` shows what one of the named flavours shows, so beside it neither is looked at.
@@ -53,16 +53,18 @@ pub(crate) fn in_iptables(tools: impl Iterator<Item = Tool>) -> Result<Vec<Lefto
     Ok(found)
 }
 
-/// What stands in nftables.
+/// What stands in nftables. A kernel that cannot be asked holds nothing.
 ///
 /// # Errors
 /// The program fails.
 pub(crate) fn in_nftables() -> Result<Option<Leftover>, Error> {
-    if !program::is_installed() {
-        return Ok(None);
+    let nftables = Nftables::here();
+    match nftables.read() {
+        Ok(standing) if standing.listing().is_empty() => Ok(None),
+        Ok(standing) => Ok(Some(Leftover::Native { nftables, standing })),
+        Err(Error::Nftables(_)) => Ok(None),
+        Err(error) => Err(error),
     }
-    let printed = program::list()?;
-    Ok(if Listing::parse(&printed).is_empty() { None } else { Some(Leftover::Native { printed }) })
 }
 
 impl Leftover {
@@ -70,21 +72,22 @@ impl Leftover {
     pub(crate) fn place(&self) -> String {
         match self {
             Self::Iptables { tool, .. } => tool.program("save"),
-            Self::Native { .. } => "`nft list tables`".to_owned(),
+            Self::Native { .. } => "nftables".to_owned(),
         }
     }
 
     /// All of it, for people.
-    pub(crate) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> String {
         match self {
-            Self::Iptables { saved: text, .. } | Self::Native { printed: text } => text,
+            Self::Iptables { saved, .. } => saved.clone(),
+            Self::Native { standing, .. } => standing.listing().to_string(),
         }
     }
 
     pub(crate) fn has_tproxy(&self) -> bool {
         match self {
             Self::Iptables { saved, .. } => Ruleset::parse(saved).has_tproxy(),
-            Self::Native { printed } => printed.contains(&Chain::IstioTproxy.native_name()),
+            Self::Native { standing, .. } => standing.has_tproxy(),
         }
     }
 
@@ -95,14 +98,14 @@ impl Leftover {
                 let rules = Ruleset::parse(saved);
                 tool.restore(&render::render_after(&[], |table| rules.removal(&wanted, table)))
             }
-            Self::Native { .. } => program::load(&native::text::removal()),
+            Self::Native { nftables, .. } => nftables.remove(),
         }
     }
 
     pub(crate) fn put_back(&self) -> Result<(), Error> {
         match self {
             Self::Iptables { tool, saved } => tool.restore_whole(saved),
-            Self::Native { printed } => program::load(&(native::text::removal() + printed)),
+            Self::Native { nftables, standing } => nftables.put_back(standing),
         }
     }
 }

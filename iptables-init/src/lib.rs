@@ -7,6 +7,7 @@
 //! every chain named `ISTIO_...` in it is taken to be ours, or that of an Istio this one replaces.
 
 pub mod args;
+pub mod lenient;
 pub mod settings;
 
 pub mod plan;

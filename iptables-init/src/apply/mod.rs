@@ -57,7 +57,7 @@ pub fn apply(settings: &Settings, options: &Options) -> Result<Outcome, Error> {
 
 fn look(settings: &Settings, options: &Options) -> Result<Work, Error> {
     let families = detect::families(settings, options);
-    match options.backend {
+    match detect::backend(options) {
         Backend::Iptables(flavour) => {
             let works = iptables::look(settings, options, flavour, &families)?;
             let tools: Vec<Tool> = works.iter().map(iptables::Work::tool).collect();
@@ -164,7 +164,7 @@ impl Work {
     fn raise_guard(&self) -> Result<Guard, Error> {
         match &self.writer {
             Writer::Iptables(works) => Guard::by_iptables(&works.iter().map(iptables::Work::tool).collect::<Vec<_>>()),
-            Writer::Native(_) => Guard::by_nftables(),
+            Writer::Native(work) => Guard::by_nftables(work.nftables()),
         }
     }
 

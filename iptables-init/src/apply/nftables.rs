@@ -1,31 +1,29 @@
 //! Both families by nftables itself.
 
+use crate::Error;
 use crate::merge::{Merged, merge};
-use crate::native::{Listing, program, text};
-use crate::rule::{Chain, Family};
+use crate::native::{Listing, Nftables, Standing, text};
+use crate::rule::Family;
 use crate::settings::Settings;
 use crate::state::State;
 use crate::undo::Undo;
-use crate::{Error, native};
 
 /// What is to happen, decided before anything is changed.
 pub(super) struct Work {
     rules: Vec<Merged>,
     wanted: Listing,
+    nftables: Nftables,
     /// Our tables as they stand.
-    printed: String,
+    here: Standing,
     state: State,
 }
 
 pub(super) fn look(settings: &Settings, families: &[Family]) -> Result<Work, Error> {
-    if !program::is_installed() {
-        return Err(Error::NoNftables);
-    }
-    let rules = merge(settings, families);
+    let (rules, nftables) = (merge(settings, families), Nftables::here());
     let wanted = Listing::wanted(&rules);
-    let printed = program::list()?;
-    let state = Listing::parse(&printed).compare(&wanted);
-    Ok(Work { rules, wanted, printed, state })
+    let here = nftables.read()?;
+    let state = here.listing().compare(&wanted);
+    Ok(Work { rules, wanted, nftables, here, state })
 }
 
 impl Work {
@@ -38,7 +36,11 @@ impl Work {
     }
 
     pub(super) fn had_tproxy(&self) -> bool {
-        self.printed.contains(&Chain::IstioTproxy.native_name())
+        self.here.has_tproxy()
+    }
+
+    pub(super) fn nftables(&self) -> Nftables {
+        self.nftables
     }
 
     pub(super) fn refuse_other_rules(&self) -> Result<(), Error> {
@@ -49,17 +51,16 @@ impl Work {
     }
 
     pub(super) fn write(&self, undo: &mut Undo) -> Result<(), Error> {
-        let batch = text::replacement(&self.rules);
-        tracing::info!("nft -f:\n{batch}");
-        program::load(&batch)?;
-        let printed = self.printed.clone();
-        undo.push(move || program::load(&(native::text::removal() + &printed)));
+        tracing::info!("nftables:\n{}", text::replacement(&self.rules));
+        self.nftables.replace(&self.rules)?;
+        let (nftables, here) = (self.nftables, self.here.clone());
+        undo.push(move || nftables.put_back(&here));
         Ok(())
     }
 
     pub(super) fn verify(&self) -> Result<(), Error> {
         let place = || "nftables".to_owned();
-        match Listing::parse(&program::list()?).compare(&self.wanted) {
+        match self.nftables.read()?.listing().compare(&self.wanted) {
             State::Same => Ok(()),
             State::Absent => Err(Error::NotAsWritten { place: place(), detail: "nothing stands".to_owned() }),
             State::Different(detail) => Err(Error::NotAsWritten { place: place(), detail }),
@@ -67,8 +68,8 @@ impl Work {
     }
 
     pub(super) fn log_final_state(&self) {
-        match program::list() {
-            Ok(text) => tracing::info!("nftables rules now:\n{text}"),
+        match self.nftables.read() {
+            Ok(standing) => tracing::info!("nftables rules now:\n{}", standing.listing()),
             Err(error) => tracing::warn!("nftables rules were written but cannot be shown: {error}"),
         }
     }

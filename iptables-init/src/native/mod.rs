@@ -5,9 +5,14 @@
 
 pub mod text;
 
-pub(crate) mod program;
+mod access;
+mod kernel;
+mod program;
+
+pub(crate) use access::{Nftables, Standing};
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::merge::Merged;
 use crate::state::State;
@@ -52,6 +57,10 @@ impl Listing {
         self.0.entry((table.to_owned(), chain.to_owned())).or_default()
     }
 
+    pub(crate) fn has_chain(&self, name: &str) -> bool {
+        self.0.keys().any(|(_, chain)| chain == name)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -78,6 +87,16 @@ impl Listing {
                 Some(format!("rule {} of {chain} in table {table} is {have}, where {want} is wanted", number + 1))
             }
         }
+    }
+}
+
+/// One line per rule: table, chain, comment.
+impl fmt::Display for Listing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for ((table, chain), comments) in &self.0 {
+            comments.iter().try_for_each(|comment| writeln!(f, "{table} {chain}: {comment}"))?;
+        }
+        Ok(())
     }
 }
 

@@ -57,8 +57,8 @@ fn chains(rules: &[&Merged]) -> Vec<Chain> {
 
 fn render_chain(text: &mut String, table: Table, chain: Chain, rules: &[&Merged]) {
     let _ = writeln!(text, "\tchain {} {{", chain.native_name());
-    if chain.is_built_in() {
-        let _ = writeln!(text, "\t\t{}", hook(table, chain));
+    if let Some(Hook { kind, priority, .. }) = hook_of(table, chain) {
+        let _ = writeln!(text, "\t\ttype {kind} hook {} priority {priority}; policy accept;", chain.native_name());
     }
     for rule in rules.iter().filter(|rule| rule.rule.chain == chain) {
         let _ = writeln!(text, "\t\t{} comment \"{}\"", line(rule), comment(rule));
@@ -66,17 +66,33 @@ fn render_chain(text: &mut String, table: Table, chain: Chain, rules: &[&Merged]
     text.push_str("\t}\n");
 }
 
-/// Where the kernel calls the chain. Priorities are those of the iptables tables; a changed mark has to change the route as well,
-/// which only the type `route` does.
-fn hook(table: Table, chain: Chain) -> String {
-    let hook = if chain == Chain::Output { "output" } else { "prerouting" };
+/// Where the kernel calls a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Type of the chain.
+    pub kind: &'static str,
+    /// Number of the hook: 0 prerouting, 3 output (linux/netfilter.h).
+    pub number: u32,
+    /// Lower comes first.
+    pub priority: i32,
+}
+
+/// The hook of one of the kernel's own chains. Priorities are those of the iptables tables; a changed mark has to change the route
+/// as well, which only the type `route` does.
+#[must_use]
+pub fn hook_of(table: Table, chain: Chain) -> Option<Hook> {
+    let number = match chain {
+        Chain::Prerouting => 0,
+        Chain::Output => 3,
+        _ => return None,
+    };
     let (kind, priority) = match table {
         Table::Raw => ("filter", -300),
         Table::Mangle if chain == Chain::Output => ("route", -150),
         Table::Mangle => ("filter", -150),
         Table::Nat => ("nat", -100),
     };
-    format!("type {kind} hook {hook} priority {priority}; policy accept;")
+    Some(Hook { kind, number, priority })
 }
 
 /// Why the rule is there, and a number made of what it says.
@@ -113,7 +129,7 @@ fn condition(condition: &Match) -> Option<String> {
         Match::Tcp => "meta l4proto tcp".to_owned(),
         Match::TcpPort(port) => format!("tcp dport {port}"),
         Match::NotTcpPort(port) => format!("tcp dport != {port}"),
-        Match::NotTcpPorts([one, other]) => format!("tcp dport != {{ {one}, {other} }}"),
+        Match::NotTcpPorts([one, other]) => format!("tcp dport != {one} tcp dport != {other}"),
         Match::UdpPort(port) => format!("udp dport {port}"),
         Match::UdpSourcePort(port) => format!("udp sport {port}"),
         Match::Uid(uid) => format!("meta skuid {uid}"),
