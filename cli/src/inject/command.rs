@@ -35,17 +35,20 @@ pub struct Args {
 }
 
 const EXAMPLES: &str = "\
-Pods, Deployments, ReplicaSets, ReplicationControllers, DaemonSets, StatefulSets, Jobs, CronJobs, DeploymentConfigs and Argo Rollouts are
-injected, also in Lists; everything else, and all comments, pass through as they are. What a pod or its template says by the label or
-annotation sidecar.istio.io/inject decides, else it is injected; labels of namespaces do not matter here. Injecting twice changes nothing.
+Pods, Deployments, ReplicaSets, ReplicationControllers, DaemonSets, StatefulSets, Jobs, CronJobs, DeploymentConfigs and Argo Rollouts \
+are injected, also in Lists; everything else, and all comments, pass through as they are. The label or annotation \
+sidecar.istio.io/inject of the pod (or its template) decides; without it the pod is injected. Labels of namespaces do not matter here. \
+Injecting twice changes nothing.
 
 No cluster is asked. Without the configuration files the defaults of this version hold; to take a cluster's:
   kubectl -n istio-system get configmap istio-sidecar-injector -o yaml > injector.yaml
   kubectl -n istio-system get configmap istio -o yaml > mesh.yaml
   outrigger inject --injectConfigFile injector.yaml --meshConfigFile mesh.yaml -f app.yaml
 
-Exit codes: 0 done, also if nothing was to be injected; 1 a file cannot be read or a pod is refused, and nothing is written;
-2 wrong arguments.
+Exit codes:
+  0  done, also if nothing was to be injected
+  1  a file cannot be read or a pod is refused; nothing is written
+  2  wrong arguments
 
 Examples:
   outrigger inject -f app.yaml | kubectl apply -f -     apply with the proxy

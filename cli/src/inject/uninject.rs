@@ -27,10 +27,13 @@ pub struct Args {
 }
 
 const EXAMPLES: &str = "\
-What was added is known from the annotation sidecar.istio.io/status; pods without it pass through as they are. Probes and scrape
-annotations get back what they said before.
+What was added is known from the annotation sidecar.istio.io/status; pods without it pass through as they are. Probes and scrape \
+annotations say again what they said before.
 
-Exit codes: 0 done; 1 a file cannot be read or an injection cannot be undone, and nothing is written; 2 wrong arguments.
+Exit codes:
+  0  done
+  1  a file cannot be read or an injection cannot be undone; nothing is written
+  2  wrong arguments
 
 Examples:
   kubectl get deploy web -o yaml | outrigger uninject -f - | kubectl apply -f -

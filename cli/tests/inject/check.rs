@@ -146,3 +146,15 @@ fn errors_are_no_webhook_several_of_them_and_nothing_to_look_at() {
     assert!(done.out.contains("✘          the webhook is deactivated"), "{}", done.out);
     assert!(done.out.contains("warning: Namespace shop is not in the input and counts as having no labels"), "{}", done.out);
 }
+
+#[test]
+fn the_charts_own_webhooks_are_understood() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("app.yaml");
+    std::fs::write(&file, deployment("shop", json!({})).to_string()).unwrap();
+    let arguments =
+        ["check-inject", "deploy/web", "-f", "charts/tests/golden/default.yaml", "-f", "examples/shopfront/namespace.yaml", "-f"];
+    let done = outrigger(&[&arguments[..], &[file.to_str().unwrap()]].concat(), "");
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(done.out.contains("✔          namespace label istio-injection=enabled matches\n"), "{}", done.out);
+}

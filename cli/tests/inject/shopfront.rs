@@ -67,6 +67,18 @@ fn a_dry_run_is_a_patch_without_colours_in_a_pipe() {
 }
 
 #[test]
+fn on_a_terminal_the_difference_is_coloured_unless_that_is_unwanted() {
+    let command = format!("{} inject -f examples/shopfront/shopfront.yaml --dry-run", env!("CARGO_BIN_EXE_outrigger"));
+    let on_terminal = |no_color: &str| {
+        let mut script = Command::new("script");
+        let done = script.args(["-qec", &command, "/dev/null"]).env("NO_COLOR", no_color).current_dir(root()).output().unwrap();
+        String::from_utf8(done.stdout).unwrap()
+    };
+    assert!(on_terminal("").contains("\x1b[32m+      - name: istio-proxy\x1b[0m"));
+    assert!(!on_terminal("1").contains('\x1b'));
+}
+
+#[test]
 fn explain_says_who_why_and_what() {
     let text = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  labels: {sidecar.istio.io/inject: \"true\"}\nspec:\n  containers: [{name: app}]\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: b, namespace: shop}\nspec:\n  hostNetwork: true\n  containers: [{name: app}]\n";
     let done = outrigger(&["inject", "-f", "-", "--explain"], text);

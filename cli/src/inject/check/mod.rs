@@ -41,16 +41,20 @@ enum Output {
 }
 
 const EXAMPLES: &str = "\
-No cluster is asked: what is looked at are manifests. They need the workloads, their Namespaces (a namespace without one counts as having
-no labels), and the MutatingWebhookConfigurations, of which those count whose webhooks' names end in istio.io, ours and Istio's alike.
-A webhook that matches is not enough: where the injector behind it would leave the pod alone (host network, annotation, ignored
+No cluster is asked: what is looked at are manifests. They need the workloads, their Namespaces (a namespace without one counts as \
+having no labels), and the MutatingWebhookConfigurations, of which those count whose webhooks' names end in istio.io, ours and Istio's \
+alike. A webhook that matches is not enough: where the injector behind it would leave the pod alone (host network, annotation, ignored \
 namespace), the answer says so.
 
-Exit codes: 0 answered; 1 a file cannot be read, nothing fits, there is no webhook, or several would inject; 2 wrong arguments.
+Exit codes:
+  0  answered
+  1  a file cannot be read, nothing fits, there is no webhook, or several would inject
+  2  wrong arguments
 
 Examples:
-  kubectl get mutatingwebhookconfigurations,namespaces,deploy,sts,ds -A -o yaml | outrigger check-inject -f -
-  kubectl get mutatingwebhookconfigurations,namespaces,pods -n shop -o yaml | outrigger check-inject -f - pod/web-7c5d.shop
+  kubectl get mutatingwebhookconfigurations,ns,deploy -A -o yaml > cluster.yaml
+  outrigger check-inject -f cluster.yaml                  all of them
+  outrigger check-inject -f cluster.yaml deploy/web.shop  one
   outrigger check-inject -f cluster.yaml -l app=web -o json";
 
 /// Checks.
