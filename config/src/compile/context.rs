@@ -10,7 +10,7 @@ use super::service::Services;
 use super::virtual_service::{self, Candidate};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::mesh::MeshConfig;
-use crate::model::{ClusterId, Node, RetryPolicy, RouteId, Workload};
+use crate::model::{ClusterId, Endpoint, Node, RetryPolicy, RouteId, Workload};
 use crate::object::Object;
 use crate::registry::{self, Registry};
 
@@ -41,6 +41,8 @@ pub(super) struct Context<'r> {
     pub(super) routes: Cell<u32>,
     /// Workloads converted so far, by their place in the registry.
     pub(super) workloads: RefCell<HashMap<*const registry::Workload, Arc<Workload>>>,
+    /// Endpoints converted so far, by their place in the registry, which holds each under one port of one service.
+    pub(super) endpoints: RefCell<HashMap<*const registry::Endpoint, Arc<Endpoint>>>,
     /// Problems found on the way.
     pub(super) diagnostics: RefCell<Vec<Diagnostic>>,
 }
@@ -63,6 +65,7 @@ impl<'r> Context<'r> {
             cluster_names: BTreeMap::new(),
             routes: Cell::new(0),
             workloads: RefCell::default(),
+            endpoints: RefCell::default(),
             diagnostics: RefCell::default(),
         }
     }

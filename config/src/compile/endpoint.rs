@@ -13,13 +13,13 @@ use crate::registry::{self, Address};
 use crate::string_map::StringMap;
 
 /// The usable endpoints of a port that carry `labels`, by address.
-pub(super) fn of_port(cx: &Context<'_>, service: &Service<'_>, port: &Port<'_>, labels: Option<&StringMap>) -> Vec<Endpoint> {
+pub(super) fn of_port(cx: &Context<'_>, service: &Service<'_>, port: &Port<'_>, labels: Option<&StringMap>) -> Vec<Arc<Endpoint>> {
     let usable = service.definition.usable_endpoints(port.definition);
     let own_node = own_node(cx, service);
     let selected = usable.filter(|endpoint| {
         labels.is_none_or(|labels| endpoint.workload.has_labels(labels)) && own_node.is_none_or(|node| endpoint.node == node)
     });
-    let mut endpoints: Vec<Endpoint> = selected.filter_map(|endpoint| convert(cx, service, endpoint)).collect();
+    let mut endpoints: Vec<Arc<Endpoint>> = selected.filter_map(|endpoint| shared(cx, service, endpoint)).collect();
     // Several ServiceEntries may name one address; the proxy keeps one state for it.
     endpoints.dedup_by_key(|endpoint| endpoint.address);
     endpoints.shrink_to_fit();
@@ -30,6 +30,17 @@ pub(super) fn of_port(cx: &Context<'_>, service: &Service<'_>, port: &Port<'_>, 
 fn own_node<'r>(cx: &Context<'r>, service: &Service<'_>) -> Option<&'r str> {
     let local = service.definition.kubernetes().is_some_and(|service| service.spec.spec.internal_traffic_policy == "Local");
     cx.own_pod.filter(|pod| local && !pod.node.is_empty()).map(|pod| pod.node.as_str())
+}
+
+/// The endpoint, the same object for all clusters of the port.
+fn shared(cx: &Context<'_>, service: &Service<'_>, endpoint: &registry::Endpoint) -> Option<Arc<Endpoint>> {
+    let mut known = cx.endpoints.borrow_mut();
+    if let Some(known) = known.get(&std::ptr::from_ref(endpoint)) {
+        return Some(Arc::clone(known));
+    }
+    let made = Arc::new(convert(cx, service, endpoint)?);
+    known.insert(endpoint, Arc::clone(&made));
+    Some(made)
 }
 
 fn convert(cx: &Context<'_>, service: &Service<'_>, endpoint: &registry::Endpoint) -> Option<Endpoint> {

@@ -13,7 +13,7 @@ use crate::api::peer_authentication::MutualTlsMode;
 use crate::model::{CertificatePair, Discovery, Endpoint, MeshTls, Pem, ProxyType, TlsOrigination, UpstreamTls};
 
 /// The security of one cluster.
-pub(super) fn of_cluster(cx: &Context<'_>, subject: &Subject<'_, '_>, discovery: &Discovery, endpoints: &[Endpoint]) -> UpstreamTls {
+pub(super) fn of_cluster(cx: &Context<'_>, subject: &Subject<'_, '_>, discovery: &Discovery, endpoints: &[Arc<Endpoint>]) -> UpstreamTls {
     let service = subject.service;
     let mesh_tls = || MeshTls {
         sni: format!("outbound_.{}_.{}_.{}", subject.port.number, subject.subset, service.host()),
@@ -38,7 +38,7 @@ fn automatic(
     cx: &Context<'_>,
     service: &Service<'_>,
     discovery: &Discovery,
-    endpoints: &[Endpoint],
+    endpoints: &[Arc<Endpoint>],
     mesh_tls: impl Fn() -> MeshTls,
 ) -> UpstreamTls {
     if !cx.mesh.enable_auto_mtls || service.definition.mesh_external {
@@ -55,7 +55,7 @@ fn automatic(
 }
 
 /// Identities that the service's endpoints may show.
-fn accounts(service: &Service<'_>, endpoints: &[Endpoint]) -> Vec<String> {
+fn accounts(service: &Service<'_>, endpoints: &[Arc<Endpoint>]) -> Vec<String> {
     let mut accounts: Vec<String> = endpoints.iter().filter_map(|endpoint| endpoint.identity.clone()).collect();
     accounts.extend(service.definition.subject_alt_names.iter().cloned());
     accounts.sort();

@@ -23,8 +23,8 @@ pub struct Cluster {
     pub discovery: Discovery,
     /// How an endpoint is chosen.
     pub lb_policy: LbPolicy,
-    /// Ready endpoints in a stable order (by address).
-    pub endpoints: Vec<Endpoint>,
+    /// Ready endpoints in a stable order (by address). Shared with the proxy's hosts and with the clusters of other subsets.
+    pub endpoints: Vec<Arc<Endpoint>>,
     /// HTTP version spoken to the endpoints.
     pub protocol: UpstreamProtocol,
     /// Time allowed for TCP connect plus TLS handshake. Default 10 s.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use outrigger_config::model::{Cluster, Discovery, Endpoint, LbPolicy, ServiceRef, Snapshot};
+use outrigger_config::model::{Cluster, Discovery, LbPolicy, ServiceRef, Snapshot};
 
 use super::host::{Host, HostState, Picked};
 use super::lb::HostSet;
@@ -252,11 +252,6 @@ pub(super) fn retire(hosts: &[Arc<Host>], kept: &[Arc<Host>]) {
     for host in hosts.iter().filter(|host| !stays.contains_key(&host.address())) {
         host.state.removed.store(true, Ordering::Relaxed);
     }
-}
-
-/// An endpoint for a resolved address.
-pub(super) fn resolved_endpoint(address: SocketAddr, weight: u32) -> Endpoint {
-    Endpoint { weight: weight.max(1), ..Host::bare(address).endpoint }
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use futures_util::StreamExt;
 use outrigger_config::model::{Discovery, DnsTarget, Endpoint};
 use tokio::time::Instant;
 
-use super::cluster::{ClusterState, resolved_endpoint, retire};
+use super::cluster::{ClusterState, retire};
+use super::host::bare_endpoint;
 use crate::snapshot::ConfigHandle;
 
 /// Time between two resolutions of names that were resolved, and the longest between two that were not.
@@ -55,7 +56,7 @@ pub async fn run(config: ConfigHandle) {
 /// The names of one cluster with what was last heard of each.
 #[derive(Debug, Default)]
 struct Names {
-    answers: Vec<(DnsTarget, Vec<Endpoint>)>,
+    answers: Vec<(DnsTarget, Vec<Arc<Endpoint>>)>,
     failures: u32,
     /// When to ask again; `None` = now.
     due: Option<Instant>,
@@ -84,7 +85,7 @@ impl Names {
                 *known = answer;
             }
         }
-        let mut endpoints: Vec<Endpoint> = self.answers.iter().flat_map(|(_, known)| known).cloned().collect();
+        let mut endpoints: Vec<Arc<Endpoint>> = self.answers.iter().flat_map(|(_, known)| known).cloned().collect();
         endpoints.sort_by_key(|endpoint| endpoint.address);
         endpoints.dedup_by_key(|endpoint| endpoint.address);
         if !endpoints.is_empty() {
@@ -105,17 +106,17 @@ fn pause(failures: u32) -> Duration {
 }
 
 /// The addresses of a name; none when there is no answer.
-async fn resolve(cluster: &ClusterState, target: &DnsTarget) -> Vec<Endpoint> {
+async fn resolve(cluster: &ClusterState, target: &DnsTarget) -> Vec<Arc<Endpoint>> {
     let lookup = tokio::net::lookup_host((target.host.as_str(), target.port));
     match tokio::time::timeout(TIMEOUT, lookup).await {
-        Ok(Ok(addresses)) => return addresses.map(|address| resolved_endpoint(address, target.weight)).collect(),
+        Ok(Ok(addresses)) => return addresses.map(|address| Arc::new(bare_endpoint(address, target.weight))).collect(),
         Ok(Err(error)) => tracing::debug!(cluster = %cluster.name, host = target.host, %error, "name not resolved"),
         Err(_) => tracing::debug!(cluster = %cluster.name, host = target.host, "name not resolved in time"),
     }
     Vec::new()
 }
 
-fn store(cluster: &ClusterState, endpoints: &[Endpoint]) {
+fn store(cluster: &ClusterState, endpoints: &[Arc<Endpoint>]) {
     let Some(place) = cluster.resolvable() else { return };
     let before = place.load_full();
     let unchanged =
@@ -182,7 +183,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_fails_keeps_its_last_answer_and_leaves_the_others_theirs() {
         let state = cluster(&[("127.0.0.1", 80), (NOBODY, 80)]);
-        let heard = vec![resolved_endpoint(([127, 0, 0, 9], 80).into(), 1)];
+        let heard = vec![Arc::new(bare_endpoint(([127, 0, 0, 9], 80).into(), 1))];
         let names = Names { answers: vec![(target("127.0.0.1"), Vec::new()), (target(NOBODY), heard)], ..Names::default() };
         let names = ask(&state, names, &["127.0.0.1", NOBODY]).await;
         assert_eq!(addresses(&state), ["127.0.0.1:80", "127.0.0.9:80"]);

@@ -14,7 +14,7 @@ pub struct Host {
     /// Distinguishes hosts in pool keys; a new number when the address, the identity or the ability to speak mTLS changes.
     pub id: u64,
     /// The description from configuration, or a bare address for original destinations.
-    pub endpoint: Endpoint,
+    pub endpoint: Arc<Endpoint>,
     /// Counters and life.
     pub state: Arc<HostState>,
 }
@@ -38,7 +38,7 @@ pub struct HostState {
 
 impl Host {
     /// A host described by configuration; `previous` is the same address as it was described before.
-    pub fn new(endpoint: Endpoint, previous: Option<&Host>) -> Self {
+    pub fn new(endpoint: Arc<Endpoint>, previous: Option<&Host>) -> Self {
         static IDS: AtomicU64 = AtomicU64::new(1);
         let same = |known: &&Host| known.endpoint.mtls == endpoint.mtls && known.endpoint.identity == endpoint.identity;
         let id = previous.filter(same).map_or_else(|| IDS.fetch_add(1, Ordering::Relaxed), |known| known.id);
@@ -47,8 +47,7 @@ impl Host {
 
     /// A host for an address that no configuration describes.
     pub fn bare(address: SocketAddr) -> Self {
-        let endpoint = Endpoint { address, weight: 1, locality: String::new(), mtls: false, identity: None, workload: None, pod: None };
-        Host::new(endpoint, None)
+        Host::new(Arc::new(bare_endpoint(address, 1)), None)
     }
 
     /// Address and port.
@@ -60,6 +59,11 @@ impl Host {
     pub fn is_removed(&self) -> bool {
         self.state.removed.load(Ordering::Relaxed)
     }
+}
+
+/// An endpoint of which the address is all that is known.
+pub(super) fn bare_endpoint(address: SocketAddr, weight: u32) -> Endpoint {
+    Endpoint { address, weight: weight.max(1), locality: String::new(), mtls: false, identity: None, workload: None, pod: None }
 }
 
 /// A chosen host; counts as an active request there until dropped.

@@ -41,14 +41,9 @@ pub fn own_address() -> IpAddr {
 
 /// A cluster of the given kind with nothing special about it.
 pub fn cluster(name: &str, discovery: Discovery, endpoints: &[SocketAddr]) -> Cluster {
-    let endpoint = |address: &SocketAddr| Endpoint {
-        address: *address,
-        weight: 1,
-        locality: String::new(),
-        mtls: false,
-        identity: None,
-        workload: None,
-        pod: None,
+    let endpoint = |address: &SocketAddr| {
+        let (locality, address) = (String::new(), *address);
+        Arc::new(Endpoint { address, weight: 1, locality, mtls: false, identity: None, workload: None, pod: None })
     };
     Cluster {
         name: name.to_owned(),

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use outrigger_config::model::{Cluster, Endpoint, LbPolicy, RetryPolicy};
+use outrigger_config::model::{Cluster, LbPolicy, RetryPolicy};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -168,8 +168,10 @@ async fn attempted(policy: RetryPolicy, origins: &[(&str, u32)]) -> Vec<Vec<usiz
             status(503)
         })
         .await;
-        let endpoint = web("", &[origin.address]).endpoints.remove(0);
-        cluster.endpoints.push(Endpoint { locality: (*locality).to_owned(), weight: *weight, ..endpoint });
+        let mut endpoint = web("", &[origin.address]).endpoints.remove(0);
+        let changed = Arc::make_mut(&mut endpoint);
+        (changed.locality, changed.weight) = ((*locality).to_owned(), *weight);
+        cluster.endpoints.push(endpoint);
     }
     let mut route = route(&[(2, 1)]);
     route.retry = Some(policy.into());

@@ -58,6 +58,7 @@ fn client_sidecar(identity: Arc<Identity>, endpoint: SocketAddr, expected: &str,
     let sni = "outbound_.80_._.web.shop.svc.cluster.local".to_owned();
     service.tls = UpstreamTls::Auto(MeshTls { sni, sans: Vec::new(), explicit_sans: false });
     for endpoint in &mut service.endpoints {
+        let endpoint = Arc::make_mut(endpoint);
         (endpoint.mtls, endpoint.identity) = (true, Some(expected.to_owned()));
     }
     Proxy::new(model(route(&[(2, 1)]), vec![service]), identity)

@@ -78,7 +78,7 @@ fn a_retry_avoids_hosts_that_were_tried_while_there_are_others() {
 fn after_every_two_attempts_the_localities_used_are_left_out_until_none_is_left() {
     let mut model = Cluster::clone(&cluster(Discovery::Endpoints, &[1, 2, 3, 4, 5, 6]));
     for (endpoint, locality) in model.endpoints.iter_mut().zip(["a", "a", "a", "b", "b", "c"]) {
-        endpoint.locality = locality.to_owned();
+        Arc::make_mut(endpoint).locality = locality.to_owned();
     }
     let state = state(&Arc::new(model), None);
     let reachable = |localities: &[&str]| {

@@ -25,11 +25,11 @@ pub struct HostSet {
 impl HostSet {
     /// A set for `endpoints` that continues the state of addresses known here; unchanged hosts stay the same object.
     #[must_use]
-    pub fn updated(&self, endpoints: &[Endpoint]) -> HostSet {
+    pub fn updated(&self, endpoints: &[Arc<Endpoint>]) -> HostSet {
         let known: HashMap<SocketAddr, &Arc<Host>> = self.hosts.iter().map(|host| (host.address(), host)).collect();
-        let host = |endpoint: &Endpoint| match known.get(&endpoint.address) {
+        let host = |endpoint: &Arc<Endpoint>| match known.get(&endpoint.address) {
             Some(host) if host.endpoint == *endpoint => Arc::clone(host),
-            known => Arc::new(Host::new(endpoint.clone(), known.map(|host| host.as_ref()))),
+            known => Arc::new(Host::new(Arc::clone(endpoint), known.map(|host| host.as_ref()))),
         };
         Self::of(endpoints.iter().map(host).collect())
     }

@@ -5,15 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 
+use super::super::host::bare_endpoint;
 use super::*;
 
-fn endpoint(number: usize, weight: u32) -> Endpoint {
+fn endpoint(number: usize, weight: u32) -> Arc<Endpoint> {
     let address = SocketAddr::from(([10, 0, (number / 250) as u8, (number % 250) as u8], 80));
-    Endpoint { weight, ..Host::bare(address).endpoint }
+    Arc::new(bare_endpoint(address, weight))
 }
 
 fn set(weights: &[u32]) -> HostSet {
-    let endpoints: Vec<Endpoint> = weights.iter().enumerate().map(|(number, weight)| endpoint(number, *weight)).collect();
+    let endpoints: Vec<Arc<Endpoint>> = weights.iter().enumerate().map(|(number, weight)| endpoint(number, *weight)).collect();
     HostSet::default().updated(&endpoints)
 }
 
@@ -126,7 +127,7 @@ fn unchanged_hosts_stay_the_same_objects_and_changed_ones_keep_their_counters() 
     let before = set(&[1, 1]);
     before.hosts()[1].state.active.store(3, Ordering::Relaxed);
     let mut changed = before.hosts()[1].endpoint.clone();
-    changed.identity = Some("spiffe://td/ns/a/sa/b".to_owned());
+    Arc::make_mut(&mut changed).identity = Some("spiffe://td/ns/a/sa/b".to_owned());
     let after = before.updated(&[before.hosts()[0].endpoint.clone(), changed, endpoint(9, 1)]);
     assert!(Arc::ptr_eq(&before.hosts()[0], &after.hosts()[0]));
     assert_ne!(before.hosts()[1].id, after.hosts()[1].id, "connections to the old identity are not used for the new one");
