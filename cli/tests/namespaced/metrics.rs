@@ -159,6 +159,9 @@ fn health_and_admin_pages_of_a_sidecar_say_what_it_does() {
         ensure!(listeners.contains(":15001") && listeners.contains(":15006"), "{listeners}");
         let stats = bed.page("client", 15000, "/stats?filter=server.store").await?;
         ensure!(stats.contains(cluster) && stats.contains("upstream_rq"), "{stats}");
+        let connections = format!("cluster.{cluster}.upstream_cx_total: ");
+        let counted = stats.lines().find_map(|line| line.strip_prefix(&connections)?.parse().ok());
+        ensure!(counted.is_some_and(|connections: u64| connections > 0), "no connection is counted:\n{stats}");
         let dump: Value = serde_json::from_str(&bed.page("client", 15000, "/config_dump").await?)?;
         let kinds: Vec<&str> =
             dump["configs"].as_array().context("configs")?.iter().filter_map(|config| config["@type"].as_str()).collect();

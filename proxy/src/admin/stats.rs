@@ -202,6 +202,7 @@ fn clusters(process: &Process, stats: &mut Vec<Stat>) {
         stat("membership_total", Kind::Gauge, hosts.len() as u64);
         stat("membership_healthy", Kind::Gauge, hosts.len() as u64);
         stat("upstream_cx_active", Kind::Gauge, connections);
+        stat("upstream_cx_total", Kind::Counter, cluster.limits.connections());
         stat("upstream_rq_active", Kind::Gauge, active);
         stat("upstream_rq_pending_overflow", Kind::Counter, cluster.limits.overflows());
     }
@@ -217,7 +218,6 @@ fn cluster_totals(cluster: &Arc<str>, totals: &ClusterTotals, stats: &mut Vec<St
     stat("upstream_rq_total", None, totals.rq_total);
     stat("upstream_rq_retry", None, totals.rq_retry);
     stat("upstream_rq_timeout", None, totals.rq_timeout);
-    stat("upstream_cx_total", None, totals.cx_total);
     stat("upstream_cx_tx_bytes_total", None, totals.tx_bytes);
     stat("upstream_cx_rx_bytes_total", None, totals.rx_bytes);
     for (class, value) in CLASSES.into_iter().zip(totals.rq_xx).filter(|(_, value)| *value > 0) {

@@ -31,8 +31,6 @@ pub struct ClusterTotals {
     pub rq_retry: u64,
     /// Route timeouts.
     pub rq_timeout: u64,
-    /// TCP connections.
-    pub cx_total: u64,
     /// TCP bytes sent upstream.
     pub tx_bytes: u64,
     /// TCP bytes received from upstream.
@@ -71,7 +69,6 @@ impl Telemetry {
                 total.rq_xx.iter_mut().zip(&cells.rq_xx).for_each(|(sum, cell)| *sum += cell.get());
                 total.rq_retry += cells.rq_retry.get();
                 total.rq_timeout += cells.rq_timeout.get();
-                total.cx_total += cells.cx_total.get();
                 total.tx_bytes += cells.tx_bytes.get();
                 total.rx_bytes += cells.rx_bytes.get();
             }

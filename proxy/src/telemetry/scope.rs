@@ -56,7 +56,6 @@ pub struct ClusterCells {
     pub rq_xx: [Counter; 5],
     pub rq_retry: Counter,
     pub rq_timeout: Counter,
-    pub cx_total: Counter,
     pub tx_bytes: Counter,
     pub rx_bytes: Counter,
 }

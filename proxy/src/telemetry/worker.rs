@@ -110,9 +110,6 @@ impl WorkerTelemetry {
         if let Some(cells) = &cells {
             cells.opened.add(1);
         }
-        if let Some(cluster) = &cluster {
-            cluster.cx_total.add(1);
-        }
         TcpReport { cells, cluster, bytes_received: 0, bytes_sent: 0 }
     }
 

@@ -82,6 +82,7 @@ pub enum UpstreamIo {
 /// # Errors
 /// A connect failure with what the transport said, or a connect timeout; nothing was sent in either case.
 pub async fn connect(dial: Dial<'_>) -> Result<Connected, Error> {
+    dial.cluster.limits.connects();
     let attempt = async {
         let stream = tcp(&dial).await?;
         let local = stream.local_addr().ok();

@@ -29,6 +29,7 @@ pub enum Resource {
 pub struct Limits {
     active: [AtomicU32; 4],
     overflows: AtomicU64,
+    connections: AtomicU64,
     /// Signalled when a connection closes or becomes idle while requests wait.
     pub(super) released: Notify,
     pool: OnceLock<Shard>,
@@ -58,6 +59,17 @@ impl Limits {
     /// Tokens out.
     pub fn active(&self, resource: Resource) -> u32 {
         self.active[resource as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection that is being made.
+    pub(super) fn connects(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections begun since the cluster is known, those that could not be established included, as Envoy's
+    /// `upstream_cx_total` counts them.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// How often a token was refused.

@@ -284,6 +284,25 @@ async fn an_upstream_connection_that_is_idle_for_too_long_is_closed() {
 }
 
 #[tokio::test]
+async fn every_upstream_connection_is_counted_once_however_many_requests_it_carries() {
+    let origin = Answering::start(|_, _| ok("")).await;
+    let gone = own_address();
+    let kept = web("kept", &[origin.address]);
+    let mut single = web("single", &[origin.address]);
+    single.connection_pool.max_requests_per_connection = 1;
+    let dead = web("dead", &[(gone, 9).into()]);
+    for (cluster, connections) in [(kept, 1), (single, 3), (dead, 3)] {
+        let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![cluster]));
+        let mut client = Client::of(&proxy).await;
+        for _ in 0..3 {
+            client.get("/").await;
+        }
+        let counted = proxy.worker.config.load().clusters()[2].limits.connections();
+        assert_eq!(counted, connections);
+    }
+}
+
+#[tokio::test]
 async fn clients_that_give_up_in_crowds_leak_nothing() {
     let hang = Origin::start().await;
     let mut service = web("svc", &[hang.address()]);
