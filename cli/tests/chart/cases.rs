@@ -131,7 +131,7 @@ fn variants() -> Value {
         "as little as possible": {"ingressGateway": {"enabled": false}, "crds": {"install": false}, "tests": {"enabled": false}},
         "everything said": {
             "global": {"imagePullPolicy": "Always", "imagePullSecrets": ["pull"], "tag": 1.5, "logAsJson": true, "network": "east", "meshID": "m",
-                "multiCluster": {"clusterName": "eks-1"}, "proxy": {"holdApplicationUntilProxyStarts": true}},
+                "multiCluster": {"clusterName": "eks-1"}, "proxy": {"holdApplicationUntilProxyStarts": false}},
             "pilot": {"env": {"ENABLE_NATIVE_SIDECARS": "true"}},
             "meshConfig": {"accessLogFile": "/dev/stdout", "trustDomain": "example.org", "defaultConfig": {"concurrency": 2, "discoveryAddress": "istiod.mesh.svc:15012"}},
             "sidecarInjectorWebhook": {"policy": "disabled", "strict": true, "rewriteAppHTTPProbe": false, "reinvocationPolicy": "IfNeeded", "timeoutSeconds": 10,

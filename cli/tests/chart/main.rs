@@ -3,8 +3,10 @@
 //! `charts/tests/render.py` renders all cases at once; everything here looks at its answer. `UPDATE_GOLDEN=1` writes the golden
 //! files anew.
 
+mod arguments;
 mod cases;
 mod coherence;
+mod configuration;
 mod dashboards;
 mod definitions;
 mod duplicates;
