@@ -8,6 +8,8 @@ use tracing_subscriber::EnvFilter;
 /// What the injector is started with, and how it logs.
 #[derive(clap::Args)]
 #[command(after_help = control::args::EXAMPLES)]
+// The flattened arguments have a group of the same name.
+#[group(skip)]
 pub struct Args {
     #[command(flatten)]
     injector: control::Args,

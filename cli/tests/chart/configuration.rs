@@ -2,7 +2,8 @@
 
 use outrigger_injector::configuration::Configuration;
 use outrigger_injector::settings::{NativeSidecars, Policy, Settings};
-use serde_json::Value;
+use outrigger_injector::{Context, inject};
+use serde_json::{Value, json};
 
 use crate::arguments::of_the_injector;
 use crate::cases::{self, Rendered};
@@ -61,4 +62,50 @@ fn values_arrive_in_the_pods() {
     assert_eq!(read(cases::case("beside istiod")).settings.revision, "outrigger");
     let demo = read(cases::case("demo")).settings;
     assert_eq!(demo.proxy_config["proxyMetadata"]["OUTRIGGER_CONFIG"], "/etc/outrigger/config");
+}
+
+/// The container with the proxy of a plain pod with these annotations, and its volumes.
+fn injected(case: &str, annotations: &Value) -> (Value, Value) {
+    let pod = json!({"metadata": {"name": "a", "annotations": annotations}, "spec": {"containers": [{"name": "app", "image": "example.com/app"}]}});
+    let context = Context { settings: read(cases::case(case)).settings, ..Context::default() };
+    let injected = inject(&pod, &context).expect("injected");
+    assert_eq!(injected.warnings, Vec::<String>::new(), "{case}");
+    let containers =
+        ["initContainers", "containers"].into_iter().flat_map(|list| injected.pod["spec"][list].as_array().into_iter().flatten());
+    let proxy = containers.cloned().find(|container| container["name"] == "istio-proxy").expect("a proxy");
+    (proxy, injected.pod["spec"]["volumes"].clone())
+}
+
+#[test]
+fn every_case_injects_a_pod_with_the_chart_s_image() {
+    for (name, rendered) in cases::accepted().filter(|(name, _)| *name != "everything said") {
+        let (proxy, _) = injected(name, &json!({}));
+        let injector = &rendered.of_kind("Deployment").find(|object| object.name().starts_with("outrigger-injector")).expect("one").object;
+        assert_eq!(proxy["image"], injector["spec"]["template"]["spec"]["containers"][0]["image"], "{name}");
+    }
+}
+
+#[test]
+fn the_annotations_for_eks_mount_a_folder_and_tell_the_proxy_of_it() {
+    let patch = std::fs::read_to_string(cases::folder("examples/eks/sidecars/annotations.yaml")).expect("readable");
+    let (mut annotations, mut config) = (serde_json::Map::new(), String::new());
+    for line in patch.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+        match line.split_once(": ") {
+            Some((key @ ("sidecar.istio.io/userVolume" | "sidecar.istio.io/userVolumeMount"), value)) => {
+                annotations.insert(key.to_owned(), value.trim_matches('\'').into());
+            }
+            Some(("OUTRIGGER_CONFIG", folder)) => config = format!("proxyMetadata:\n  OUTRIGGER_CONFIG: {folder}\n"),
+            _ => {}
+        }
+    }
+    annotations.insert("proxy.istio.io/config".to_owned(), config.clone().into());
+    let (proxy, volumes) = injected("eks", &Value::Object(annotations));
+    let mounts = proxy["volumeMounts"].as_array().expect("given");
+    let mount = mounts.iter().find(|mount| mount["name"] == "mesh-files").expect("mounted");
+    assert!(config.contains(mount["mountPath"].as_str().expect("text")), "{mount}");
+    assert!(
+        volumes.as_array().expect("given").iter().any(|volume| volume["name"] == "mesh-files" && volume["configMap"]["optional"] == true)
+    );
+    let told = proxy["env"].as_array().expect("given").iter().any(|variable| variable.to_string().contains("OUTRIGGER_CONFIG"));
+    assert!(told, "{}", proxy["env"]);
 }
