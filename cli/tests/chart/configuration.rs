@@ -70,9 +70,9 @@ fn injected(case: &str, annotations: &Value) -> (Value, Value) {
     let context = Context { settings: read(cases::case(case)).settings, ..Context::default() };
     let injected = inject(&pod, &context).expect("injected");
     assert_eq!(injected.warnings, Vec::<String>::new(), "{case}");
-    let containers =
+    let mut containers =
         ["initContainers", "containers"].into_iter().flat_map(|list| injected.pod["spec"][list].as_array().into_iter().flatten());
-    let proxy = containers.cloned().find(|container| container["name"] == "istio-proxy").expect("a proxy");
+    let proxy = containers.find(|container| container["name"] == "istio-proxy").expect("a proxy").clone();
     (proxy, injected.pod["spec"]["volumes"].clone())
 }
 
