@@ -36,7 +36,7 @@ fn argument() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
     #[test]
     fn no_command_line_panics_and_no_rule_it_makes_breaks_a_line(arguments in proptest::collection::vec(argument(), 0..12)) {
         let Ok((args, _)) = parse(arguments) else { return Ok(()) };

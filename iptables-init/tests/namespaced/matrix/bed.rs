@@ -157,6 +157,38 @@ impl Bed {
     }
 }
 
+impl Bed {
+    /// Connects from outside to the pod and from the application to elsewhere, again and again while `work` is done. Returns the answers;
+    /// attempts without one are not among them.
+    pub fn while_asking(&self, work: impl FnOnce()) -> Vec<String> {
+        let done = std::sync::Arc::new(AtomicBool::new(false));
+        let (answer, answers) = channel();
+        let ask = |from: From, target: &'static str| {
+            let (done, answer) = (done.clone(), answer.clone());
+            move || {
+                while !done.load(Ordering::Relaxed) {
+                    match ask_by_tcp_within(Duration::from_millis(500), from, target.parse().unwrap()) {
+                        Ok(text) if !text.is_empty() => drop(answer.send(text)),
+                        _ => {}
+                    }
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            }
+        };
+        self.outside.send(Box::new(ask(From::Outside, "10.77.0.2:8080"))).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| as_owner(1000, 1000, ask(From::App, "203.0.113.7:8080")));
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            done.store(true, Ordering::Relaxed);
+            if let Err(panic) = result {
+                std::panic::resume_unwind(panic);
+            }
+        });
+        drop(answer);
+        answers.try_iter().collect()
+    }
+}
+
 fn count_resets() -> io::Result<usize> {
     let (here, there) = (Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(10, 77, 0, 2));
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Transport::TCP))?;
@@ -195,6 +227,10 @@ pub fn as_owner<T: Send>(uid: u32, gid: u32, work: impl FnOnce() -> T + Send) ->
 }
 
 fn ask_by_tcp(from: From, target: SocketAddr) -> io::Result<String> {
+    ask_by_tcp_within(PATIENCE, from, target)
+}
+
+fn ask_by_tcp_within(patience: Duration, from: From, target: SocketAddr) -> io::Result<String> {
     let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
     let source = match from {
         From::Delivery => Some(["127.0.0.6:0", "[::6]:0"]),
@@ -205,8 +241,8 @@ fn ask_by_tcp(from: From, target: SocketAddr) -> io::Result<String> {
         let source: SocketAddr = if target.is_ipv4() { v4 } else { v6 }.parse().unwrap();
         socket.bind(&source.into())?;
     }
-    socket.connect_timeout(&target.into(), PATIENCE)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.connect_timeout(&target.into(), patience)?;
+    socket.set_read_timeout(Some(patience))?;
     let mut answer = String::new();
     TcpStream::from(socket).read_to_string(&mut answer)?;
     Ok(answer)

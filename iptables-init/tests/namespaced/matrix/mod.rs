@@ -80,3 +80,43 @@ fn packets_that_fit_no_connection_are_dropped_if_asked_for() {
         });
     }
 }
+
+/// Whatever changes into whatever: while rules are replaced a connection may have to wait, but none gets past the proxy.
+#[test]
+fn nothing_gets_past_the_proxy_while_rules_are_replaced() {
+    const REDIRECT: Case = Case { name: "redirect", change: |_| {}, packets: &[] };
+    const TPROXY: Case = Case {
+        name: "tproxy",
+        change: |args| {
+            args.istio_inbound_interception_mode = Some("TPROXY".to_owned());
+            args.drop_invalid = Some("true".to_owned());
+        },
+        packets: &[],
+    };
+    Bed::with(|bed| {
+        bed.apply("legacy", &REDIRECT);
+        let answers = bed.while_asking(|| {
+            for (backend, case) in [
+                ("legacy", &TPROXY),
+                ("legacy", &REDIRECT),
+                ("nft", &TPROXY),
+                ("nft", &REDIRECT),
+                ("native", &TPROXY),
+                ("native", &REDIRECT),
+                ("legacy", &REDIRECT),
+            ] {
+                bed.apply(backend, case);
+            }
+        });
+        let past: Vec<&String> =
+            answers.iter().filter(|answer| !answer.starts_with("inbound") && !answer.starts_with("outbound")).collect();
+        assert!(past.is_empty(), "{past:?}");
+        for side in ["inbound", "outbound"] {
+            assert!(
+                answers.iter().filter(|answer| answer.starts_with(side)).count() > 5,
+                "too few {side} answers to tell: {}",
+                answers.len()
+            );
+        }
+    });
+}
