@@ -58,9 +58,14 @@ fn about_the_pod(rendering: &Rendering<'_>) -> Vec<Value> {
     ]
 }
 
-/// Every entry of `proxyMetadata`; both containers get them.
+/// By which the init container, or Istio's CNI plugin, sends the pod's name queries to a port of the proxy. The proxy does not serve names,
+/// so a pod with one of these could resolve none at all: they are left out, and told by the caller.
+pub(crate) const NAME_CAPTURE: [&str; 2] = ["ISTIO_META_DNS_CAPTURE", "REDIRECT_DNS"];
+
+/// The entries of `proxyMetadata`; both containers get them.
 pub(crate) fn proxy_metadata(rendering: &Rendering<'_>) -> Vec<Value> {
-    rendering.proxy_config.typed.proxy_metadata.iter().map(|(name, value)| plain(name, value)).collect()
+    let entries = rendering.proxy_config.typed.proxy_metadata.iter();
+    entries.filter(|(name, _)| !NAME_CAPTURE.contains(&&***name)).map(|(name, value)| plain(name, value)).collect()
 }
 
 /// A variable with a value.

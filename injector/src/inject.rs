@@ -218,7 +218,8 @@ fn ends_with_application(pod: &Value, wishes: &Wishes, context: &Context, warnin
 fn without_effect(rendering: &Rendering<'_>) -> Vec<String> {
     let metadata = &rendering.proxy_config.typed.proxy_metadata;
     let told = [
-        ("ISTIO_META_DNS_CAPTURE", "names are resolved by the pod's own nameserver"),
+        ("ISTIO_META_DNS_CAPTURE", "the proxy serves no names; they are resolved by the pod's own nameserver"),
+        ("REDIRECT_DNS", "the proxy serves no names; they are resolved by the pod's own nameserver"),
         ("ISTIO_META_ENABLE_HBONE", "the pod is reached by mTLS without a tunnel"),
         ("IPTABLES_TRACE_LOGGING", "no rule logs packets, and the proxy gets no privileges for it"),
     ];

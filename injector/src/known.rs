@@ -64,7 +64,7 @@ pub const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("sidecar.istio.io/bootstrapOverride", "the ConfigMap is mounted, but it patches Envoy's bootstrap, and Outrigger has none"),
     ("sidecar.istio.io/extraStatTags", "no tags are extracted from statistics"),
     ("sidecar.istio.io/proxyImageType", "Outrigger's image has no variants"),
-    ("sidecar.istio.io/statsCompression", "statistics are sent uncompressed"),
+    ("sidecar.istio.io/statsCompression", "statistics are compressed for those who accept it"),
     ("sidecar.istio.io/statsEvictionInterval", "it is about Envoy's statistics"),
     ("sidecar.istio.io/statsFlushInterval", "statistics are not pushed anywhere"),
     ("sidecar.istio.io/statsHistogramBins", "it is about Envoy's statistics"),

@@ -221,3 +221,17 @@ fn strict_names_the_first_complaint_and_admits_what_is_only_told() {
     let told = inject(&pod(json!({ "sidecar.istio.io/proxyImageType": "debug" })), &context).unwrap();
     assert_eq!(told.warnings, ["annotation sidecar.istio.io/proxyImageType has no effect: Outrigger's image has no variants"]);
 }
+
+#[test]
+fn name_queries_are_not_sent_to_a_proxy_that_answers_none() {
+    let config = "proxyMetadata: {ISTIO_META_DNS_CAPTURE: 'true', REDIRECT_DNS: 'true', OTHER: x}";
+    let injected = inject(&pod(json!({ "proxy.istio.io/config": config })), &Context::default()).unwrap();
+    for name in ["istio-init", "istio-proxy"] {
+        let env = container(&injected.pod, name)["env"].to_string();
+        assert!(
+            env.contains("OTHER") && !env.contains(r#""name":"ISTIO_META_DNS_CAPTURE""#) && !env.contains(r#""name":"REDIRECT_DNS""#),
+            "{env}"
+        );
+    }
+    assert_eq!(injected.warnings.len(), 2, "{:?}", injected.warnings);
+}
