@@ -38,7 +38,8 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   outrigger demo                      run the shopfront and count its answers
   outrigger up -f examples/shopfront  run manifests on this machine, a network namespace per pod
-  outrigger ps                        list the pods of a running `up`";
+  outrigger ps                        list the pods of a running `up`
+  outrigger inject -f app.yaml        put the proxy into the pods of manifests";
 
 #[derive(Subcommand)]
 enum Command {

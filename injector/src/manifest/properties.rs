@@ -212,7 +212,7 @@ proptest! {
         let mut new = value.clone();
         changes.into_iter().for_each(|(path, with)| change(&mut new, &path, with, false));
         let node = documents(&text).remove(0).node.unwrap();
-        let done = rewrite(&text, &node, &new);
+        let done = rewrite(&text, &node, &new).unwrap();
         prop_assert_eq!(read(&done.text), new, "{}\nbecame\n{}", text, done.text);
         if value == read(&done.text) {
             prop_assert_eq!(done.text, text);
@@ -229,7 +229,7 @@ proptest! {
         let mut new = value.clone();
         change(&mut new, &path, added, true);
         let node = documents(&text).remove(0).node.unwrap();
-        let done = rewrite(&text, &node, &new);
+        let done = rewrite(&text, &node, &new).unwrap();
         prop_assert_eq!(done.warning, None, "{}\nto {}", text, new);
         prop_assert!(is_kept(&text, &done.text), "{}\nbecame\n{}", text, done.text);
     }

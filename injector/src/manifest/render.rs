@@ -352,7 +352,7 @@ mod tests {
             "spec": {"containers": [{"image": "i", "name": "web", "command": ["sh", "-c", "set -e\necho hi\n"], "env": [], "resources": {}}]},
             "nested": [[1, 2], ["a"]],
         });
-        let expected = "nested:\n- - 1\n  - 2\n- - a\nspec:\n  containers:\n  - name: web\n    command:\n    - sh\n    - -c\n    - |\n      set -e\n      echo hi\n    env: []\n    image: i\n    resources: {}";
+        let expected = "nested:\n- - 1\n  - 2\n- - a\nspec:\n  containers:\n  - name: web\n    image: i\n    command:\n    - sh\n    - -c\n    - |\n      set -e\n      echo hi\n    env: []\n    resources: {}";
         assert_eq!(rendered(&value), expected);
     }
 

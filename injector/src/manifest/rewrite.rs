@@ -19,27 +19,34 @@ pub struct Rewritten {
 const MAX_SPLICED: usize = 16 << 20;
 
 const ANEW: &str = "the document could not be edited in place and is written anew: its comments and layout are lost";
+const UNWRITABLE: &str = "the changed document would be larger than what is read of one; divide it";
 const COMMENTS: &str = "a part that had to be written anew had comments in it; they are lost";
 
 /// The text of a document, read as `before`, with the value `new`.
-#[must_use]
-pub fn rewrite(text: &str, before: &Node, new: &Value) -> Rewritten {
+///
+/// # Errors
+/// A value that no text of ours can say, which is one with more parts than are read of a document.
+pub fn rewrite(text: &str, before: &Node, new: &Value) -> Result<Rewritten, &'static str> {
     let old = before.to_json();
     if old == *new {
-        return Rewritten { text: text.to_owned(), warning: None };
+        return Ok(Rewritten { text: text.to_owned(), warning: None });
     }
     if text.trim_start().starts_with('{') {
-        return Rewritten { text: as_json(text, before, new), warning: None };
+        return checked(Rewritten { text: as_json(text, before, new), warning: None }, new, text);
     }
     let root = (text.len() <= MAX_SPLICED).then(|| tree::read(text)).flatten();
     if let Some(spliced) =
         root.as_ref().and_then(|root| splice::splice(text, root, &old, new)).filter(|spliced| means(&spliced.text, new, text))
     {
-        return Rewritten { text: spliced.text, warning: spliced.comments_lost.then_some(COMMENTS) };
+        return Ok(Rewritten { text: spliced.text, warning: spliced.comments_lost.then_some(COMMENTS) });
     }
     let style = root.map_or_else(Style::default, |root| splice::style_of(text, &root));
     let body = render::yaml(&Ordered::like(new, Some(before)), 0, style);
-    Rewritten { text: format!("{}{body}\n", heading(text)), warning: Some(ANEW) }
+    checked(Rewritten { text: format!("{}{body}\n", heading(text)), warning: Some(ANEW) }, new, text)
+}
+
+fn checked(rewritten: Rewritten, value: &Value, original: &str) -> Result<Rewritten, &'static str> {
+    if means(&rewritten.text, value, original) { Ok(rewritten) } else { Err(UNWRITABLE) }
 }
 
 /// Whether a text is one document with this value, without more repeated keys than the one it was made from.

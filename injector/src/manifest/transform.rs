@@ -152,7 +152,8 @@ fn one<'t>(
     if !failures.is_empty() {
         return Err(failures);
     }
-    let rewritten = rewrite(document.text, node, &after);
+    let rewritten = rewrite(document.text, node, &after)
+        .map_err(|message| vec![Failure { line: node.position.line, column: None, object: None, message: message.to_owned() }])?;
     let warning = rewritten.warning.map(|message| Warning { line: node.position.line, message: message.to_owned() });
     Ok((Cow::Owned(rewritten.text), reports, warning))
 }

@@ -9,7 +9,7 @@ fn edit(text: &str, change: impl FnOnce(&mut Value)) -> Rewritten {
     let node = documents(text).remove(0).node.unwrap();
     let mut value = node.to_json();
     change(&mut value);
-    let rewritten = rewrite(text, &node, &value);
+    let rewritten = rewrite(text, &node, &value).unwrap();
     let read = documents(&rewritten.text).remove(0).node.unwrap_or_else(|error| panic!("{error:?}\n{}", rewritten.text)).to_json();
     assert_eq!(read, value, "{}", rewritten.text);
     rewritten
@@ -218,4 +218,12 @@ fn long_lists_are_edited_item_by_item() {
     let done = edit(&text, |value| value["items"][4000]["added"] = json!(true));
     assert_eq!(done.warning, None);
     assert_eq!(changed(&text, &done.text), ["+  added: true"]);
+}
+
+#[test]
+fn what_would_be_too_large_to_be_read_again_is_refused() {
+    let text = "a: 1 # one\n";
+    let node = documents(text).remove(0).node.unwrap();
+    let huge = json!({"a": vec![0; 1_000_001]});
+    assert!(rewrite(text, &node, &huge).unwrap_err().contains("divide it"));
 }
