@@ -45,11 +45,15 @@ pub fn render(merged: &[Merged]) -> String {
     text
 }
 
-fn chains(rules: &[&Merged]) -> Vec<Chain> {
+/// The chains that rules stand in or jump to, each once, in order of first mention.
+pub(super) fn chains(rules: &[&Merged]) -> Vec<Chain> {
     let mut found: Vec<Chain> = Vec::new();
     for rule in rules {
-        if !found.contains(&rule.rule.chain) {
-            found.push(rule.rule.chain);
+        let target = if let Target::Jump(chain) = rule.rule.target { Some(chain) } else { None };
+        for chain in std::iter::once(rule.rule.chain).chain(target) {
+            if !found.contains(&chain) {
+                found.push(chain);
+            }
         }
     }
     found
