@@ -33,6 +33,12 @@ pub(crate) fn is_disabled() -> bool {
     std::fs::read_to_string("/proc/sys/net/ipv6/conf/lo/disable_ipv6").is_ok_and(|text| text.trim() == "1")
 }
 
+/// Whether the address is there.
+pub(crate) fn is_present() -> bool {
+    let wanted: String = INBOUND_PASSTHROUGH_V6.octets().iter().map(|octet| format!("{octet:02x}")).collect();
+    std::fs::read_to_string("/proc/thread-self/net/if_inet6").is_ok_and(|table| table.lines().any(|line| line.starts_with(&wanted)))
+}
+
 fn request() -> io::Result<Request> {
     let mut fixed = vec![netlink::number(Family::V6), 128, IFA_F_NODAD, RT_SCOPE_HOST];
     fixed.extend(if_nametoindex("lo")?.to_ne_bytes());

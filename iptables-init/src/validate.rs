@@ -15,6 +15,7 @@ use nix::unistd::{Uid, geteuid, setfsuid};
 use socket2::{Domain, Socket, Type};
 
 use crate::Error;
+use crate::address;
 use crate::detect;
 use crate::plan::{INBOUND_PASSTHROUGH_V4, INBOUND_PASSTHROUGH_V6};
 use crate::rule::Family;
@@ -36,12 +37,12 @@ struct Attempt<'a> {
     arrived: AtomicBool,
 }
 
-/// Checks every family the kernel speaks.
+/// Checks every family in which there can be traffic.
 ///
 /// # Errors
 /// [`Error::Validation`]: no probe arrived in time, or the ports are taken.
 pub(crate) fn validate(settings: &Settings, options: &Options, probe: &Probe) -> Result<(), Error> {
-    for family in detect::families(settings, options) {
+    for family in detect::families(settings, options).into_iter().filter(|family| is_in_use(*family)) {
         let failed = |detail| Error::Validation { family, detail };
         let listeners = listen(settings, family).map_err(|error| failed(format!("cannot listen on the proxy's ports: {error}")))?;
         let attempt = Attempt {
@@ -59,6 +60,12 @@ pub(crate) fn validate(settings: &Settings, options: &Options, probe: &Probe) ->
         tracing::info!("{family}: connections are redirected");
     }
     Ok(())
+}
+
+/// IPv6 can be off, and where there was no ip6tables and no address to protect, IPv4 alone was captured. An address of either kind means
+/// that IPv6 is meant to work.
+fn is_in_use(family: Family) -> bool {
+    family == Family::V4 || (!address::is_disabled() && (address::is_present() || detect::has_ipv6_address()))
 }
 
 fn listen(settings: &Settings, family: Family) -> io::Result<Vec<TcpListener>> {

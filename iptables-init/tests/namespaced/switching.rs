@@ -191,3 +191,22 @@ fn a_pods_own_lock_is_taken_in_cni_mode_and_removed() {
         assert!(!chain("iptables-legacy-save", "ISTIO_OUTPUT").is_empty());
     });
 }
+
+#[test]
+fn where_ipv6_is_switched_off_everything_works_for_ipv4() {
+    for name in ["legacy", "nft", "native"] {
+        in_namespace(|| {
+            sh("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6");
+            let before = standing();
+            let mut args = backend(name);
+            args.istio_inbound_interception_mode = set("TPROXY");
+            args.run_validation = set("true");
+            args.probe_timeout = set("10s");
+            apply(args.clone());
+            args.run_validation = None;
+            args.cleanup_only = set("true");
+            run(args).unwrap();
+            assert_eq!(standing(), before, "{name}");
+        });
+    }
+}

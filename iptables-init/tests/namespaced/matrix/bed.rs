@@ -193,12 +193,13 @@ fn count_resets() -> io::Result<usize> {
     let (here, there) = (Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(10, 77, 0, 2));
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Transport::TCP))?;
     socket.bind(&SocketAddr::new(here.into(), 0).into())?;
-    socket.set_read_timeout(Some(Duration::from_millis(300)))?;
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
     for port in 0..3 {
         socket.send_to(&syn_and_fin(here, there, 40_000 + port, 15_090 + 2), &SocketAddr::new(there.into(), 0).into())?;
     }
     let (mut socket, mut resets, mut packet) = (socket, 0, [0; 256]);
-    while let Ok(length) = socket.read(&mut packet) {
+    while resets < 3 {
+        let Ok(length) = socket.read(&mut packet) else { break };
         // 20 bytes of IP, then TCP: ports, numbers, and the flags in the 14th byte.
         resets += usize::from(length >= 40 && packet[20..22] == 15_092_u16.to_be_bytes() && packet[33] & 0x04 != 0);
     }
