@@ -12,6 +12,7 @@ use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use time::OffsetDateTime;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::authority::{Authority, Step, Times};
 use super::bundle::{self, Service, Standing};
@@ -21,6 +22,9 @@ use crate::webhook::{Part, State};
 
 /// Conflicts in a row that need not be mentioned.
 const CONFLICTS: u32 = 5;
+/// Repairs of `caBundle` in a row, each within a minute of the last, after which a rival writer is mentioned.
+const REPAIRS: u32 = 10;
+const CALM: std::time::Duration = std::time::Duration::from_secs(60);
 /// However far away the next step is: clocks are set, machines sleep.
 const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -47,6 +51,38 @@ pub struct Certificates {
     /// The authority the leaf in force was signed by, and when to renew it.
     served: Option<(String, OffsetDateTime)>,
     conflicts: u32,
+    repairs: Repairs,
+}
+
+/// Two writers who disagree must not chase each other as fast as the network allows.
+#[derive(Default)]
+struct Repairs {
+    pauses: Pauses,
+    in_a_row: u32,
+    last: Option<Instant>,
+    due: Option<Instant>,
+}
+
+impl Repairs {
+    /// Whether one may be made now; makes a note of it then.
+    fn may_begin(&mut self) -> bool {
+        let now = Instant::now();
+        if self.due.is_some_and(|due| now < due) {
+            return false;
+        }
+        if self.last.is_none_or(|last| now - last > CALM) {
+            (self.pauses, self.in_a_row) = (Pauses::default(), 0);
+        }
+        self.in_a_row += 1;
+        self.last = Some(now);
+        self.due = Some(now + self.pauses.lengthen());
+        true
+    }
+
+    /// Until the next one may be made.
+    fn pause(&self) -> std::time::Duration {
+        self.due.map(|due| due.saturating_duration_since(Instant::now())).filter(|pause| !pause.is_zero()).unwrap_or(LONGEST_WAIT)
+    }
 }
 
 type Configurations = Vec<watch::Receiver<Seen<MutatingWebhookConfiguration>>>;
@@ -62,6 +98,7 @@ impl Certificates {
             state,
             served: None,
             conflicts: 0,
+            repairs: Repairs::default(),
         }
     }
 
@@ -78,7 +115,7 @@ impl Certificates {
                 Ok(until) => {
                     pauses.reset();
                     self.conflicts = 0;
-                    (until - OffsetDateTime::now_utc()).try_into().unwrap_or(std::time::Duration::ZERO).min(LONGEST_WAIT)
+                    (until - OffsetDateTime::now_utc()).try_into().unwrap_or(std::time::Duration::ZERO).min(self.repairs.pause())
                 }
                 Err((part, failure)) => {
                     self.mention(part, &failure);
@@ -109,7 +146,8 @@ impl Certificates {
         configurations: &[Seen<MutatingWebhookConfiguration>],
     ) -> Result<OffsetDateTime, (Part, Failure)> {
         let now = OffsetDateTime::now_utc();
-        let certificate = |problem: String| (Part::Certificate, Failure::Other(format!("Secret {}: {problem}", self.names.secret)));
+        let name = self.names.secret.clone();
+        let certificate = |problem: String| (Part::Certificate, Failure::Other(format!("Secret {name}: {problem}")));
         let Some(object) = &secret.object else {
             return secret.problem.clone().map_or(Ok(now + time::Duration::MINUTE), |problem| Err(certificate(problem)));
         };
@@ -157,7 +195,7 @@ impl Certificates {
     /// Whether no webhook configuration lacks the bundle; the leader writes it where one does. One that does not exist, or calls somebody
     /// else, trusts nobody and so holds no renewal up.
     async fn publish(
-        &self,
+        &mut self,
         is_leader: bool,
         authority: &Authority,
         configurations: &[Seen<MutatingWebhookConfiguration>],
@@ -166,13 +204,11 @@ impl Certificates {
         let bundle = authority.bundle();
         let (mut is_published, mut carrying, mut problems) = (true, 0, Vec::new());
         for (name, seen) in self.names.webhooks.iter().zip(configurations) {
-            let mut problem = |text: &str| problems.push(format!("MutatingWebhookConfiguration {name}: {text}"));
-            if let Some(text) = &seen.problem {
-                problem(text);
-            }
+            let problem = |text: &str| format!("MutatingWebhookConfiguration {name}: {text}");
+            problems.extend(seen.problem.as_deref().map(problem));
             match &seen.object {
                 None => is_published = false,
-                Some(None) => problem("not found; no pod is injected through it"),
+                Some(None) => problems.push(problem("not found; no pod is injected through it")),
                 Some(Some(configuration)) => match bundle::compare(configuration, &service, &bundle) {
                     Standing::Published(webhooks) => carrying += webhooks,
                     Standing::NotOurs => {
@@ -180,8 +216,11 @@ impl Certificates {
                     }
                     Standing::Differs(patch) => {
                         is_published = false;
-                        if is_leader {
+                        if is_leader && self.repairs.may_begin() {
                             self.patch(name, patch).await?;
+                        }
+                        if self.repairs.in_a_row > REPAIRS {
+                            problems.push(problem("somebody else writes its caBundle again and again"));
                         }
                     }
                 },

@@ -56,6 +56,18 @@ fn choose(spec: &LeaseSpec, identity: &str, unchanged: Duration) -> Move {
     }
 }
 
+async fn lapsed(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn tell(leads: &watch::Sender<bool>, state: &State, is_leader: bool) {
+    leads.send_if_modified(|leads| std::mem::replace(leads, is_leader) != is_leader);
+    state.metrics.leader.set(i64::from(is_leader));
+}
+
 /// One replica's view of the Lease.
 pub struct Elector {
     api: Api<Lease>,
@@ -73,47 +85,59 @@ impl Elector {
 
     /// Tries for ever and tells `leads`; when `end` becomes true, gives the Lease back.
     pub async fn run(mut self, state: &State, leads: &watch::Sender<bool>, mut end: watch::Receiver<bool>) {
-        let mut renewed = None;
+        let Times { deadline, retry, .. } = self.times;
+        let mut renewed: Option<Instant> = None;
         loop {
-            match self.attempt().await {
-                Ok(holder) => {
-                    renewed = (holder == self.identity).then(Instant::now);
+            let outcome = {
+                let lapse = renewed.map(|since| since + deadline);
+                let mut attempt = std::pin::pin!(self.attempt());
+                tokio::select! {
+                    outcome = &mut attempt => outcome,
+                    // Whoever cannot renew in time stops writing, however long the answer takes.
+                    () = lapsed(lapse) => {
+                        tell(leads, state, false);
+                        attempt.await
+                    }
+                }
+            };
+            match outcome {
+                Ok((holder, since)) => {
+                    renewed = (holder == self.identity).then_some(since);
                     let holder = if renewed.is_some() { "this replica".to_owned() } else { holder };
                     state.settled(Part::Lease, format!("Lease {} is held by {holder}", self.name));
                 }
                 Err(Failure::Conflict) => renewed = None,
                 Err(failure) => state.trouble(Part::Lease, format!("Lease {}: {failure}", self.name)),
             }
-            let is_leader = renewed.is_some_and(|since: Instant| since.elapsed() < self.times.deadline);
-            leads.send_if_modified(|leads| std::mem::replace(leads, is_leader) != is_leader);
-            state.metrics.leader.set(i64::from(is_leader));
+            tell(leads, state, renewed.is_some_and(|since| since.elapsed() < deadline));
             tokio::select! {
-                () = tokio::time::sleep(self.times.retry) => {}
+                () = tokio::time::sleep(retry) => {}
                 _ = end.wait_for(|end| *end) => break,
             }
         }
-        leads.send_replace(false);
+        tell(leads, state, false);
         if renewed.is_some() {
             self.release().await;
         }
     }
 
-    /// Who holds the Lease after this attempt.
-    async fn attempt(&mut self) -> Result<String, Failure> {
+    /// Who holds the Lease after this attempt, since when at least.
+    async fn attempt(&mut self) -> Result<(String, Instant), Failure> {
+        let since = Instant::now();
         let Some(mut lease) = bounded(self.api.get_opt(&self.name)).await? else {
             let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
             let lease = Lease { metadata, spec: Some(self.renewal(&LeaseSpec::default())) };
             bounded(self.api.create(&PostParams::default(), &lease)).await?;
-            return Ok(self.identity.clone());
+            return Ok((self.identity.clone(), since));
         };
         let spec = lease.spec.clone().unwrap_or_default();
         let unchanged = self.unchanged(&spec);
         match choose(&spec, &self.identity, unchanged) {
-            Move::Wait => Ok(spec.holder_identity.unwrap_or_default()),
+            Move::Wait => Ok((spec.holder_identity.unwrap_or_default(), since)),
             Move::Renew | Move::Take => {
                 lease.spec = Some(self.renewal(&spec));
                 bounded(self.api.replace(&self.name, &PostParams::default(), &lease)).await?;
-                Ok(self.identity.clone())
+                Ok((self.identity.clone(), since))
             }
         }
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use time::OffsetDateTime;
 
 use super::certificate::Serving;
 use super::metrics::Metrics;
@@ -122,6 +123,7 @@ impl State {
         let missing: Vec<&str> = [
             (self.settings.load().is_none(), "no configuration yet"),
             (!self.serving.is_present(), "no serving certificate yet"),
+            (self.serving.not_after().is_some_and(|end| end < OffsetDateTime::now_utc()), "the serving certificate has ended"),
             (self.is_ending(), "the process is ending"),
         ]
         .into_iter()

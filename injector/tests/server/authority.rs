@@ -103,6 +103,24 @@ async fn a_ca_bundle_that_somebody_overwrites_is_repaired_and_foreign_webhooks_s
     assert_eq!(webhooks[0]["unknownToThisVersion"], true, "fields of a newer Kubernetes survive");
 }
 
+/// As istiod does with configurations that carry its own revision.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rival_writer_is_not_chased_faster_and_faster() {
+    let server = cluster().await;
+    let replica = injector(&server, times()).await;
+    serves(&server, &replica).await;
+    let since = Instant::now();
+    let mut overwritten = 0;
+    while since.elapsed() < Duration::from_secs(2) {
+        if bundle(&server).is_some() {
+            overwritten += 1;
+            server.edit(WEBHOOKS, |configuration| configuration["webhooks"][0]["clientConfig"]["caBundle"] = json!(""));
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!((2..10).contains(&overwritten), "{overwritten} rounds in two seconds");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn webhooks_installed_later_get_the_bundle_too() {
     let server = cluster().await;

@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use super::caller::{Caller, patched, pod, review, tls};
 use super::fixture::NAME;
 
-struct Webhook {
-    state: Arc<State>,
+pub struct Webhook {
+    pub state: Arc<State>,
     address: std::net::SocketAddr,
     authority: String,
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
@@ -28,7 +28,7 @@ struct Webhook {
 }
 
 impl Webhook {
-    async fn start(limits: Limits) -> Self {
+    pub async fn start(limits: Limits) -> Self {
         let mut params = rcgen::CertificateParams::default();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let key = rcgen::KeyPair::generate().unwrap();
@@ -52,7 +52,7 @@ impl Webhook {
         self.state.serving.replace(Identity::from_pem(leaf.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap());
     }
 
-    async fn caller(&self) -> Caller {
+    pub async fn caller(&self) -> Caller {
         Caller::connect(self.address, NAME, self.authority.as_bytes()).await.unwrap()
     }
 
@@ -217,13 +217,13 @@ async fn connections_beyond_the_limit_are_closed_and_places_come_back() {
 async fn five_hundred_reviews_at_once_while_the_certificate_is_exchanged() {
     let webhook = Arc::new(Webhook::start(Limits::default()).await);
     let mut reviews = tokio::task::JoinSet::new();
-    for number in 0..500 {
+    for number in (0..500).map(|number: u32| number.to_string()) {
         let webhook = Arc::clone(&webhook);
         reviews.spawn(async move {
             let mut pod = pod();
-            pod["metadata"]["labels"]["number"] = json!(number.to_string());
+            pod["metadata"]["labels"]["number"] = json!(number);
             let response = webhook.caller().await.review(&pod).await?;
-            Ok::<_, String>(patched(&pod, &response)["metadata"]["labels"]["number"] == number.to_string() && response["patch"].is_string())
+            Ok::<_, String>(patched(&pod, &response)["metadata"]["labels"]["number"] == *number && response["patch"].is_string())
         });
     }
     let mut renewals = 0;
