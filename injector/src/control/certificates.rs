@@ -212,7 +212,8 @@ impl Certificates {
                 Some(Some(configuration)) => match bundle::compare(configuration, &service, &bundle) {
                     Standing::Published(webhooks) => carrying += webhooks,
                     Standing::NotOurs => {
-                        problem(&format!("no webhook in it calls Service {} of namespace {}", service.name, service.namespace))
+                        problems
+                            .push(problem(&format!("no webhook in it calls Service {} of namespace {}", service.name, service.namespace)));
                     }
                     Standing::Differs(patch) => {
                         is_published = false;

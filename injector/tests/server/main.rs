@@ -5,6 +5,8 @@ mod api_server;
 mod authority;
 mod caller;
 mod configuration;
+#[path = "../contract/mod.rs"]
+mod contract;
 mod fixture;
-
+mod golden;
 mod webhook;
