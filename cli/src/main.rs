@@ -122,3 +122,14 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What clap asserts at the first use of a subcommand in a build for tests, and nowhere else, for all of them.
+    #[test]
+    fn no_subcommand_has_flags_that_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+}
