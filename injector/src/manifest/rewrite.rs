@@ -1,6 +1,9 @@
 //! A document with another value: edited if that can be done, else written anew. Never wrong: what comes out is read again.
 
+use std::ops::Range;
+
 use outrigger_config::yaml::{self, Node};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::render::{self, Ordered, Style};
@@ -19,20 +22,22 @@ pub struct Rewritten {
 const MAX_SPLICED: usize = 16 << 20;
 
 const ANEW: &str = "the document could not be edited in place and is written anew: its comments and layout are lost";
-const UNWRITABLE: &str = "the changed document would be larger than what is read of one; divide it";
+const UNWRITABLE: &str = "the changed document would be larger or deeper than what is read of one; divide it";
 const COMMENTS: &str = "a part that had to be written anew had comments in it; they are lost";
 
 /// The text of a document, read as `before`, with the value `new`.
 ///
 /// # Errors
-/// A value that no text of ours can say, which is one with more parts than are read of a document.
+/// A value that no text of ours can say, which is one with more parts or levels than are read of a document.
 pub fn rewrite(text: &str, before: &Node, new: &Value) -> Result<Rewritten, &'static str> {
     let old = before.to_json();
     if old == *new {
         return Ok(Rewritten { text: text.to_owned(), warning: None });
     }
-    if text.trim_start().starts_with('{') {
-        return checked(Rewritten { text: as_json(text, before, new), warning: None }, new, text);
+    if let Some(body) = json_body(text) {
+        let json = as_json(&text[body.clone()], before, new);
+        let rewritten = Rewritten { text: format!("{}{json}{}", &text[..body.start], &text[body.end..]), warning: None };
+        return checked(rewritten, new, text);
     }
     let root = (text.len() <= MAX_SPLICED).then(|| tree::read(text)).flatten();
     if let Some(spliced) =
@@ -57,14 +62,22 @@ fn means(text: &str, value: &Value, original: &str) -> bool {
         && (document.repeated.is_empty() || document.repeated.len() <= repeated_before())
 }
 
-/// JSON has neither comments nor layout worth keeping but its indentation.
-fn as_json(text: &str, before: &Node, new: &Value) -> String {
-    let start = text.len() - text.trim_start().len();
+/// Where a document's value is, if it is JSON and not YAML that looks like it.
+fn json_body(text: &str) -> Option<Range<usize>> {
+    let is_blank = |line: &&str| matches!(line.trim(), "" | "---");
+    let lead: usize = text.split_inclusive('\n').take_while(is_blank).map(str::len).sum();
+    let rest = text.get(lead..)?;
+    let start = lead + rest.len() - rest.trim_start().len();
     let end = text.trim_end().len();
-    let (lead, body, tail) = (&text[..start], &text[start..end], &text[end..]);
+    let body = text.get(start..end)?;
+    (body.starts_with('{') && serde_json::from_str::<IgnoredAny>(body).is_ok()).then_some(start..end)
+}
+
+/// JSON has neither comments nor layout worth keeping but its indentation.
+fn as_json(body: &str, before: &Node, new: &Value) -> String {
     let indent = body.lines().nth(1).map(|line| &line[..line.len() - line.trim_start_matches([' ', '\t']).len()]);
     let indent = indent.map(|indent| if indent.is_empty() { "  " } else { indent });
-    format!("{lead}{}{tail}", render::json(&Ordered::like(new, Some(before)), indent))
+    render::json(&Ordered::like(new, Some(before)), indent)
 }
 
 /// The lines before a document's first value: marks, directives, comments. A mark with something behind it stands alone afterwards.

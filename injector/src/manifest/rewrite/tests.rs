@@ -200,6 +200,10 @@ fn json_stays_json_with_its_indentation() {
     );
     let line = edit("{\"b\":1,\"a\":2}", |value| value["a"] = json!(3));
     assert_eq!(line.text, "{\"b\":1,\"a\":3}");
+    let marked = edit("---\n\n{\"a\": 2}\n", |value| value["a"] = json!(3));
+    assert_eq!(marked, Rewritten { text: "---\n\n{\"a\":3}\n".to_owned(), warning: None });
+    let yaml = edit("{a: 2} # two\n", |value| value["a"] = json!(3));
+    assert_eq!((yaml.text.as_str(), yaml.warning.is_some()), ("a: 3\n", true));
     assert_eq!(line.warning, None);
 }
 
@@ -221,9 +225,9 @@ fn long_lists_are_edited_item_by_item() {
 }
 
 #[test]
-fn what_would_be_too_large_to_be_read_again_is_refused() {
+fn what_would_be_too_deep_to_be_read_again_is_refused() {
     let text = "a: 1 # one\n";
     let node = documents(text).remove(0).node.unwrap();
-    let huge = json!({"a": vec![0; 1_000_001]});
-    assert!(rewrite(text, &node, &huge).unwrap_err().contains("divide it"));
+    let deep = (0..101).fold(json!(1), |value, _| json!({"a": value}));
+    assert!(rewrite(text, &node, &deep).unwrap_err().contains("divide it"));
 }
