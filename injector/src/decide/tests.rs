@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Decision, decide, decide_selected};
+use super::{Cause, Decision, decide, decide_selected};
 use crate::selector::{LabelSelector, Requirement};
 use crate::settings::{Context, Namespace, Policy};
 
@@ -138,4 +138,22 @@ fn an_annotation_that_no_webhook_will_ever_read_is_told() {
 fn without_a_webhook_only_the_injectors_own_rules_count() {
     assert!(decide_selected(&pod(""), &context("")).inject);
     assert!(!decide_selected(&pod("sidecar.istio.io/inject=false"), &context("")).inject);
+}
+
+#[test]
+fn a_policy_nobody_knows_injects_nothing_whatever_the_pod_says() {
+    let mut context = context("istio-injection=enabled");
+    context.settings.policy = Policy::Unknown;
+    let decision = decide(&pod("sidecar.istio.io/inject=true"), &context);
+    assert_eq!((decision.inject, decision.cause), (false, Cause::PolicyUnknown));
+}
+
+#[test]
+fn the_cause_is_told_by_a_name_that_stays() {
+    let id = |namespace: &str, labels: &str| decide(&pod(labels), &context(namespace)).cause.id();
+    assert_eq!(id("istio-injection=enabled", ""), "namespace-label");
+    assert_eq!(id("istio-injection=enabled", "sidecar.istio.io/inject=true"), "pod-label");
+    assert_eq!(id("istio.io/rev=canary", ""), "other-namespace-revision");
+    assert_eq!(id("", ""), "no-label");
+    assert_eq!(decide_selected(&pod(""), &context("")).cause.id(), "policy-enabled");
 }
