@@ -54,6 +54,13 @@ impl Default for Times {
     }
 }
 
+impl Times {
+    /// How long a replaced authority is trusted: until its last leaf has ended by every node's clock.
+    fn trusted(&self) -> Duration {
+        self.leaf + BACKDATED.min(self.leaf / 4)
+    }
+}
+
 /// A certificate authority with its key, as PEM.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pair {
@@ -197,11 +204,11 @@ impl Authority {
                 write(Self { current: next.clone(), next: None, previous }, "the next certificate authority is in force")
             }
             (Some((_, Some(published))), _) => Ok(Step::Wait(*published + times.propagation)),
-            (None, Some((_, replaced))) if *replaced + times.leaf + BACKDATED.min(times.leaf) <= now => write(
+            (None, Some((_, replaced))) if *replaced + times.trusted() <= now => write(
                 Self { previous: None, ..self.clone() },
                 "the previous certificate authority is forgotten; nothing it signed is valid any more",
             ),
-            (None, Some((_, replaced))) => Ok(Step::Wait(*replaced + times.leaf + BACKDATED.min(times.leaf))),
+            (None, Some((_, replaced))) => Ok(Step::Wait(*replaced + times.trusted())),
             (None, None) if renewal <= now => {
                 let authority = Self { next: Some((Pair::new(now, times)?, None)), ..self.clone() };
                 write(authority, "the certificate authority nears its end; the next one is made")

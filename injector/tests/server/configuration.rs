@@ -1,7 +1,5 @@
 //! Configuration that changes, breaks and is mended.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::caller::{Caller, pod};
@@ -36,18 +34,18 @@ async fn a_broken_config_map_leaves_the_last_good_one_and_says_so_until_mended()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn changes_in_a_burst_are_read_once_and_the_mesh_counts_too() {
+async fn changes_in_a_burst_are_read_together_and_the_mesh_counts_too() {
     let server = cluster().await;
     let replica = injector(&server, times()).await;
     serves(&server, &replica).await;
     let before = replica.state.metrics.reloads.get();
-    for domain in ["one", "two", "three"] {
-        server.edit(MESH, |map| map["data"]["mesh"] = json!(format!("trustDomain: {domain}.example\n")));
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    for number in 1..=30 {
+        server.edit(MESH, |map| map["data"]["mesh"] = json!(format!("trustDomain: d{number}.example\n")));
     }
-    eventually("the last one is in force", async || replica.state.settings().filter(|settings| settings.trust_domain == "three.example"))
+    eventually("the last one is in force", async || replica.state.settings().filter(|settings| settings.trust_domain == "d30.example"))
         .await;
-    assert_eq!(replica.state.metrics.reloads.get() - before, 1);
+    let reloads = replica.state.metrics.reloads.get() - before;
+    assert!((1..5).contains(&reloads), "{reloads} reloads for 30 changes");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
