@@ -51,6 +51,10 @@ fn as_agent(command: &Command, words: Vec<OsString>) -> (Vec<OsString>, Vec<Stri
 fn known(command: &Command, words: &[OsString], kept: &mut Vec<OsString>, skipped: &mut Vec<String>) {
     let mut words = words.iter().peekable();
     while let Some(word) = words.next() {
+        if word == "--" {
+            kept.push(word.clone());
+            return kept.extend(words.cloned());
+        }
         let Some(name) = flag_name(word) else {
             kept.push(word.clone());
             continue;
@@ -119,6 +123,7 @@ mod tests {
             ),
             ("pilot-agent request --last --debug-port 15020 GET a", "pilot-agent request --debug-port 15020 GET a", vec!["--last"]),
             ("pilot-agent --log_as_json proxy sidecar --brandNew", "pilot-agent proxy sidecar --brandNew", vec!["--log_as_json"]),
+            ("pilot-agent exec a --new b -- ls --color", "pilot-agent exec a -- ls --color", vec!["--new"]),
             ("pilot-agent --help wait", "pilot-agent --help wait", vec![]),
             ("pilot-agent nonsense --x", "pilot-agent nonsense --x", vec![]),
         ] {
