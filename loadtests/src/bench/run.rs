@@ -98,8 +98,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     sys::catch_interrupts()?;
     let date = OffsetDateTime::now_utc();
-    let (versions, revision, machine) = (versions(&peers), machine::revision(), machine::description());
+    let (versions, revision) = (versions(&peers), machine::revision());
     machine::enter_namespace().context("outrigger-bench")?;
+    let machine = machine::description();
     let quiet = Quiet::begin();
     machine::pin(args.load_cpu);
     let _ = nix::sys::prctl::set_timerslack(1);
