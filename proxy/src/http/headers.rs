@@ -4,9 +4,10 @@
 //! looking for each of thirty names in every request would cost more than routing it.
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{LazyLock, OnceLock};
 
+use bytes::Bytes;
 use http::header::{CONNECTION, HeaderName, HeaderValue, SERVER, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, header};
 
@@ -52,6 +53,8 @@ pub struct Seen {
     pub decorator: bool,
     /// `connection`, `keep-alive`, `proxy-connection`, `transfer-encoding`, `upgrade` or `te`.
     pub hop_by_hop: bool,
+    /// Of these, another than `connection`.
+    beside_connection: bool,
     /// A header that only internal callers may send.
     pub untrusted: bool,
     /// A header that a gateway does not take from clients.
@@ -80,7 +83,10 @@ pub fn scan(headers: &HeaderMap) -> Seen {
             Some(b'x') => scan_extension(name, &mut seen),
             Some(b'h') => hosts += u32::from(name == "host"),
             Some(b'c' | b'e' | b'k' | b'p' | b't' | b'u') => match name {
-                "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" | "te" => seen.hop_by_hop = true,
+                "connection" => seen.hop_by_hop = true,
+                "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" | "te" => {
+                    (seen.hop_by_hop, seen.beside_connection) = (true, true);
+                }
                 "content-type" => seen.content_type = true,
                 "expect" => seen.expect = true,
                 _ => {}
@@ -153,7 +159,11 @@ pub struct ProtectedHeaderNamed;
 /// When `connection` names a protected header.
 pub fn sanitize_request(headers: &mut HeaderMap, seen: Seen, downstream: &Downstream, upgrade: bool) -> Result<(), ProtectedHeaderNamed> {
     if seen.hop_by_hop {
-        remove_hop_by_hop(headers, upgrade)?;
+        remove_named_by_connection(headers)?;
+        headers.remove(CONNECTION);
+    }
+    if seen.beside_connection {
+        remove_hop_by_hop(headers, upgrade);
     }
     if seen.untrusted {
         UNTRUSTED.iter().for_each(|name| drop(headers.remove(name)));
@@ -177,13 +187,16 @@ pub fn sanitize_request(headers: &mut HeaderMap, seen: Seen, downstream: &Downst
     Ok(())
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) -> Result<(), ProtectedHeaderNamed> {
+fn remove_named_by_connection(headers: &mut HeaderMap) -> Result<(), ProtectedHeaderNamed> {
+    /// What `connection` says without naming a header, and headers that go or stay by rules of their own.
+    const OTHERS: [&[u8]; 4] = [b"close", b"keep-alive", b"upgrade", b"te"];
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
-        .filter(|name| !matches!(name.as_str(), "close" | "keep-alive" | "upgrade" | "te" | "http2-settings"))
+        .map(<[u8]>::trim_ascii)
+        .filter(|token| !OTHERS.iter().any(|other| token.eq_ignore_ascii_case(other)))
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
         .collect();
     for name in named {
         let protected = matches!(name.as_str(), "host" | "content-length") || name.as_str().starts_with("x-forwarded-");
@@ -192,8 +205,12 @@ fn remove_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) -> Result<(), Prote
         }
         headers.remove(name);
     }
+    Ok(())
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
     let trailers = headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, TE] {
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, TE] {
         headers.remove(name);
     }
     headers.remove("http2-settings");
@@ -205,7 +222,6 @@ fn remove_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) -> Result<(), Prote
     } else {
         headers.remove(UPGRADE);
     }
-    Ok(())
 }
 
 /// What a connection says about its client in every request, as text made with the first.
@@ -217,14 +233,34 @@ pub struct ClientText {
 
 impl ClientText {
     fn address(&self, peer: IpAddr) -> &HeaderValue {
-        let text = || HeaderValue::try_from(peer.to_canonical().to_string());
-        self.address.get_or_init(|| text().unwrap_or(HeaderValue::from_static("-")))
+        self.address.get_or_init(|| match peer.to_canonical() {
+            IpAddr::V4(address) => ipv4_text(address),
+            IpAddr::V6(address) => HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("-")),
+        })
     }
 
     fn certificate(&self, downstream: &Downstream) -> Option<&HeaderValue> {
         let text = || client_cert_element(downstream).and_then(|element| HeaderValue::try_from(element).ok());
         self.certificate.get_or_init(text).as_ref()
     }
+}
+
+/// Dotted decimal, at a tenth of what the standard library's padding formatter takes; due once per connection.
+fn ipv4_text(address: Ipv4Addr) -> HeaderValue {
+    let mut text = Vec::with_capacity("255.255.255.255".len());
+    for octet in address.octets() {
+        if !text.is_empty() {
+            text.push(b'.');
+        }
+        if octet >= 100 {
+            text.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            text.push(b'0' + octet / 10 % 10);
+        }
+        text.push(b'0' + octet % 10);
+    }
+    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static("-"))
 }
 
 fn add_client_address(headers: &mut HeaderMap, seen: Seen, downstream: &Downstream) {
@@ -244,7 +280,7 @@ fn appended(headers: &HeaderMap, address: &HeaderValue) -> Option<HeaderValue> {
         list.push(b',');
     }
     list.extend_from_slice(address.as_bytes());
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(list)).ok()
+    HeaderValue::from_maybe_shared(Bytes::from(list)).ok()
 }
 
 /// Sidecars append an element for a mesh mTLS client and remove the header of a plaintext one; gateways never believe it.

@@ -14,8 +14,11 @@ use std::task::{Context, Poll, ready};
 use rustls::{ConnectionCommon, SideData};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Most bytes of one receive: four full records.
-const RECEIVE: usize = 64 * 1024;
+/// Most bytes of one receive: eight full records.
+const RECEIVE: usize = 128 * 1024;
+/// Most plaintext encrypted at once, bytes; also what a session holds of an answer that its peer does not take. As much as the
+/// codecs read and hand on at once, so that it leaves in one call, where rustls's own limit of 64 KiB makes it two.
+const SEND: usize = 128 * 1024;
 /// Fewest bytes of one receive: what rustls would take.
 const LEAST: usize = 4 * 1024;
 /// Beyond the reader's room: header and tag of the records that fill it.
@@ -44,7 +47,12 @@ enum Drained {
 
 impl<IO, C> Session<IO, C> {
     /// Goes on where a handshake ended.
-    pub fn new((io, tls): (IO, C)) -> Self {
+    pub fn new<S>((io, mut tls): (IO, C)) -> Self
+    where
+        C: DerefMut<Target = ConnectionCommon<S>>,
+        S: SideData,
+    {
+        tls.set_buffer_limit(Some(SEND));
         Session { io, tls, left: Vec::new(), said_goodbye: false }
     }
 
@@ -175,7 +183,7 @@ where
         self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
-    /// Takes as much as rustls's send buffer (64 KiB) has room for, as one run of records, and sends it.
+    /// Takes as much as the send buffer ([`SEND`]) has room for, as one run of records, and sends it.
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if slices.iter().all(|slice| slice.is_empty()) {

@@ -11,16 +11,17 @@ use std::time::Duration;
 
 use outrigger_config::model::{ProxyType, Snapshot};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::dispatch::Dispatcher;
-use crate::sys::watched;
+use crate::sys::{accept, watched};
 
 /// Pending connections the kernel holds per socket; it cuts this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+/// Connections accepted in a row.
+const BATCH: usize = 32;
 /// First and longest pause after the process ran out of descriptors or memory.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
@@ -247,8 +248,7 @@ impl Listeners {
         let address = SocketAddr::new(entrance.bind.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), entrance.port);
         for socket in bind_entrance(entrance)? {
             let socket = watched(socket).map_err(|error| BindError::new(address, error))?;
-            let acceptor =
-                Acceptor { socket, entrance: Arc::new(entrance.clone()), dispatcher: self.dispatcher.clone(), pause: BACK_OFF.0 };
+            let acceptor = Acceptor { socket, entrance: Arc::new(entrance.clone()), dispatcher: self.dispatcher.clone() };
             tasks.push(tokio::spawn(acceptor.run(stopped.clone())));
         }
         Ok(Open { entrance: entrance.clone(), stop, tasks })
@@ -261,32 +261,45 @@ struct Acceptor {
     socket: AsyncFd<net::TcpListener>,
     entrance: Arc<Entrance>,
     dispatcher: Dispatcher,
-    pause: Duration,
 }
 
 impl Acceptor {
-    async fn run(mut self, mut stopped: watch::Receiver<bool>) {
+    async fn run(self, mut stopped: watch::Receiver<bool>) {
+        let mut pause = BACK_OFF.0;
         loop {
-            let accepted = tokio::select! {
-                accepted = self.socket.async_io(Interest::READABLE, net::TcpListener::accept) => accepted,
+            let ready = tokio::select! {
+                ready = self.socket.readable() => ready,
                 _ = stopped.wait_for(|stop| *stop) => break,
             };
-            self.take(accepted).await;
+            // An error means that the runtime is going.
+            let Ok(ready) = ready else { break };
+            self.take_batch(ready, &mut pause).await;
         }
         self.take_remaining();
     }
 
+    /// Takes what is there, and no more than [`BATCH`] before those that are connected get their turn.
+    async fn take_batch(&self, mut ready: AsyncFdReadyGuard<'_, net::TcpListener>, pause: &mut Duration) {
+        for _ in 0..BATCH {
+            match ready.try_io(|socket| accept(socket.get_ref())) {
+                Ok(accepted) => self.take(accepted, pause).await,
+                Err(_would_block) => return,
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+
     /// Hands a connection on, or waits out a shortage. Without the pause a full descriptor table would spin.
-    async fn take(&mut self, accepted: io::Result<(net::TcpStream, SocketAddr)>) {
+    async fn take(&self, accepted: io::Result<(net::TcpStream, SocketAddr)>, pause: &mut Duration) {
         match accepted {
             Ok((stream, peer)) => {
-                self.pause = BACK_OFF.0;
+                *pause = BACK_OFF.0;
                 self.hand_on(stream, peer);
             }
             Err(error) if is_shortage(&error) => {
-                tracing::warn!(port = self.entrance.port, %error, pause = ?self.pause, "accept failed; new connections wait");
-                tokio::time::sleep(self.pause).await;
-                self.pause = (self.pause * 2).min(BACK_OFF.1);
+                tracing::warn!(port = self.entrance.port, %error, ?pause, "accept failed; new connections wait");
+                tokio::time::sleep(*pause).await;
+                *pause = (*pause * 2).min(BACK_OFF.1);
             }
             Err(error) => tracing::debug!(port = self.entrance.port, %error, "a connection ended before it was accepted"),
         }
@@ -294,15 +307,13 @@ impl Acceptor {
 
     /// Closing a listening socket resets what its queue holds; those clients believe they are connected.
     fn take_remaining(self) {
-        while let Ok((stream, peer)) = self.socket.get_ref().accept() {
+        while let Ok((stream, peer)) = accept(self.socket.get_ref()) {
             self.hand_on(stream, peer);
         }
     }
 
     fn hand_on(&self, stream: net::TcpStream, peer: SocketAddr) {
-        if stream.set_nonblocking(true).is_ok() {
-            self.dispatcher.dispatch(stream, peer, &self.entrance);
-        }
+        self.dispatcher.dispatch(stream, peer, &self.entrance);
     }
 }
 

@@ -5,12 +5,12 @@
 //! protocol can say so, and cut when the mesh's drain duration (45 s) is over. A connection learns of it by a signal and not
 //! by looking: ten thousand idle ones cost nothing when the configuration changes.
 
-use std::collections::HashMap;
 use std::mem::{Discriminant, discriminant};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use foldhash::HashMap;
 use outrigger_config::model::{GatewayListener, GatewayListenerKind, MtlsMode, Snapshot};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};

@@ -30,9 +30,11 @@ const MOST: usize = 128;
 /// Pipes kept for the next bulk transfer. Few: what they could hold counts against `fs.pipe-user-pages-soft`, which all proxies
 /// of a node share, since all run as the same user; and a new one costs microseconds.
 const SPARE: usize = 2;
-/// Capacity asked for, bytes, and most bytes taken from a socket at once. With the default of 64 KiB a transfer costs up to
-/// twice as much CPU; beyond this little is gained.
-const CAPACITY: i32 = 512 * 1024;
+/// Capacity asked for, bytes, and most bytes taken from a socket at once: what the kernel gives an ordinary user
+/// (`fs.pipe-max-size`). With the default of 64 KiB a transfer costs up to twice as much CPU, with 512 KiB a tenth more.
+const CAPACITY: i32 = 1024 * 1024;
+/// Pipes of a worker that get so much; further ones get half of it, since `fs.pipe-user-pages-soft` (64 MiB) is for all.
+const AMPLE: usize = 16;
 /// Pages a pipe must have to be worth its while: the kernel's default.
 const LEAST_PAGES: usize = 16;
 
@@ -114,7 +116,9 @@ impl Pipes {
         }
         let ends = match shelf.spare.pop() {
             Some(ends) => ends,
-            None => Ends::open().inspect_err(|error| tracing::debug!(%error, "no pipe; bytes are copied")).ok()?,
+            None => Ends::open(if shelf.lent < AMPLE { CAPACITY } else { CAPACITY / 2 })
+                .inspect_err(|error| tracing::debug!(%error, "no pipe; bytes are copied"))
+                .ok()?,
         };
         shelf.lent += 1;
         Some(Pipe { ends: Some(ends), held: 0, home: self.clone() })
@@ -136,15 +140,15 @@ impl Pipes {
 }
 
 impl Ends {
-    fn open() -> io::Result<Ends> {
+    fn open(wanted: i32) -> io::Result<Ends> {
         let (out, into) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         let capacity = fcntl(&into, FcntlArg::F_GETPIPE_SZ)?;
         if usize::try_from(capacity).unwrap_or(0) < LEAST_PAGES * page_size() {
             return Err(io::Error::other("the user's pipes have reached fs.pipe-user-pages-soft"));
         }
-        if capacity < CAPACITY {
+        if capacity < wanted {
             // Refused near the soft limit; the default does then.
-            let _ = fcntl(&into, FcntlArg::F_SETPIPE_SZ(CAPACITY));
+            let _ = fcntl(&into, FcntlArg::F_SETPIPE_SZ(wanted));
         }
         Ok(Ends { out, into })
     }

@@ -58,6 +58,17 @@ fn hop_by_hop_headers_and_those_that_connection_names_stay_here() {
     assert!(headers.get("x-private").is_none() && headers.get("connection").is_none() && headers.get("keep-alive").is_none());
     assert_eq!((&headers["te"], &headers["x-kept"]), (&HeaderValue::from_static("trailers"), &HeaderValue::from_static("1")));
     assert!(sanitized(&[("te", "gzip")], Direction::Outbound, None).get("te").is_none());
+    let headers = sanitized(&[("connection", "Close, HTTP2-Settings"), ("http2-settings", "x"), ("close", "1")], Direction::Outbound, None);
+    assert!(headers.get("connection").is_none() && headers.get("http2-settings").is_none());
+    assert!(headers.contains_key("close"), "an option of the connection, which is no header's name");
+}
+
+#[test]
+fn addresses_are_written_as_the_standard_library_does() {
+    for address in ["0.0.0.0", "9.10.99.100", "127.0.0.1", "255.200.249.1"] {
+        let text = ipv4_text(address.parse().unwrap());
+        assert_eq!(text, address);
+    }
 }
 
 #[test]
