@@ -20,6 +20,24 @@ fn unknown_flags_and_their_values_are_left_out_and_told() {
 }
 
 #[test]
+fn the_value_of_an_unknown_flag_takes_nothing_from_the_known_ones() {
+    for (line, left_out) in [
+        ("-b * -d 15020 --brandNew 15 --dry-run", vec!["--brandNew", "15"]),
+        ("-b * -d 15020 --brandNew 15020 --dry-run", vec!["--brandNew", "15020"]),
+        ("--brandNew * -b * -Z 1 -d=15020 -n stray", vec!["--brandNew", "*", "-Z", "1", "stray"]),
+        ("-nb* --brand=1 -d15020 -- -b 80", vec!["--brand=1", "-b", "80"]),
+    ] {
+        let (args, ignored) = parse(words(line)).unwrap();
+        assert_eq!(args.istio_inbound_ports.as_deref(), Some("*"), "{line}");
+        assert_eq!(args.istio_local_exclude_ports.as_deref(), Some("15020"), "{line}");
+        assert_eq!(args.dry_run.as_deref(), Some("true"), "{line}");
+        assert_eq!(ignored, left_out, "{line}");
+    }
+    assert_eq!(parse(words("-p 15001 --brandNew 1")).unwrap().0.envoy_port.as_deref(), Some("15001"));
+    assert_eq!(parse(vec!["-x".to_owned(), String::new(), "--new".to_owned()]).unwrap().0.istio_service_exclude_cidr.as_deref(), Some(""));
+}
+
+#[test]
 fn a_known_flag_without_its_value_is_still_an_error() {
     assert!(parse(words("-p")).is_err());
 }
