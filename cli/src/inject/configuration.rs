@@ -37,11 +37,17 @@ impl Flags {
         let inject = self.inject_config_file.as_deref().map(read).transpose()?;
         let key = |file: &Option<Given>, key: &str| file.as_ref().and_then(|file| file.key(key));
         let values = match &self.values_file {
-            Some(path) => Some(read(path)?.whole_or("values")),
+            Some(path) => Some(read(path)?.whole_or("values").with_context(|| format!("--valuesFile {}", path.display()))?),
             None => key(&inject, "values"),
         };
-        let mesh = self.mesh_config_file.as_deref().map(read).transpose()?.map(|file| file.whole_or("mesh"));
-        let config = inject.map(|file| file.whole_or("config")).unwrap_or_default();
+        let mesh = match &self.mesh_config_file {
+            Some(path) => Some(read(path)?.whole_or("mesh").with_context(|| format!("--meshConfigFile {}", path.display()))?),
+            None => None,
+        };
+        let config = match (inject, &self.inject_config_file) {
+            (Some(file), Some(path)) => file.whole_or("config").with_context(|| format!("--injectConfigFile {}", path.display()))?,
+            _ => String::new(),
+        };
         let configuration = Configuration::read(&config, values.as_deref(), mesh.as_deref()).context(self.names())?;
         for warning in &configuration.warnings {
             eprintln!("outrigger {command}: warning: {warning}");
@@ -88,7 +94,13 @@ impl Given {
     }
 
     /// A key of the ConfigMap, or the text if it is none.
-    fn whole_or(self, key: &str) -> String {
-        if self.data.is_some() { self.key(key).unwrap_or_default() } else { self.text }
+    ///
+    /// # Errors
+    /// A ConfigMap without that key: it is another one than was meant.
+    fn whole_or(self, key: &str) -> Result<String> {
+        if self.data.is_none() {
+            return Ok(self.text);
+        }
+        self.key(key).with_context(|| format!("expected a ConfigMap with the key `{key}` under `data`, or the text of that key"))
     }
 }

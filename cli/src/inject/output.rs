@@ -33,9 +33,21 @@ pub fn print(text: &str) -> Result<ExitCode> {
 pub fn write(texts: &[String], to: Option<&PathBuf>) -> Result<ExitCode> {
     let text = manifest::join(texts);
     match to.filter(|path| path.as_path() != Path::new("-")) {
-        Some(path) => std::fs::write(path, text).with_context(|| format!("-o {}", path.display())).map(|()| ExitCode::SUCCESS),
+        Some(path) => replace(path, &text).with_context(|| format!("-o {}", path.display())).map(|()| ExitCode::SUCCESS),
         None => print(&text),
     }
+}
+
+/// The file may be the manifest itself: it stays as it was unless all of the new text is on the disk.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let Some(present) = path.canonicalize().ok().filter(|present| present.is_file()) else { return std::fs::write(path, text) };
+    let folder = present.parent().unwrap_or(Path::new("/"));
+    let mut new = tempfile::NamedTempFile::new_in(folder)?;
+    new.write_all(text.as_bytes())?;
+    new.as_file().set_permissions(present.metadata()?.permissions())?;
+    new.as_file().sync_all()?;
+    new.persist(&present)?;
+    Ok(())
 }
 
 /// Tells all that is wrong, a line each.

@@ -102,3 +102,31 @@ fn what_had_to_be_written_anew_is_warned_about() {
     let done = outrigger(&["inject", "-f", "-"], &flow);
     assert!(done.err.contains("warning: a part that had to be written anew had comments in it; they are lost"), "{}", done.err);
 }
+
+#[test]
+fn a_config_map_without_the_key_that_was_meant_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("map.yaml");
+    std::fs::write(&file, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\ndata: {other: ''}\n").unwrap();
+    for (flag, key) in [("--injectConfigFile", "config"), ("--meshConfigFile", "mesh"), ("--valuesFile", "values")] {
+        let path = file.to_str().unwrap();
+        let done = outrigger(&["inject", "-f", "-", flag, path], POD);
+        assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
+        assert!(done.err.contains(&format!("{flag} {path}: expected a ConfigMap with the key `{key}`")), "{}", done.err);
+    }
+}
+
+#[test]
+fn a_manifest_written_over_itself_keeps_its_mode_and_the_link_that_leads_to_it() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("pod.yaml"), folder.path().join("link.yaml"));
+    std::fs::write(&file, POD).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("pod.yaml", &link).unwrap();
+    let path = link.to_str().unwrap();
+    assert_eq!(outrigger(&["inject", "-f", path, "-o", path], "").code, Some(0));
+    assert!(link.is_symlink() && std::fs::read_to_string(&file).unwrap().contains("istio-proxy"));
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
