@@ -10,39 +10,53 @@ use crate::tool::Tool;
 use crate::{Error, Outcome, capability, detect};
 
 /// Removes jumps, chains, tables, routes and the address `::6`: of every installed flavour of both families and of nftables, or of
-/// the one that is forced. What is not there is no error.
+/// the one that is forced. What is not there is no error, nor is a flavour that this kernel does not have. A failure does not keep
+/// the rest from being removed.
 ///
 /// # Errors
-/// The forced flavour is not installed, or rules are still there afterwards.
+/// The forced flavour is not installed, nothing at all can be listed, a removal failed (the first is returned, all are logged), or rules
+/// are still there afterwards.
 pub fn clean_up(settings: &Settings, options: &Options) -> Result<Outcome, Error> {
     capability::check()?;
     // A run that detected IPv6 may have been followed by the loss of the address: both families are looked at.
     let families = detect::kernel_families();
-    find(options, &families)?.iter().try_for_each(|leftover| {
+    let mut failures = Vec::new();
+    for leftover in find(options, &families)? {
         tracing::info!("removing the rules that {} shows", leftover.place());
-        leftover.remove(settings)
-    })?;
-    if let Some(rest) = find(options, &families)?.first() {
-        return Err(Error::Remains { place: rest.place(), detail: rest.text().replace('\n', "; ") });
+        failures.extend(leftover.remove(settings).err());
     }
-    remove_routes(settings, &families)?;
+    let rest = find(options, &families)?;
+    failures.extend(rest.iter().map(|rest| Error::Remains { place: rest.place(), detail: rest.text().replace('\n', "; ") }));
+    failures.extend(remove_routes(settings, &families).err());
     if families.contains(&Family::V6) {
-        address::passthrough_on_loopback(Change::Remove)?;
+        failures.extend(address::passthrough_on_loopback(Change::Remove).err());
     }
-    Ok(Outcome::CleanedUp)
+    failures.iter().for_each(|failure| tracing::error!("cleaning up: {failure}"));
+    failures.into_iter().next().map_or(Ok(Outcome::CleanedUp), Err)
 }
 
 fn find(options: &Options, families: &[Family]) -> Result<Vec<Leftover>, Error> {
-    let mut found = Vec::new();
+    let mut listings = Vec::new();
     if !matches!(options.backend, Backend::Iptables(Some(_))) {
-        found.extend(leftover::in_nftables()?);
+        listings.push(leftover::in_nftables());
     }
     if let Backend::Iptables(forced) = options.backend {
         for family in families {
-            found.extend(leftover::in_iptables(tools(*family, forced, options)?.into_iter())?);
+            listings.extend(tools(*family, forced, options)?.into_iter().map(leftover::in_iptables));
         }
     }
-    Ok(found)
+    let is_forced = options.backend != Backend::Iptables(None);
+    if is_forced || listings.iter().all(Result::is_err) {
+        return listings.into_iter().filter_map(Result::transpose).collect();
+    }
+    Ok(listings.into_iter().filter_map(listed).collect())
+}
+
+fn listed(listing: Result<Option<Leftover>, Error>) -> Option<Leftover> {
+    listing.unwrap_or_else(|error| {
+        tracing::warn!("not cleaned up, since it cannot be listed: {error}");
+        None
+    })
 }
 
 fn tools(family: Family, forced: Option<Flavour>, options: &Options) -> Result<Vec<Tool>, Error> {

@@ -17,40 +17,37 @@ pub(crate) enum Leftover {
 }
 
 /// What stands anywhere but in `chosen`. Plain `iptables` shows what one of the named flavours shows, so beside it neither is looked at.
-///
-/// # Errors
-/// A program fails.
-pub(crate) fn beside_iptables(chosen: &[Tool]) -> Result<Vec<Leftover>, Error> {
+pub(crate) fn beside_iptables(chosen: &[Tool]) -> Vec<Leftover> {
     let mut found = Vec::new();
     for tool in chosen.iter().filter(|tool| tool.flavour != Flavour::Plain) {
         let others = detect::installed(tool.family, tool.lock).into_iter().filter(|other| other != tool);
-        found.extend(in_iptables(others)?);
+        found.extend(others.filter_map(|other| or_empty(&other.program("save"), in_iptables(other))));
     }
-    found.extend(in_nftables()?);
-    Ok(found)
+    found.extend(or_empty("nftables", in_nftables()));
+    found
 }
 
 /// What stands in any iptables flavour.
-///
-/// # Errors
-/// A program fails.
-pub(crate) fn beside_nftables(families: &[Family], lock: Lock) -> Result<Vec<Leftover>, Error> {
-    in_iptables(families.iter().flat_map(|family| detect::installed(*family, lock)))
+pub(crate) fn beside_nftables(families: &[Family], lock: Lock) -> Vec<Leftover> {
+    let tools = families.iter().flat_map(|family| detect::installed(*family, lock));
+    tools.filter_map(|tool| or_empty(&tool.program("save"), in_iptables(tool))).collect()
 }
 
-/// What stands in these flavours.
+/// A backend that was not chosen and cannot be listed holds nothing: the kernel lacks what it needs, and then no rule of it acts either.
+fn or_empty(place: &str, listed: Result<Option<Leftover>, Error>) -> Option<Leftover> {
+    listed.unwrap_or_else(|error| {
+        tracing::warn!("rules that {place} may show are not looked for: {error}");
+        None
+    })
+}
+
+/// What stands in this flavour.
 ///
 /// # Errors
-/// A program fails.
-pub(crate) fn in_iptables(tools: impl Iterator<Item = Tool>) -> Result<Vec<Leftover>, Error> {
-    let mut found = Vec::new();
-    for tool in tools {
-        let saved = tool.save()?;
-        if !Ruleset::parse(&saved).is_absent() {
-            found.push(Leftover::Iptables { tool, saved });
-        }
-    }
-    Ok(found)
+/// The program fails.
+pub(crate) fn in_iptables(tool: Tool) -> Result<Option<Leftover>, Error> {
+    let saved = tool.save()?;
+    Ok((!Ruleset::parse(&saved).is_absent()).then_some(Leftover::Iptables { tool, saved }))
 }
 
 /// What stands in nftables. A kernel that cannot be asked holds nothing.

@@ -4,6 +4,8 @@
 
 #[path = "namespaced/matrix/mod.rs"]
 mod matrix;
+#[path = "namespaced/programs.rs"]
+mod programs;
 #[path = "namespaced/rules.rs"]
 mod rules;
 #[path = "namespaced/support.rs"]

@@ -61,12 +61,12 @@ fn look(settings: &Settings, options: &Options) -> Result<Work, Error> {
         Backend::Iptables(flavour) => {
             let works = iptables::look(settings, options, flavour, &families)?;
             let tools: Vec<Tool> = works.iter().map(iptables::Work::tool).collect();
-            let leftovers = leftover::beside_iptables(&tools)?;
+            let leftovers = leftover::beside_iptables(&tools);
             Ok(Work { families: tools.iter().map(|tool| tool.family).collect(), writer: Writer::Iptables(works), leftovers })
         }
         Backend::Native => {
             let work = nftables::look(settings, &families)?;
-            let leftovers = leftover::beside_nftables(&families, options.lock())?;
+            let leftovers = leftover::beside_nftables(&families, options.lock());
             Ok(Work { families, writer: Writer::Native(work), leftovers })
         }
     }
@@ -117,18 +117,19 @@ fn remove_stale_routes(work: &Work, settings: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes what TPROXY needs of routing, if it is there.
+/// Removes what TPROXY needs of routing, if it is there; what can be removed is, whatever happens to the rest.
 ///
 /// # Errors
-/// [`Error::Routing`].
+/// [`Error::Routing`] for the first part that could not.
 pub(crate) fn remove_routes(settings: &Settings, families: &[Family]) -> Result<(), Error> {
     let tproxy = settings.tproxy.unwrap_or(crate::settings::Tproxy::DEFAULT);
+    let mut result = Ok(());
     for family in families {
         for part in routing::PARTS.into_iter().rev() {
-            routing::change(tproxy, *family, part, Change::Remove)?;
+            result = result.and(routing::change(tproxy, *family, part, Change::Remove).map(drop));
         }
     }
-    Ok(())
+    result
 }
 
 impl Work {
