@@ -182,6 +182,12 @@ impl Authority {
         &self.current.certificate
     }
 
+    /// When it ended, if it has by `now`: nothing it signs is valid any more.
+    #[must_use]
+    pub fn ended(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        Some(self.current.not_after).filter(|end| *end <= now)
+    }
+
     /// What is to be done at `now`. `is_published`: `caBundle` is [`Authority::bundle`] everywhere.
     ///
     /// # Errors
@@ -189,7 +195,7 @@ impl Authority {
     pub fn step(&self, now: OffsetDateTime, times: &Times, is_published: bool) -> Result<Step, String> {
         let write = |authority: Self, why| Ok(Step::Write(Box::new(authority), why));
         let renewal = self.current.not_after - times.renew_before;
-        if self.current.not_after <= now {
+        if self.ended(now).is_some() {
             let current = Pair::new(now, times)?;
             return write(Self { current, next: None, previous: None }, "the certificate authority had ended; a new one is in force");
         }
@@ -220,9 +226,12 @@ impl Authority {
     /// A serving certificate for these DNS names, never longer valid than the authority itself.
     ///
     /// # Errors
-    /// In words: a name that no certificate can hold.
+    /// In words: a name that no certificate can hold; an authority that has ended.
     pub fn issue(&self, names: &[String], now: OffsetDateTime, times: &Times) -> Result<Identity, String> {
         let problem = |error: rcgen::Error| format!("serving certificate for {}: {error}", names.join(", "));
+        if let Some(end) = self.ended(now) {
+            return Err(format!("serving certificate for {}: its certificate authority ended {end}", names.join(", ")));
+        }
         let mut params = CertificateParams::new(names).map_err(problem)?;
         params.distinguished_name = DistinguishedName::new();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -303,6 +312,7 @@ mod tests {
     fn an_authority_that_ended_while_nobody_ran_is_replaced_at_once() {
         let times = Times::default();
         let first = Authority::new(NOW, &times).unwrap();
+        assert!(first.issue(&["x".to_owned()], NOW + times.authority, &times).unwrap_err().contains("ended"), "it signs nothing more");
         let new = written(first.step(NOW + times.authority, &times, false).unwrap());
         assert!(new.step(NOW + times.authority, &times, true).is_ok_and(|step| matches!(step, Step::Wait(_))));
     }

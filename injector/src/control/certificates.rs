@@ -27,6 +27,8 @@ const REPAIRS: u32 = 10;
 const CALM: std::time::Duration = std::time::Duration::from_secs(60);
 /// However far away the next step is: clocks are set, machines sleep.
 const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
+/// However overdue it is: what one round did not achieve, the next does not either at once.
+const SHORTEST_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Names of the objects involved.
 #[derive(Clone, Debug)]
@@ -115,7 +117,7 @@ impl Certificates {
                 Ok(until) => {
                     pauses.reset();
                     self.conflicts = 0;
-                    (until - OffsetDateTime::now_utc()).try_into().unwrap_or(std::time::Duration::ZERO).min(self.repairs.pause())
+                    bounded_wait(until, OffsetDateTime::now_utc()).min(self.repairs.pause())
                 }
                 Err((part, failure)) => {
                     self.mention(part, &failure);
@@ -159,6 +161,16 @@ impl Certificates {
             }
             return Ok(now + time::Duration::MINUTE);
         };
+        if let Some(end) = authority.ended(now) {
+            if !is_leader {
+                return Err(certificate(format!(
+                    "its certificate authority ended {end}; the replica that holds the Lease makes a new one"
+                )));
+            }
+            if let Step::Write(new, why) = authority.step(now, &self.times, false).map_err(certificate)? {
+                return self.write(object.as_deref(), &new, why).await.map(|()| now + time::Duration::MINUTE);
+            }
+        }
         let renewal = self.serve(&authority, now).map_err(|problem| (Part::Certificate, Failure::Other(problem)))?;
         if let Some(problem) = &secret.problem {
             self.state.trouble(Part::Certificate, format!("Secret {}: {problem}", self.names.secret));
@@ -274,6 +286,11 @@ impl Certificates {
     }
 }
 
+/// From `now` until the time given, within bounds.
+fn bounded_wait(until: OffsetDateTime, now: OffsetDateTime) -> std::time::Duration {
+    std::time::Duration::try_from(until - now).unwrap_or_default().clamp(SHORTEST_WAIT, LONGEST_WAIT)
+}
+
 fn read(secret: &Secret) -> Result<Option<Authority>, String> {
     let data = secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect();
     Authority::read(&data, &secret.metadata.annotations.clone().unwrap_or_default())
@@ -286,4 +303,21 @@ async fn any_changed(receivers: &mut Configurations) {
         return future::pending().await;
     }
     let _ = future::select_all(changes).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use time::OffsetDateTime;
+
+    use super::{LONGEST_WAIT, SHORTEST_WAIT, bounded_wait};
+
+    #[test]
+    fn a_step_that_is_overdue_is_not_tried_without_a_pause() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        assert_eq!(bounded_wait(now - time::Duration::DAY, now), SHORTEST_WAIT);
+        assert_eq!(bounded_wait(now + time::Duration::seconds(5), now), Duration::from_secs(5));
+        assert_eq!(bounded_wait(now + time::Duration::DAY, now), LONGEST_WAIT);
+    }
 }

@@ -119,6 +119,11 @@ impl ApiServer {
         self.store.lock().failures.push(Failure { method, part_of_path: part_of_path.to_owned(), status, times });
     }
 
+    /// No request fails any more.
+    pub fn mend(&self) {
+        self.store.lock().failures.clear();
+    }
+
     /// Breaks off every watch in mid-stream.
     pub fn cut_watches(&self) {
         self.store.news.send_modify(|news| news.1 += 1);

@@ -1,9 +1,12 @@
 //! Several replicas, one authority: made once, renewed without a refused review, its certificate kept in `caBundle`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::Method;
-use outrigger_injector::control::authority::Times;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use outrigger_injector::control::authority::{Authority, Times};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -203,6 +206,28 @@ async fn a_secret_that_cannot_be_used_is_named_and_not_overwritten() {
     assert_eq!(server.history(SECRET).len(), 1);
     server.put(SECRET, json!({ "metadata": {} }));
     serves(&server, &replica).await;
+}
+
+/// Nobody can lead, as when the Lease may not be written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_that_ended_signs_nothing_and_is_replaced_by_the_next_leader() {
+    let short = Times { authority: time::Duration::seconds(2), renew_before: time::Duration::ZERO, ..Times::default() };
+    let server = cluster().await;
+    let made = Authority::new(time::OffsetDateTime::now_utc(), &short).unwrap();
+    let (mut data, mut annotations) = (BTreeMap::new(), BTreeMap::new());
+    made.write(&mut data, &mut annotations);
+    let data: BTreeMap<String, String> = data.into_iter().map(|(key, value)| (key, STANDARD.encode(value))).collect();
+    server.put(SECRET, json!({ "metadata": { "annotations": annotations }, "data": data }));
+    for method in [Method::POST, Method::PUT] {
+        server.fail(method, "leases", 503, 1_000_000);
+    }
+    let replica = injector(&server, times()).await;
+    let page = page_says(&replica, "certificate: PROBLEM: Secret outrigger-injector-ca: its certificate authority ended").await;
+    assert!(page.starts_with("not ready"), "{page}");
+    server.mend();
+    serves(&server, &replica).await;
+    assert_eq!(authorities(&server).len(), 2);
+    page_says(&replica, "certificate: signed by the authority").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
