@@ -27,11 +27,17 @@ COMMIT
 #[must_use]
 pub fn families(settings: &Settings, options: &Options) -> Vec<Family> {
     let families = kernel_families();
-    if settings.like_istio.ipv6_detection && !istio_detects_ipv6(&interface_addresses(), options.dual_stack) {
+    if settings.like_istio.ipv6_detection && !istio_captures_ipv6(options) {
         tracing::info!("no IPv6 was detected as Istio detects it: only IPv4 is captured");
         return vec![Family::V4];
     }
     families
+}
+
+/// Whether Istio, or its CNI plugin, would write rules for IPv6 in this namespace (contract 2.6).
+#[must_use]
+pub fn istio_captures_ipv6(options: &Options) -> bool {
+    istio_detects_ipv6(&interface_addresses(), options.dual_stack)
 }
 
 /// The families that the kernel speaks.

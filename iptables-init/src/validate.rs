@@ -19,7 +19,7 @@ use crate::address;
 use crate::detect;
 use crate::plan::{INBOUND_PASSTHROUGH_V4, INBOUND_PASSTHROUGH_V6};
 use crate::rule::Family;
-use crate::settings::{Options, Probe, Settings};
+use crate::settings::{Action, Options, Probe, Settings};
 
 /// Pause between attempts.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -40,15 +40,26 @@ struct Attempt<'a> {
 /// Checks every family in which there can be traffic.
 ///
 /// # Errors
-/// [`Error::Validation`]: no probe arrived in time, or the ports are taken.
+/// [`Error::Validation`]: no probe arrived in time, the ports are taken, or nobody looked at the rules and the proof is impossible.
 pub(crate) fn validate(settings: &Settings, options: &Options, probe: &Probe) -> Result<(), Error> {
-    for family in detect::families(settings, options).into_iter().filter(|family| is_in_use(*family)) {
+    let proxy_uid = settings.proxy_uids.first().copied().filter(|_| geteuid().is_root());
+    let missing = proxy_uid.filter(|uid| !std::thread::scope(|scope| scope.spawn(|| become_user(*uid)).join().unwrap_or(false)));
+    for family in detect::families(settings, options).into_iter().filter(|family| is_in_use(*family, options)) {
         let failed = |detail| Error::Validation { family, detail };
+        if let Some(uid) = missing {
+            let detail = format!("cannot become uid {uid}, as whom connections are dialled: needs the capability SETUID");
+            // Rules that this run wrote or found have been compared; those of a CNI plugin were seen by nobody.
+            if options.action == Action::Skip {
+                return Err(failed(detail));
+            }
+            tracing::warn!("{family}: the rules stand as wanted, but that they redirect is not proven: {detail}");
+            continue;
+        }
         let listeners = listen(settings, family).map_err(|error| failed(format!("cannot listen on the proxy's ports: {error}")))?;
         let attempt = Attempt {
             family,
             port: probe.port,
-            proxy_uid: settings.proxy_uids.first().copied(),
+            proxy_uid,
             listeners: &listeners,
             deadline: Instant::now() + probe.timeout,
             arrived: AtomicBool::new(false),
@@ -63,9 +74,22 @@ pub(crate) fn validate(settings: &Settings, options: &Options, probe: &Probe) ->
 }
 
 /// IPv6 can be off, and where there was no ip6tables and no address to protect, IPv4 alone was captured. An address of either kind means
-/// that IPv6 is meant to work.
-fn is_in_use(family: Family) -> bool {
-    family == Family::V4 || (!address::is_disabled() && (address::is_present() || detect::has_ipv6_address()))
+/// that IPv6 is meant to work. Rules written by somebody else are there for IPv6 if that somebody added `::6`, or if it is to be
+/// expected of Istio's CNI plugin, which captures what Istio detects.
+fn is_in_use(family: Family, options: &Options) -> bool {
+    let is_expected = || match options.action {
+        Action::Skip => detect::istio_captures_ipv6(options),
+        Action::Apply | Action::CleanUp => detect::has_ipv6_address(),
+    };
+    family == Family::V4 || (!address::is_disabled() && (address::is_present() || is_expected()))
+}
+
+/// Makes the calling thread the owner, for the kernel's owner match, of what it sends. Says whether that was allowed: the call itself
+/// tells only who it was before.
+fn become_user(uid: u32) -> bool {
+    let uid = Uid::from_raw(uid);
+    setfsuid(uid);
+    setfsuid(uid) == uid
 }
 
 fn listen(settings: &Settings, family: Family) -> io::Result<Vec<TcpListener>> {
@@ -109,8 +133,8 @@ impl Attempt<'_> {
     /// Dials as the proxy's user: only the proxy's calls to its own pod are sent into the inbound side (rule 11). The file
     /// system user is what the kernel's owner match looks at and, unlike the other ids, belongs to one thread.
     fn dial_until_done(&self) {
-        if let Some(uid) = self.proxy_uid.filter(|_| geteuid().is_root()) {
-            setfsuid(Uid::from_raw(uid));
+        if let Some(uid) = self.proxy_uid {
+            become_user(uid);
         }
         while !self.is_done() {
             let next = self.deadline.min(Instant::now() + INTERVAL);

@@ -22,6 +22,11 @@ fn child() {
 /// Runs a command line in this thread's namespace, with shell scripts in place of programs. Returns what the run came to; nothing
 /// if it did not come to an end.
 pub fn run_with(scripts: &[(&str, &str)], line: &str) -> Option<String> {
+    run_as("env", scripts, line)
+}
+
+/// The same behind a program that starts others, such as `setpriv`.
+pub fn run_as(starter: &str, scripts: &[(&str, &str)], line: &str) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     for (name, script) in scripts {
         let file = folder.path().join(name);
@@ -30,9 +35,11 @@ pub fn run_with(scripts: &[(&str, &str)], line: &str) -> Option<String> {
     }
     let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
     let test = std::env::current_exe().unwrap();
-    let output: Output =
-        Command::new(test).args(["--exact", "programs::child", "--nocapture"]).env("PATH", path).env(LINE, line).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut starter = starter.split(' ');
+    let mut command = Command::new(starter.next().unwrap());
+    command.args(starter).arg(test).args(["--exact", "programs::child", "--nocapture"]).env("PATH", path).env(LINE, line);
+    let Output { stdout, .. } = command.output().unwrap();
+    let text = String::from_utf8_lossy(&stdout).into_owned();
     text.lines().find_map(|line| line.split_once("outcome: ").map(|(_, outcome)| outcome.to_owned()))
 }
 

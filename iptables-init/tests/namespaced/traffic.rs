@@ -10,6 +10,7 @@ use nix::unistd::{Gid, Uid, gettid, setfsgid, setfsuid};
 use outrigger_iptables_init::{Error, Family, Outcome, run};
 use socket2::{Domain, Socket, Type};
 
+use crate::programs::run_as;
 use crate::support::{apply, in_namespace, sh, sidecar};
 
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -277,5 +278,35 @@ fn validation_succeeds_with_the_rules_and_fails_with_126_without() {
         let error = run(args).unwrap_err();
         assert!(matches!(error, Error::Validation { family: Family::V4, .. }), "{error}");
         assert_eq!(error.exit_code(), 126);
+    });
+}
+
+#[test]
+fn rules_of_istios_cni_plugin_are_proven_for_the_families_that_it_captures() {
+    in_namespace(|| {
+        sh("ip link add eth0 type veth peer name other; ip addr add 10.0.0.1/24 dev eth0; ip addr add fd00::1/64 dev eth0 nodad");
+        let mut args = sidecar("nft");
+        args.like_istio = Some("ipv6-detection".to_owned());
+        apply(args);
+        let mut args = sidecar("nft");
+        args.skip_rule_apply = Some("true".to_owned());
+        args.run_validation = Some("true".to_owned());
+        args.probe_timeout = Some("2s".to_owned());
+        assert_eq!(run(args.clone()).unwrap(), Outcome::Skipped);
+        args.dual_stack = Some("true".to_owned());
+        let error = run(args).unwrap_err();
+        assert!(matches!(error, Error::Validation { family: Family::V6, .. }), "{error}");
+    });
+}
+
+#[test]
+fn without_setuid_rules_that_were_written_are_not_called_wrong_and_those_of_others_not_proven() {
+    const DROPPED: &str = "setpriv --bounding-set=-all,+net_admin,+net_raw --inh-caps=-all";
+    in_namespace(|| {
+        let outcome = |line: &str| run_as(DROPPED, &[], &format!("-u 1337 -i * -b * --run-validation --probe-timeout 2s {line}")).unwrap();
+        assert_eq!(outcome(""), "Ok(Applied)");
+        assert_eq!(outcome(""), "Ok(AlreadyInPlace)");
+        let skipped = outcome("--skip-rule-apply");
+        assert!(skipped.contains("IPv4: validation failed: cannot become uid 1337") && skipped.contains("SETUID"), "{skipped}");
     });
 }
