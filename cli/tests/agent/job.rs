@@ -37,11 +37,11 @@ impl Drop for Groups {
     }
 }
 
-/// Two application containers that run as long as their files exist, and a proxy whose exit status process 1 hands on.
+/// Two application containers, the second of which starts with its file; both run as long as their files exist. And a proxy whose exit status process 1 hands on.
 const POD: &str = r#"
 contain() { group=$1; shift; sh -c 'echo $$ > "$0"; exec "$@"' "$GROUPS_FOLDER/$group/cgroup.procs" "$@" & }
 contain first sh -c 'while [ -e "$RUN/first" ]; do sleep 0.05; done'
-contain second sh -c 'while [ -e "$RUN/second" ]; do sleep 0.05; done'
+(while [ ! -e "$RUN/second" ]; do sleep 0.05; done; contain second sh -c 'while [ -e "$RUN/second" ]; do sleep 0.05; done') &
 contain proxy setpriv --reuid=1337 --regid=1337 --clear-groups --inh-caps=-all -- "$@"
 wait $!
 "#;
@@ -57,20 +57,23 @@ fn the_proxy_ends_well_once_every_application_container_has_ended() {
     let net = Net::new();
     let groups = Groups::new(&net.pod);
     let folder = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).tempdir().expect("a folder");
-    for container in ["first", "second"] {
-        fs::write(folder.path().join(container), "").expect("written");
-    }
+    fs::write(folder.path().join("first"), "").expect("written");
     let mut command = Command::new("nsenter");
     command.arg(format!("--net=/run/netns/{}", net.pod));
     command.args(["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", POD, "pod"]);
     command.args(proxy_arguments(folder.path())).env("GROUPS_FOLDER", &groups.0).env("RUN", folder.path());
-    command.env("OUTRIGGER_EXIT_WITH_APPLICATION", "true");
+    command.env("OUTRIGGER_EXIT_WITH_APPLICATION", "true").env("ISTIO_META_APP_CONTAINERS", "first,second");
     let mut pod = Process::start(&mut command);
     let said = pod.log();
     pod.until("ready", || said().contains("ready workers"));
     fs::remove_file(folder.path().join("first")).expect("removed");
-    std::thread::sleep(Duration::from_millis(1200));
-    assert!(pod.child.try_wait().expect("waited").is_none() && !said().contains("have ended"), "{}", said());
+    let mut goes_on = |why: &str| {
+        std::thread::sleep(Duration::from_millis(1200));
+        assert!(pod.child.try_wait().expect("waited").is_none() && !said().contains("have ended"), "{why}: {}", said());
+    };
+    goes_on("the second has yet to start");
+    fs::write(folder.path().join("second"), "").expect("written");
+    goes_on("the second runs");
     fs::remove_file(folder.path().join("second")).expect("removed");
     let begin = Instant::now();
     assert_eq!(pod.ended().code(), Some(0), "{}", said());

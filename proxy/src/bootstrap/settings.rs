@@ -1,5 +1,6 @@
 //! Everything the process needs to know before it binds a port, resolved once.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub struct Settings {
     pub interception_mode: InterceptionMode,
     /// OUTRIGGER_EXIT_WITH_APPLICATION: end when the processes of the pod's other containers have, as a Job needs it.
     pub exit_with_application: bool,
+    /// Containers of the pod beside this one, as ISTIO_META_APP_CONTAINERS lists them; 0 = not told.
+    pub application_containers: usize,
     /// How to end.
     pub drain: DrainSettings,
     /// Access log asked for on the command line; overrides the mesh configuration.
@@ -104,6 +107,7 @@ impl Settings {
             config: manifests(&args.config, environment)?,
             interception_mode: interception_mode(environment, &pod, &proxy_config, warnings),
             exit_with_application: environment.parse("OUTRIGGER_EXIT_WITH_APPLICATION", warnings).unwrap_or(false),
+            application_containers: application_containers(environment),
             node: node::resolve(args.proxy_type, environment, &pod, args.domain.as_deref(), interfaces),
             ports: Ports::resolve(environment, &pod, &proxy_config, warnings),
             drain: DrainSettings::resolve(environment, warnings),
@@ -141,6 +145,12 @@ fn manifests(args: &[PathBuf], environment: &Environment) -> anyhow::Result<Vec<
          configuration from a control plane is not supported yet"
     );
     Ok(config)
+}
+
+/// Names between commas, each once.
+fn application_containers(environment: &Environment) -> usize {
+    let names = environment.get("ISTIO_META_APP_CONTAINERS").unwrap_or_default().split(',').map(str::trim);
+    names.filter(|name| !name.is_empty()).collect::<BTreeSet<_>>().len()
 }
 
 /// An unknown mode is reported and counts as unset.
@@ -264,6 +274,14 @@ mod tests {
         assert_eq!(settings.drain, DrainSettings { exit_on_zero_connections: false, minimum: Some(Duration::from_secs(2)) });
         assert_eq!(settings.proxy_config.concurrency, Some(3));
         assert!(warnings[0].contains("ENVOY_PROMETHEUS_PORT"), "{warnings:?}");
+    }
+
+    #[test]
+    fn the_applications_containers_are_counted_from_their_names() {
+        let count = |environment: &Environment| resolve(|_| {}, environment).0.expect("resolves").application_containers;
+        assert_eq!(count(&Environment::default()), 0);
+        assert_eq!(count(&Environment::from([("ISTIO_META_APP_CONTAINERS", "shop,cache")])), 2);
+        assert_eq!(count(&Environment::from([("ISTIO_META_APP_CONTAINERS", "shop, ,shop,")])), 1);
     }
 
     #[test]

@@ -5,63 +5,111 @@
 //! this container is one whose group reads like ours. Process 1 belongs to the pod itself. An exit status cannot be seen:
 //! an application that failed has ended too.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::libc::ESRCH;
+
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_millis(500);
+/// The same while a container has yet to be seen: one that ends between two looks never is.
+const PERIOD_OF_STARTS: Duration = Duration::from_millis(100);
 
 /// The processes of the pod's other containers.
 #[derive(Debug)]
 pub struct Companions {
     proc: PathBuf,
-    own_group: String,
-    seen: bool,
+    /// Our own, and that of process 1.
+    other_groups: [String; 2],
+    /// Control groups, and thereby containers, that have run something.
+    seen: BTreeSet<String>,
+    containers: usize,
 }
 
 impl Companions {
-    /// Those of this pod.
+    /// Those of this pod, which has so many containers beside this one; 0 counts as one.
     ///
     /// # Errors
     /// Why they cannot be seen, and what to do about it.
-    pub fn of_this_pod() -> Result<Companions, &'static str> {
-        Companions::below(Path::new("/proc"))
+    pub fn of_this_pod(containers: usize) -> Result<Companions, &'static str> {
+        Companions::below(Path::new("/proc"), containers)
     }
 
-    fn below(proc: &Path) -> Result<Companions, &'static str> {
+    fn below(proc: &Path, containers: usize) -> Result<Companions, &'static str> {
         let group = |process: &str| fs::read_to_string(proc.join(process).join("cgroup")).ok();
         let own_group = group("self").ok_or("/proc/self/cgroup cannot be read")?;
-        if group("1").is_none_or(|first| first == own_group) {
-            return Err("the pod's containers do not share a process namespace: set shareProcessNamespace: true in the pod's spec");
-        }
-        Ok(Companions { proc: proc.to_owned(), own_group, seen: false })
+        let first_group = group("1")
+            .filter(|first| *first != own_group)
+            .ok_or("the pod's containers do not share a process namespace: set shareProcessNamespace: true in the pod's spec")?;
+        Ok(Companions {
+            proc: proc.to_owned(),
+            other_groups: [own_group, first_group],
+            seen: BTreeSet::new(),
+            containers: containers.max(1),
+        })
     }
 
-    /// Waits until there was one and none is left.
+    /// Waits until every container has run something and nothing of them is left. A look that fails proves nothing: it is
+    /// told once and repeated.
     pub async fn ended(&mut self) {
-        while !self.look() {
-            tokio::time::sleep(PERIOD).await;
+        let mut told = false;
+        loop {
+            match self.look() {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) if !told => {
+                    tracing::warn!(target: "main", "cannot look for the application's processes: {error}; looking again until it works");
+                    told = true;
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(if self.all_seen() { PERIOD } else { PERIOD_OF_STARTS }).await;
         }
     }
 
-    /// Whether there was one before and none is left.
-    fn look(&mut self) -> bool {
-        let any = self.any();
-        self.seen |= any;
-        self.seen && !any
+    fn all_seen(&self) -> bool {
+        self.seen.len() >= self.containers
     }
 
-    fn any(&self) -> bool {
-        let entries = fs::read_dir(&self.proc).into_iter().flatten().flatten();
-        let processes = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok_and(|pid| pid > 1)));
-        processes.into_iter().any(|entry| self.is_alive_elsewhere(&entry.path()))
+    /// Whether every container has been seen and none is left.
+    fn look(&mut self) -> io::Result<bool> {
+        let alive = self.alive()?;
+        let none = alive.is_empty();
+        self.seen.extend(alive);
+        Ok(none && self.all_seen())
     }
 
-    /// One that ends between two readings is not alive; neither is one that only waits to be reaped.
-    fn is_alive_elsewhere(&self, process: &Path) -> bool {
-        let elsewhere = fs::read_to_string(process.join("cgroup")).is_ok_and(|group| group != self.own_group);
-        elsewhere && fs::read_to_string(process.join("stat")).is_ok_and(|stat| is_alive(&stat))
+    /// The control groups of applications that have a process.
+    fn alive(&self) -> io::Result<BTreeSet<String>> {
+        let mut groups = BTreeSet::new();
+        for entry in fs::read_dir(&self.proc)? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok_and(|pid| pid > 1)) {
+                groups.extend(self.group_elsewhere(&entry.path())?);
+            }
+        }
+        Ok(groups)
+    }
+
+    /// The group of an application's process that is alive. One that ends between two readings is not alive; neither is one
+    /// that only waits to be reaped.
+    fn group_elsewhere(&self, process: &Path) -> io::Result<Option<String>> {
+        let group = unless_gone(fs::read_to_string(process.join("cgroup")))?;
+        let Some(group) = group.filter(|group| !self.other_groups.contains(group)) else { return Ok(None) };
+        let stat = unless_gone(fs::read_to_string(process.join("stat")))?;
+        Ok(stat.filter(|stat| is_alive(stat)).map(|_| group))
+    }
+}
+
+/// What was read of a process; `None` if it has ended. Any other failure, such as too many open files, says nothing about it.
+fn unless_gone(read: io::Result<String>) -> io::Result<Option<String>> {
+    match read {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -90,31 +138,70 @@ mod tests {
         fs::write(process.join("stat"), format!("7 (a) S (b) {state} 0 7")).expect("written");
     }
 
+    fn looked(companions: &mut Companions) -> bool {
+        companions.look().expect("looked")
+    }
+
     #[test]
     fn the_end_comes_when_the_last_process_of_another_container_is_gone() {
         let proc = proc(&[("1", "pause", "S"), ("self", "", "S"), ("9", "", "S"), ("20", "../app", "S"), ("21", "../app", "S")]);
-        let mut companions = Companions::below(proc.path()).expect("shared");
-        assert!(!companions.look());
+        let mut companions = Companions::below(proc.path(), 1).expect("shared");
+        assert!(!looked(&mut companions));
         fs::remove_dir_all(proc.path().join("20")).expect("removed");
-        assert!(!companions.look());
+        assert!(!looked(&mut companions));
         add(proc.path(), "21", "../app", "Z");
-        assert!(companions.look(), "a zombie runs nothing");
+        assert!(looked(&mut companions), "a zombie runs nothing");
     }
 
     #[test]
     fn before_the_first_process_was_seen_nothing_has_ended() {
         let proc = proc(&[("1", "pause", "S"), ("self", "", "S"), ("9", "", "S")]);
-        let mut companions = Companions::below(proc.path()).expect("shared");
-        assert!(!companions.look());
+        let mut companions = Companions::below(proc.path(), 1).expect("shared");
+        assert!(!looked(&mut companions));
         add(proc.path(), "20", "../app", "R");
-        assert!(!companions.look());
+        assert!(!looked(&mut companions));
         fs::remove_dir_all(proc.path().join("20")).expect("removed");
-        assert!(companions.look());
+        assert!(looked(&mut companions));
     }
 
     #[test]
     fn a_pod_whose_containers_share_no_processes_is_told_what_to_set() {
         let proc = proc(&[("1", "", "S"), ("self", "", "S")]);
-        assert!(Companions::below(proc.path()).expect_err("not shared").contains("shareProcessNamespace: true"));
+        assert!(Companions::below(proc.path(), 1).expect_err("not shared").contains("shareProcessNamespace: true"));
+    }
+
+    #[test]
+    fn a_container_that_has_yet_to_start_is_waited_for() {
+        let proc = proc(&[("1", "pause", "S"), ("self", "", "S"), ("9", "", "S"), ("20", "../first", "S"), ("21", "../first", "S")]);
+        let mut companions = Companions::below(proc.path(), 2).expect("shared");
+        assert!(!looked(&mut companions));
+        fs::remove_dir_all(proc.path().join("20")).expect("removed");
+        fs::remove_dir_all(proc.path().join("21")).expect("removed");
+        assert!(!looked(&mut companions), "the second has not started");
+        add(proc.path(), "30", "../second", "R");
+        assert!(!looked(&mut companions));
+        fs::remove_dir_all(proc.path().join("30")).expect("removed");
+        assert!(looked(&mut companions));
+    }
+
+    #[test]
+    fn a_look_that_fails_does_not_count_as_the_end() {
+        let proc = proc(&[("1", "pause", "S"), ("self", "", "S"), ("20", "../app", "S")]);
+        let mut companions = Companions::below(proc.path(), 1).expect("shared");
+        assert!(!looked(&mut companions));
+        for file in ["cgroup", "stat"] {
+            let file = proc.path().join("20").join(file);
+            let content = fs::read(&file).expect("read");
+            fs::remove_file(&file).expect("removed");
+            fs::create_dir(&file).expect("something that cannot be read");
+            companions.look().expect_err("unknown");
+            fs::remove_dir(&file).expect("removed");
+            fs::write(&file, content).expect("written");
+        }
+        let elsewhere = proc.path().with_extension("away");
+        fs::rename(proc.path(), &elsewhere).expect("moved");
+        companions.look().expect_err("unknown");
+        fs::rename(&elsewhere, proc.path()).expect("moved back");
+        assert!(!looked(&mut companions), "it runs still");
     }
 }

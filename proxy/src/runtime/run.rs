@@ -207,7 +207,7 @@ impl Threads {
 /// Waits for the end and carries it out.
 async fn supervise(process: &Process, mut commands: mpsc::UnboundedReceiver<Command>, threads: &Threads) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install().context("cannot handle signals")?;
-    let mut application = pin!(application_ended(process.settings.exit_with_application));
+    let mut application = pin!(application_ended(&process.settings));
     loop {
         tokio::select! {
             () = application.as_mut() => {
@@ -234,8 +234,8 @@ async fn supervise(process: &Process, mut commands: mpsc::UnboundedReceiver<Comm
 }
 
 /// Waits for the end of the application, if that is to end the proxy too.
-async fn application_ended(wanted: bool) {
-    match wanted.then(Companions::of_this_pod) {
+async fn application_ended(settings: &Settings) {
+    match settings.exit_with_application.then(|| Companions::of_this_pod(settings.application_containers)) {
         Some(Ok(mut companions)) => return companions.ended().await,
         Some(Err(reason)) => {
             tracing::warn!(target: "main", "OUTRIGGER_EXIT_WITH_APPLICATION has no effect: {reason}");
