@@ -55,7 +55,7 @@ pub struct Args {
     /// Routing table of TPROXY mode [default: 133]
     #[arg(short = 'r', long, value_name = "TABLE")]
     pub istio_inbound_tproxy_route_table: Option<String>,
-    /// Capture DNS queries to the servers of /etc/resolv.conf: they go to port 15053
+    /// Capture DNS queries to the servers of /etc/resolv.conf: they go to port 15053, where this release's proxy does not listen
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub redirect_dns: Option<String>,
     /// With --redirect-dns: capture queries to any server
@@ -124,6 +124,10 @@ pub struct Args {
     /// What counts as "localhost" in IPv4; env ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR alone sets it
     #[arg(skip)]
     pub outbound_ipv4_loopback_cidr: Option<String>,
+    /// Whether the mesh wants DNS capture by the proxy, which has no resolver: nothing follows but a warning; env
+    /// ISTIO_META_DNS_CAPTURE alone sets it
+    #[arg(skip)]
+    pub dns_capture_by_proxy: Option<String>,
     /// File that names the resolvers [default: /etc/resolv.conf]; for callers in Rust
     #[arg(skip)]
     pub resolv_conf: Option<String>,
@@ -162,7 +166,8 @@ impl Args {
             (&mut self.kube_virt_interfaces, &["KUBE_VIRT_INTERFACES"]),
             (&mut self.istio_inbound_tproxy_mark, &["ISTIO_INBOUND_TPROXY_MARK"]),
             (&mut self.istio_inbound_tproxy_route_table, &["ISTIO_INBOUND_TPROXY_ROUTE_TABLE"]),
-            (&mut self.redirect_dns, &["REDIRECT_DNS", "ISTIO_META_DNS_CAPTURE"]),
+            (&mut self.redirect_dns, &["REDIRECT_DNS"]),
+            (&mut self.dns_capture_by_proxy, &["ISTIO_META_DNS_CAPTURE"]),
             (&mut self.capture_all_dns, &["CAPTURE_ALL_DNS"]),
             (&mut self.drop_invalid, &["DROP_INVALID", "INVALID_DROP"]),
             (&mut self.dual_stack, &["DUAL_STACK", "ISTIO_DUAL_STACK"]),
@@ -244,13 +249,13 @@ mod tests {
     fn the_command_line_wins_over_the_environment_and_an_empty_variable_is_unset() {
         let environment = |name: &str| match name {
             "PROXY_UID" => Some("1000".to_owned()),
-            "REDIRECT_DNS" => Some(String::new()),
-            "ISTIO_META_DNS_CAPTURE" | "ISTIO_INBOUND_PORTS" => Some("true".to_owned()),
+            "INVALID_DROP" | "ISTIO_INBOUND_PORTS" => Some("true".to_owned()),
+            "DROP_INVALID" => Some(String::new()),
             _ => None,
         };
         let args = parse(&["-b", ""]).with_environment(environment);
         assert_eq!(args.proxy_uid.as_deref(), Some("1000"));
-        assert_eq!(args.redirect_dns.as_deref(), Some("true"));
+        assert_eq!(args.drop_invalid.as_deref(), Some("true"));
         assert_eq!(args.istio_inbound_ports.as_deref(), Some(""), "an explicit empty value is a value");
     }
 }

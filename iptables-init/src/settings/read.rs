@@ -167,6 +167,14 @@ fn warn_without_effect(args: &Args, settings: &Settings) {
     if settings.tproxy.is_none() && tproxy_numbers {
         tracing::info!("-t and -r have no effect: they belong to -m TPROXY");
     }
+    if given(&args.dns_capture_by_proxy) && !settings.dns.is_on() {
+        tracing::warn!(
+            "ISTIO_META_DNS_CAPTURE is ignored: this proxy has no resolver yet, and queries that nobody answers would break every name; --redirect-dns captures them all the same"
+        );
+    }
+    if settings.dns.is_on() {
+        tracing::warn!("--redirect-dns: queries go to port 15053, where this release's proxy does not listen; another resolver must");
+    }
     if given(&args.capture_all_dns) && !settings.dns.is_on() {
         tracing::warn!("--capture-all-dns has no effect without --redirect-dns");
     }

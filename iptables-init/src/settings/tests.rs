@@ -111,3 +111,13 @@ fn a_probe_timeout_that_is_no_duration_or_endless_is_refused() {
         assert!(matches!(result, Err(Error::Setting { flag: "--probe-timeout", .. })), "{value}");
     }
 }
+
+#[test]
+fn the_meshs_wish_for_dns_capture_is_left_alone_while_the_proxy_has_no_resolver() {
+    let captures = |variable: &'static str| {
+        let args = Args::default().with_environment(|name| [variable, "CAPTURE_ALL_DNS"].contains(&name).then(|| "true".to_owned()));
+        read(&args).unwrap().0.dns.is_on()
+    };
+    assert!(!captures("ISTIO_META_DNS_CAPTURE"));
+    assert!(captures("REDIRECT_DNS"), "what is said to this program itself counts");
+}
