@@ -88,3 +88,9 @@ fn what_cannot_be_removed_does_not_keep_the_rest_from_being_removed() {
         assert!(!others.contains("ISTIO_") && !others.contains("::6/"), "{others}");
     });
 }
+
+#[test]
+fn in_a_user_namespace_the_kernels_own_interface_captures_too() {
+    const NAMESPACE: &str = "unshare --user --map-root-user --net env PATH=/nowhere";
+    assert_eq!(run_as(NAMESPACE, &[], &format!("{SIDECAR} --native-nftables")).as_deref(), Some("Ok(Applied)"));
+}

@@ -45,7 +45,10 @@ pub(super) fn receive(socket: &OwnedFd) -> io::Result<Vec<u8>> {
 }
 
 pub(super) fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<()> {
-    setsockopt(socket, sockopt::SndBufForce, &BUFFER)?;
+    // Only the machine's own root may go beyond the system's limit; within a user namespace that limit (some hundred rules) must do.
+    if setsockopt(socket, sockopt::SndBufForce, &BUFFER).is_err() {
+        let _ = setsockopt(socket, sockopt::SndBuf, &BUFFER);
+    }
     socket::sendto(socket.as_raw_fd(), bytes, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
     Ok(())
 }
