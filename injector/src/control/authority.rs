@@ -194,27 +194,40 @@ impl Authority {
     /// When the cryptographic library refuses.
     pub fn step(&self, now: OffsetDateTime, times: &Times, is_published: bool) -> Result<Step, String> {
         let write = |authority: Self, why| Ok(Step::Write(Box::new(authority), why));
-        let renewal = self.current.not_after - times.renew_before;
+        // Written by somebody else, or before a clock was set back by far.
+        let is_future = |time: OffsetDateTime| time > now.saturating_add(BACKDATED);
+        let renewal = self.current.not_after.saturating_sub(times.renew_before);
         if self.ended(now).is_some() {
             let current = Pair::new(now, times)?;
             return write(Self { current, next: None, previous: None }, "the certificate authority had ended; a new one is in force");
         }
         match (&self.next, &self.previous) {
+            (Some((next, Some(published))), _) if is_future(*published) => {
+                let authority = Self { next: Some((next.clone(), None)), ..self.clone() };
+                write(authority, "the next certificate authority was published in the future, which cannot be; it is published anew")
+            }
+            (None, Some((certificate, replaced))) if is_future(*replaced) => {
+                let authority = Self { previous: Some((certificate.clone(), now)), ..self.clone() };
+                write(
+                    authority,
+                    "the previous certificate authority was replaced in the future, which cannot be; it counts as replaced now",
+                )
+            }
             (Some((_, None)), _) if !is_published => Ok(Step::Wait(now + times.propagation)),
             (Some((next, None)), _) => {
                 let authority = Self { next: Some((next.clone(), Some(now))), ..self.clone() };
                 write(authority, "caBundle names the next certificate authority too")
             }
-            (Some((next, Some(published))), _) if *published + times.propagation <= now => {
+            (Some((next, Some(published))), _) if published.saturating_add(times.propagation) <= now => {
                 let previous = Some((self.current.certificate.clone(), now));
                 write(Self { current: next.clone(), next: None, previous }, "the next certificate authority is in force")
             }
-            (Some((_, Some(published))), _) => Ok(Step::Wait(*published + times.propagation)),
-            (None, Some((_, replaced))) if *replaced + times.trusted() <= now => write(
+            (Some((_, Some(published))), _) => Ok(Step::Wait(published.saturating_add(times.propagation))),
+            (None, Some((_, replaced))) if replaced.saturating_add(times.trusted()) <= now => write(
                 Self { previous: None, ..self.clone() },
                 "the previous certificate authority is forgotten; nothing it signed is valid any more",
             ),
-            (None, Some((_, replaced))) => Ok(Step::Wait(*replaced + times.trusted())),
+            (None, Some((_, replaced))) => Ok(Step::Wait(replaced.saturating_add(times.trusted()))),
             (None, None) if renewal <= now => {
                 let authority = Self { next: Some((Pair::new(now, times)?, None)), ..self.clone() };
                 write(authority, "the certificate authority nears its end; the next one is made")
@@ -315,6 +328,25 @@ mod tests {
         assert!(first.issue(&["x".to_owned()], NOW + times.authority, &times).unwrap_err().contains("ended"), "it signs nothing more");
         let new = written(first.step(NOW + times.authority, &times, false).unwrap());
         assert!(new.step(NOW + times.authority, &times, true).is_ok_and(|step| matches!(step, Step::Wait(_))));
+    }
+
+    #[test]
+    fn annotations_from_the_future_hold_no_renewal_up_and_overflow_nothing() {
+        let times = Times::default();
+        let first = Authority::new(NOW, &times).unwrap();
+        let now = NOW + times.authority - Duration::days(1);
+        let published = written(written(first.step(now, &times, true).unwrap()).step(now, &times, true).unwrap());
+        let exchanged = written(published.step(now + times.propagation, &times, true).unwrap());
+        let end_of_time = |authority: &Authority| {
+            let (mut data, mut annotations) = (BTreeMap::new(), BTreeMap::new());
+            authority.write(&mut data, &mut annotations);
+            annotations.values_mut().for_each(|time| "9999-12-31T23:59:59Z".clone_into(time));
+            Authority::read(&data, &annotations).unwrap().unwrap()
+        };
+        let again = written(end_of_time(&published).step(now, &times, true).unwrap());
+        assert_eq!(written(again.step(now, &times, true).unwrap()), published);
+        let again = written(end_of_time(&exchanged).step(now, &times, true).unwrap());
+        assert_eq!(again.step(now, &times, true).unwrap(), Step::Wait(now + times.trusted()));
     }
 
     #[test]

@@ -56,17 +56,20 @@ pub struct Injector {
 /// Runs the injector until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// A port that is taken, or no cluster where one is needed; the message says which and what to do.
+/// A port that is taken, or no cluster where one is needed; the message says which and what to do. A part of the injector that ended.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("injector").enable_all().build()?;
     runtime.block_on(async {
         let client = if args.config_file.is_some() { None } else { Some(connect().await?) };
-        let injector = Injector::start(&args, client, Times::default()).await?;
-        told_to_end().await?;
+        let mut injector = Injector::start(&args, client, Times::default()).await?;
+        let outcome = tokio::select! {
+            told = told_to_end() => told,
+            failure = injector.failure() => Err(failure),
+        };
         tracing::info!(target: "injector", "ending");
         injector.end().await;
-        Ok(())
+        outcome
     })
 }
 
@@ -174,6 +177,20 @@ impl Injector {
         self.keepers.spawn(certificates.run(leading));
     }
 
+    /// Returns when a part that works for ever has ended all the same: a program error, after which only a new process is whole again.
+    pub async fn failure(&mut self) -> anyhow::Error {
+        let (part, ended) = tokio::select! {
+            Some(ended) = self.keepers.join_next() => ("what keeps configuration and certificate up to date", ended),
+            Some(ended) = self.elector.join_next() => ("what keeps the Lease", ended),
+            Some(ended) = self.servers.join_next() => ("a server", ended),
+            else => std::future::pending().await,
+        };
+        match ended {
+            Ok(()) => anyhow::anyhow!("{part} has ended"),
+            Err(error) => anyhow::anyhow!("{part} has ended: {error}"),
+        }
+    }
+
     /// Not ready at once, so that the Service sends new reviews elsewhere; then no new connections; then the rest of what is under way.
     pub async fn end(mut self) {
         self.state.end();
@@ -181,5 +198,31 @@ impl Injector {
         self.end.send_replace(true);
         while self.servers.join_next().await.is_some() {}
         while self.elector.join_next().await.is_some() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::{Args, Injector, Times};
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[tokio::test]
+    async fn a_part_that_panics_is_a_failure_of_the_injector() {
+        let files = ["--config-file=none", "--tls-cert=none", "--tls-key=none"];
+        let ports = ["injector", "--address=127.0.0.1:0", "--metrics-address=127.0.0.1:0"];
+        let args = Line::parse_from(ports.into_iter().chain(files)).args;
+        let mut injector = Injector::start(&args, None, Times::default()).await.unwrap();
+        let soon = std::time::Duration::from_millis(100);
+        assert!(tokio::time::timeout(soon, injector.failure()).await.is_err(), "files that are missing are trouble, no failure");
+        injector.keepers.spawn(async { panic!("a program error") });
+        let failure = tokio::time::timeout(100 * soon, injector.failure()).await.unwrap().to_string();
+        assert!(failure.contains("configuration and certificate") && failure.contains("a program error"), "{failure}");
     }
 }
