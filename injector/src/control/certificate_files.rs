@@ -14,20 +14,23 @@ const GATHER: Duration = Duration::from_millis(100);
 /// Serves what the files hold, for ever. Files that do not fit leave the last good certificate in force.
 pub async fn keep(certificate: PathBuf, key: PathBuf, state: Arc<State>) {
     let mut changes = Changes::of([certificate.as_path(), key.as_path()]);
-    let mut served = None;
+    let mut served: Option<(Files, String)> = None;
     loop {
-        match read(&certificate, &key) {
-            Ok(found) if served.as_ref() == Some(&found) => {}
-            Ok(found) => match Identity::from_pem(&found.0, &found.1) {
-                Ok(identity) => {
-                    let not_after = identity.not_after;
-                    state.metrics.certificate_expiry.set(not_after.unix_timestamp());
-                    state.serving.replace(identity);
-                    state.settled(Part::Certificate, format!("{}, ends {not_after}", certificate.display()));
-                    served = Some(found);
-                }
-                Err(problem) => state.trouble(Part::Certificate, format!("{} and {}: {problem}", certificate.display(), key.display())),
-            },
+        let outcome = read(&certificate, &key).and_then(|found| match &served {
+            // Told again: meanwhile they may have been unreadable, or have not fitted.
+            Some((files, fact)) if *files == found => Ok(fact.clone()),
+            _ => {
+                let identity = Identity::from_pem(&found.0, &found.1)
+                    .map_err(|problem| format!("{} and {}: {problem}", certificate.display(), key.display()))?;
+                let fact = format!("{}, ends {}", certificate.display(), identity.not_after);
+                state.metrics.certificate_expiry.set(identity.not_after.unix_timestamp());
+                state.serving.replace(identity);
+                served = Some((found, fact.clone()));
+                Ok(fact)
+            }
+        });
+        match outcome {
+            Ok(fact) => state.settled(Part::Certificate, fact),
             Err(problem) => state.trouble(Part::Certificate, problem),
         }
         changes.next().await;
@@ -35,6 +38,9 @@ pub async fn keep(certificate: PathBuf, key: PathBuf, state: Arc<State>) {
     }
 }
 
-fn read(certificate: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>), String> {
+/// Certificate and key.
+type Files = (Vec<u8>, Vec<u8>);
+
+fn read(certificate: &Path, key: &Path) -> Result<Files, String> {
     Ok((files::read(certificate)?, files::read(key)?))
 }

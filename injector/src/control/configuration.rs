@@ -53,14 +53,15 @@ struct Texts {
 
 /// Keeps the state's configuration up to date, for ever. `revision` is what this injector was started as, whatever the texts say.
 pub async fn keep(source: Source, revision: String, state: Arc<State>) {
-    let mut keeper = Keeper { revision, state, read: None };
+    let mut keeper = Keeper { revision, state, read: None, is_in_trouble: false };
     match source {
         Source::ConfigMaps { api, config, mesh } => {
             let mut maps = Maps { config: follow(Api::clone(&api), &config), mesh: follow(*api, &mesh) };
             loop {
                 // Marked as seen before it is looked at: what comes later wakes us again.
                 let seen = (maps.config.borrow_and_update().clone(), maps.mesh.borrow_and_update().clone());
-                keeper.take(of_config_maps(&seen.0, &config, &seen.1, &mesh));
+                let texts = of_config_maps(&seen.0, &config, &seen.1, &mesh);
+                keeper.take(texts, trouble_following(&[(&seen.0, &config), (&seen.1, &mesh)]));
                 settled(&mut maps).await;
             }
         }
@@ -68,7 +69,7 @@ pub async fn keep(source: Source, revision: String, state: Arc<State>) {
             let paths = [Some(&config), values.as_ref(), mesh.as_ref()];
             let mut changes = Changes::of(paths.into_iter().flatten().map(PathBuf::as_path));
             loop {
-                keeper.take(of_files(&config, values.as_ref(), mesh.as_ref()).map(Some));
+                keeper.take(of_files(&config, values.as_ref(), mesh.as_ref()).map(Some), None);
                 settled(&mut changes).await;
             }
         }
@@ -111,24 +112,64 @@ async fn settled(source: &mut impl Changing) {
 struct Keeper {
     revision: String,
     state: Arc<State>,
-    /// What was read last, good or not: read once.
-    read: Option<Texts>,
+    /// What was read last, good or not, and what came of it: read once.
+    read: Option<(Texts, Outcome)>,
+    /// Whether something else than the texts was wrong the last time, so that what came of them has to be told again.
+    is_in_trouble: bool,
 }
 
+/// Of good texts the notes, of others the problem; both without the origin, which may change while the texts do not.
+type Outcome = Result<String, String>;
+
 impl Keeper {
-    fn take(&mut self, found: Result<Option<Texts>, String>) {
-        match found {
-            Err(problem) => self.keep_last_good(&problem),
-            Ok(None) => {}
-            Ok(Some(texts)) if self.read.as_ref().is_some_and(|read| read.same_as(&texts)) => {}
+    /// Takes texts into force if they are news and good. `trouble`: whatever was found, it may be old.
+    fn take(&mut self, found: Result<Option<Texts>, String>, trouble: Option<String>) {
+        let found = found.and_then(|texts| self.complete(texts));
+        let trouble = match found {
+            Err(problem) => trouble.or(Some(problem)),
+            Ok(None) => trouble,
             Ok(Some(texts)) => {
-                self.read(&texts);
-                self.read = Some(texts);
+                self.take_texts(texts, trouble.is_some());
+                trouble
             }
+        };
+        self.is_in_trouble = trouble.is_some();
+        if let Some(trouble) = trouble {
+            self.keep_last_good(&trouble);
         }
     }
 
-    fn read(&self, texts: &Texts) {
+    /// A part that was there before is missed rather than replaced by defaults: most likely it is about to be written again.
+    fn complete(&self, found: Option<Texts>) -> Result<Option<Texts>, String> {
+        let (Some(texts), Some((before, _))) = (&found, &self.read) else { return Ok(found) };
+        let missed = [("values", &before.values, &texts.values), ("mesh", &before.mesh, &texts.mesh)];
+        match missed.iter().find(|(_, before, now)| before.is_some() && now.is_none()) {
+            Some((key, ..)) => Err(format!(
+                "{}: expected the key `{key}` that was there before, found none (restart the injector to go on without it)",
+                texts.origin
+            )),
+            None => Ok(found),
+        }
+    }
+
+    fn take_texts(&mut self, texts: Texts, is_in_trouble: bool) {
+        let outcome = match self.read.take() {
+            Some((read, outcome)) if read.same_as(&texts) => {
+                if self.is_in_trouble && !is_in_trouble {
+                    self.tell(&texts.origin, &outcome);
+                }
+                outcome
+            }
+            _ => {
+                let outcome = self.put_in_force(&texts);
+                self.tell(&texts.origin, &outcome);
+                outcome
+            }
+        };
+        self.read = Some((texts, outcome));
+    }
+
+    fn put_in_force(&self, texts: &Texts) -> Outcome {
         match Configuration::read(&texts.config, texts.values.as_deref(), texts.mesh.as_deref()) {
             Ok(Configuration { mut settings, warnings }) => {
                 settings.revision.clone_from(&self.revision);
@@ -138,11 +179,19 @@ impl Keeper {
                 self.state.metrics.reloads.inc();
                 let notes = if warnings.is_empty() { String::new() } else { format!("; {}", warnings.join("; ")) };
                 self.state.configure(settings, &format!("{}{notes}", texts.origin));
+                Ok(notes)
             }
             Err(error) => {
                 self.state.metrics.reload_failures.inc();
-                self.keep_last_good(&format!("{}: {error}", texts.origin));
+                Err(error.to_string())
             }
+        }
+    }
+
+    fn tell(&self, origin: &str, outcome: &Outcome) {
+        match outcome {
+            Ok(notes) => self.state.settled(Part::Configuration, format!("{origin}{notes}")),
+            Err(problem) => self.keep_last_good(&format!("{origin}: {problem}")),
         }
     }
 
@@ -160,13 +209,13 @@ impl Texts {
     }
 }
 
+/// Why what is known of them may be old.
+fn trouble_following(maps: &[(&Seen<ConfigMap>, &str)]) -> Option<String> {
+    maps.iter().find_map(|(seen, name)| seen.problem.as_ref().map(|problem| format!("ConfigMap {name}: {problem}")))
+}
+
 /// `None` before both have been asked for.
 fn of_config_maps(config: &Seen<ConfigMap>, config_name: &str, mesh: &Seen<ConfigMap>, mesh_name: &str) -> Result<Option<Texts>, String> {
-    for (seen, name) in [(config, config_name), (mesh, mesh_name)] {
-        if let Some(problem) = &seen.problem {
-            return Err(format!("ConfigMap {name}: {problem}"));
-        }
-    }
     let (Some(config), Some(mesh)) = (&config.object, &mesh.object) else { return Ok(None) };
     let config = config.as_ref().ok_or_else(|| format!("ConfigMap {config_name}: not found"))?;
     let key = |map: &ConfigMap, key: &str| map.data.as_ref().and_then(|data| data.get(key).cloned());

@@ -1,5 +1,6 @@
 //! Configuration that changes, breaks and is mended.
 
+use axum::http::Method;
 use serde_json::json;
 
 use super::caller::{Caller, pod};
@@ -29,8 +30,62 @@ async fn a_broken_config_map_leaves_the_last_good_one_and_says_so_until_mended()
     let mut caller = Caller::connect(replica.address, NAME, &bundle(&server).unwrap()).await.unwrap();
     assert_eq!(caller.review(&pod()).await.unwrap()["patch"], serde_json::Value::Null, "new reviews see it");
 
+    let map = server.get(CONFIG).unwrap();
     server.delete(CONFIG);
     page_says(&replica, "not found; the last good configuration stays").await;
+    server.put(CONFIG, map);
+    is_settled(&replica, "configuration").await;
+}
+
+/// Waits until neither page nor metric says that the part is in trouble.
+async fn is_settled(replica: &Injector, part: &str) {
+    let (problem, metric) = (format!("{part}: PROBLEM"), format!("outrigger_injector_problem{{part=\"{part}\"}} 0"));
+    eventually(&format!("{part} is settled"), async || {
+        let is_settled = !replica.state.readiness().1.contains(&problem) && replica.state.metrics.render().contains(&metric);
+        is_settled.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trouble_of_following_ends_with_it_although_the_texts_are_the_same() {
+    let server = cluster().await;
+    let replica = injector(&server, times()).await;
+    serves(&server, &replica).await;
+    server.fail(Method::GET, "configmaps", 503, 1_000_000);
+    server.cut_watches();
+    page_says(&replica, "configuration: PROBLEM: ConfigMap istio").await;
+    server.mend();
+    is_settled(&replica, "configuration").await;
+
+    server.edit(CONFIG, |map| map["data"]["config"] = json!("policy: [unclosed"));
+    let broken = "configuration: PROBLEM: ConfigMap istio-sidecar-injector (version";
+    page_says(&replica, broken).await;
+    server.fail(Method::GET, "configmaps", 503, 1_000_000);
+    server.cut_watches();
+    page_says(&replica, "the API server says 503").await;
+    server.mend();
+    page_says(&replica, broken).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_that_vanishes_is_missed_and_not_replaced_by_defaults() {
+    let server = cluster().await;
+    server.edit(MESH, |map| map["data"]["mesh"] = json!("trustDomain: ours.example\n"));
+    let replica = injector(&server, times()).await;
+    serves(&server, &replica).await;
+    for (path, key) in [(CONFIG, Some("values")), (MESH, Some("mesh")), (MESH, None)] {
+        let map = server.get(path).unwrap();
+        match key {
+            Some(key) => server.edit(path, |map| drop(map["data"].as_object_mut().unwrap().remove(key))),
+            None => server.delete(path),
+        }
+        let page = page_says(&replica, &format!("expected the key `{}` that was there before", key.unwrap_or("mesh"))).await;
+        assert!(page.starts_with("ready") && page.contains("the last good configuration stays in force"), "{page}");
+        assert_eq!(replica.state.settings().unwrap().trust_domain, "ours.example");
+        server.put(path, map);
+        is_settled(&replica, "configuration").await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,4 +175,7 @@ async fn files_are_followed_configuration_and_certificate_alike() {
     exchange("v3", "policy: disabled\n", (first.0.clone(), second.1.clone()));
     page_says(&replica, "do not fit").await;
     Caller::connect(replica.address, NAME, second.0.as_bytes()).await.expect("the last good certificate is served on");
+
+    exchange("v4", "policy: disabled\n", second);
+    is_settled(&replica, "certificate").await;
 }
