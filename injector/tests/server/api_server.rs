@@ -35,6 +35,7 @@ struct Inner {
     /// Watches from before this version are told 410.
     oldest: u64,
     tells_by_event: bool,
+    refuses_watches: bool,
     delay: Duration,
     failures: Vec<Failure>,
     requests: Vec<String>,
@@ -124,6 +125,11 @@ impl ApiServer {
         self.store.lock().failures.clear();
     }
 
+    /// Whether watches are forbidden while lists are not.
+    pub fn refuse_watches(&self, refuse: bool) {
+        self.store.lock().refuses_watches = refuse;
+    }
+
     /// Breaks off every watch in mid-stream.
     pub fn cut_watches(&self) {
         self.store.news.send_modify(|news| news.1 += 1);
@@ -181,6 +187,7 @@ async fn answer(State(store): State<Arc<Store>>, method: Method, uri: Uri, RawQu
     let query = query.unwrap_or_default();
     match (method, is_collection(&path)) {
         (Method::GET, _) if path == "/version" => version(),
+        (Method::GET, true) if query.contains("watch=true") && store.lock().refuses_watches => status(403, "no watches"),
         (Method::GET, true) if query.contains("watch=true") => watch(&store, &path, &query),
         (Method::GET, true) => list(&store, &path, &query),
         (Method::GET, false) => found(store.lock().objects.get(&path).cloned()),

@@ -169,7 +169,27 @@ async fn broken_off_and_forgotten_watches_miss_nothing() {
         server.edit(WEBHOOKS, |configuration| configuration["webhooks"][0]["clientConfig"]["caBundle"] = json!(""));
         serves(&server, &replica).await;
     }
-    assert!(!page_says(&replica, "ready").await.contains("PROBLEM"), "a watch that has to begin anew is no trouble");
+    eventually("a watch that has to begin anew is no trouble", async || (!replica.state.readiness().1.contains("PROBLEM")).then_some(()))
+        .await;
+}
+
+/// As with an RBAC rule without the verb `watch`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_only_lists_work_they_are_made_ever_more_slowly_and_the_trouble_stays() {
+    let server = cluster().await;
+    server.refuse_watches(true);
+    let replica = injector(&server, times()).await;
+    serves(&server, &replica).await;
+    page_says(&replica, "configuration: PROBLEM: ConfigMap istio").await;
+    let (since, before) = (Instant::now(), server.requests().len());
+    while since.elapsed() < Duration::from_secs(2) {
+        assert!(replica.state.readiness().1.contains("configuration: PROBLEM"), "the trouble does not come and go");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let lists = server.requests()[before..].iter().filter(|request| request.starts_with("GET") && request.ends_with("configmaps")).count();
+    assert!(lists < 30, "{lists} requests for two ConfigMaps in two seconds");
+    server.refuse_watches(false);
+    eventually("the trouble is over", async || (!replica.state.readiness().1.contains("PROBLEM")).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
