@@ -9,7 +9,7 @@ type Step = Box<dyn FnOnce() -> Result<(), Error>>;
 pub(crate) struct Undo(Vec<Step>);
 
 impl Undo {
-    /// Remembers how to take back what has just been done.
+    /// Remembers how to take back what has just been done, or is to be tried next.
     pub(crate) fn push(&mut self, step: impl FnOnce() -> Result<(), Error> + 'static) {
         self.0.push(Box::new(step));
     }

@@ -83,9 +83,10 @@ fn change(work: &Work, settings: &Settings, options: &Options, undo: &mut Undo, 
     }
     work.write(settings, options, undo)?;
     for leftover in &work.leftovers {
+        // A removal of several tables can fail between them.
+        let as_it_was = leftover.clone();
+        undo.push(move || as_it_was.put_back());
         leftover.remove(settings)?;
-        let leftover = leftover.clone();
-        undo.push(move || leftover.put_back());
     }
     work.verify(settings)?;
     remove_stale_routes(work, settings)?;

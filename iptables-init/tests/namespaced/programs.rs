@@ -94,3 +94,22 @@ fn in_a_user_namespace_the_kernels_own_interface_captures_too() {
     const NAMESPACE: &str = "unshare --user --map-root-user --net env PATH=/nowhere";
     assert_eq!(run_as(NAMESPACE, &[], &format!("{SIDECAR} --native-nftables")).as_deref(), Some("Ok(Applied)"));
 }
+
+/// Carries out only the first table of a batch that removes chains of ours, and fails.
+const STOPS_HALFWAY: &str = r#"PATH=${PATH#*:}; batch=$(cat)
+case "$1 $batch" in --noflush*"-X ISTIO_"*) echo "$batch" | sed /^COMMIT/q | iptables-legacy-restore "$@"; exit 1;; esac
+echo "$batch" | iptables-legacy-restore "$@""#;
+
+#[test]
+fn a_removal_that_fails_halfway_is_taken_back() {
+    in_namespace(|| {
+        let mut args = sidecar("legacy");
+        args.drop_invalid = Some("true".to_owned());
+        apply(args);
+        let before = everything();
+        let line = format!("{SIDECAR} --force-iptables-binary nft --reconcile");
+        let outcome = run_with(&[("iptables-legacy-restore", STOPS_HALFWAY)], &line).unwrap();
+        assert!(outcome.contains("iptables-legacy-restore failed"), "{outcome}");
+        assert_eq!(everything(), before);
+    });
+}
