@@ -7,14 +7,12 @@ use http::Request;
 use kube::Client;
 use serde::Deserialize;
 
-use super::request::{Failure, bounded};
+use super::request::{Failure, Pauses, bounded};
 use crate::cluster::{Cluster, KubernetesVersion};
 use crate::webhook::{Part, State};
 
 /// Nodes come and go, their versions seldom change.
 const PERIOD: Duration = Duration::from_secs(300);
-/// After a failure.
-const RETRY: Duration = Duration::from_secs(10);
 /// Nodes asked for at a time; a node's status takes tens of kilobytes.
 const PAGE: usize = 100;
 
@@ -48,30 +46,49 @@ struct NodeInfo {
     kubelet_version: String,
 }
 
-/// Keeps the state's knowledge of the cluster up to date, for ever. Where nodes may not be listed, the API server's own version counts.
-pub async fn keep(client: Client, state: Arc<State>) {
+/// Keeps the state's knowledge of the cluster up to date, for ever. Where nodes may not be listed, the API server's own version counts; where
+/// nothing can be learnt, what was known before. Reviews need not wait for the first answer longer than `patience`.
+pub async fn keep(client: Client, patience: Duration, state: Arc<State>) {
+    let give_up = async {
+        tokio::time::sleep(patience).await;
+        state.await_cluster(false);
+    };
+    tokio::join!(learn(&client, &state), give_up);
+}
+
+async fn learn(client: &Client, state: &State) {
+    let mut pauses = Pauses::default();
     loop {
-        let found = match oldest_kubelet(&client).await {
-            Ok(Some(version)) => Ok((version, "the oldest kubelet")),
-            Ok(None) => api_server(&client).await.map(|version| (version, "the API server; there are no nodes yet")),
-            Err(Failure::Other(problem)) => {
-                tracing::debug!(target: "injector", "nodes cannot be listed: {problem}");
-                api_server(&client).await.map(|version| (version, "the API server; nodes may not be listed"))
-            }
-            Err(failure) => Err(failure),
-        };
-        let pause = match found {
+        let pause = match ask(client).await {
             Ok((version, origin)) => {
+                pauses.reset();
                 state.know(Cluster { kubernetes: Some(version), ..Cluster::default() });
                 state.settled(Part::Nodes, format!("Kubernetes {version}, according to {origin}"));
                 PERIOD
             }
             Err(failure) => {
-                state.trouble(Part::Nodes, format!("cannot learn Kubernetes' version: {failure}"));
-                RETRY
+                let consequence = match state.cluster().kubernetes {
+                    Some(version) => format!("{version} still counts"),
+                    None => "no proxy becomes a native sidecar unless asked for".to_owned(),
+                };
+                state.trouble(Part::Nodes, format!("cannot learn Kubernetes' version: {failure}; {consequence}"));
+                pauses.lengthen()
             }
         };
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// The version that counts, and whose it is.
+async fn ask(client: &Client) -> Result<(KubernetesVersion, &'static str), Failure> {
+    match oldest_kubelet(client).await {
+        Ok(Some(version)) => Ok((version, "the oldest kubelet")),
+        Ok(None) => api_server(client).await.map(|version| (version, "the API server; there are no nodes yet")),
+        Err(Failure::Forbidden(problem)) => {
+            tracing::debug!(target: "injector", "nodes cannot be listed: {problem}");
+            api_server(client).await.map(|version| (version, "the API server; nodes may not be listed"))
+        }
+        Err(failure) => Err(failure),
     }
 }
 

@@ -11,6 +11,9 @@ pub enum Failure {
     /// Somebody else wrote first: look again.
     #[error("somebody else wrote first")]
     Conflict,
+    /// The service account may not do this: only somebody who changes its rights can help.
+    #[error("{0}")]
+    Forbidden(String),
     /// What the API server or the way to it said.
     #[error("{0}")]
     Other(String),
@@ -32,7 +35,10 @@ fn classify(error: kube::Error) -> Failure {
     match error {
         // 422: the `test` of a JSON Patch failed.
         kube::Error::Api(status) if matches!(status.code, 409 | 422) => Failure::Conflict,
-        kube::Error::Api(status) => Failure::Other(format!("the API server says {}: {}", status.code, status.message)),
+        kube::Error::Api(status) => {
+            let problem = format!("the API server says {}: {}", status.code, status.message);
+            if status.code == 403 { Failure::Forbidden(problem) } else { Failure::Other(problem) }
+        }
         error => Failure::Other(describe(&error)),
     }
 }

@@ -30,11 +30,18 @@ pub struct Times {
     pub lease: lease::Times,
     /// From being told to end until no connection is accepted any more: so long a Service may go on sending reviews here. Default 5 s.
     pub leave: Duration,
+    /// For how long readiness waits for the cluster's version; without it no proxy becomes a native sidecar by itself. Default 5 s.
+    pub cluster: Duration,
 }
 
 impl Default for Times {
     fn default() -> Self {
-        Self { authority: authority::Times::default(), lease: lease::Times::default(), leave: Duration::from_secs(5) }
+        Self {
+            authority: authority::Times::default(),
+            lease: lease::Times::default(),
+            leave: Duration::from_secs(5),
+            cluster: Duration::from_secs(5),
+        }
     }
 }
 
@@ -50,7 +57,7 @@ pub struct Injector {
     servers: JoinSet<()>,
     elector: JoinSet<()>,
     keepers: JoinSet<()>,
-    leave: Duration,
+    times: Times,
 }
 
 /// Runs the injector until SIGTERM or SIGINT.
@@ -113,20 +120,12 @@ impl Injector {
         let metrics =
             Server::http(args.metrics_address, routes::observation(Arc::clone(&state)), Limits::default(), Arc::clone(&state)).await?;
         let (address, metrics_address) = (webhook.address()?, metrics.address()?);
-        let mut injector = Self {
-            address,
-            metrics_address,
-            state,
-            end,
-            servers: JoinSet::new(),
-            elector: JoinSet::new(),
-            keepers: JoinSet::new(),
-            leave: times.leave,
-        };
+        let mut injector =
+            Self { address, metrics_address, state, end, servers: JoinSet::new(), elector: JoinSet::new(), keepers: JoinSet::new(), times };
         injector.servers.spawn(webhook.run(ending.clone()));
         injector.servers.spawn(metrics.run(ending.clone()));
         injector.keep_configuration(args, client.as_ref())?;
-        injector.keep_certificate(args, client, times)?;
+        injector.keep_certificate(args, client)?;
         tracing::info!(target: "injector", "webhook on https://{address}/inject, metrics on http://{metrics_address}/metrics");
         Ok(injector)
     }
@@ -143,28 +142,29 @@ impl Injector {
         };
         self.keepers.spawn(configuration::keep(source, args.revision.clone(), Arc::clone(&self.state)));
         if let Some(client) = client {
-            self.keepers.spawn(nodes::keep(client.clone(), Arc::clone(&self.state)));
+            self.state.await_cluster(true);
+            self.keepers.spawn(nodes::keep(client.clone(), self.times.cluster, Arc::clone(&self.state)));
         }
         Ok(())
     }
 
-    fn keep_certificate(&mut self, args: &Args, client: Option<Client>, times: Times) -> anyhow::Result<()> {
+    fn keep_certificate(&mut self, args: &Args, client: Option<Client>) -> anyhow::Result<()> {
         let state = Arc::clone(&self.state);
         match (&args.tls_cert, &args.tls_key, client) {
             (Some(certificate), Some(key), _) => {
                 self.keepers.spawn(certificate_files::keep(certificate.clone(), key.clone(), state));
             }
-            (_, _, Some(client)) => self.keep_own_certificate(args, &client, times),
+            (_, _, Some(client)) => self.keep_own_certificate(args, &client),
             _ => anyhow::bail!("no certificate: expected --tls-cert and --tls-key or a cluster"),
         }
         Ok(())
     }
 
-    fn keep_own_certificate(&mut self, args: &Args, client: &Client, times: Times) {
+    fn keep_own_certificate(&mut self, args: &Args, client: &Client) {
         let (leads, leading) = watch::channel(false);
         let identity = format!("{}_{:016x}", args.pod_name.as_deref().unwrap_or("outrigger-injector"), rand::random::<u64>());
         let leases = Api::namespaced(client.clone(), &args.namespace);
-        let elector = lease::Elector::new(leases, args.lease.clone(), identity, times.lease);
+        let elector = lease::Elector::new(leases, args.lease.clone(), identity, self.times.lease);
         let (state, ending) = (Arc::clone(&self.state), self.end.subscribe());
         self.elector.spawn(async move { elector.run(&state, &leads, ending).await });
         let names = Names {
@@ -173,7 +173,7 @@ impl Injector {
             service: args.service.clone(),
             webhooks: args.webhook_configurations(),
         };
-        let certificates = Certificates::new(client, names, times.authority, Arc::clone(&self.state));
+        let certificates = Certificates::new(client, names, self.times.authority, Arc::clone(&self.state));
         self.keepers.spawn(certificates.run(leading));
     }
 
@@ -194,7 +194,7 @@ impl Injector {
     /// Not ready at once, so that the Service sends new reviews elsewhere; then no new connections; then the rest of what is under way.
     pub async fn end(mut self) {
         self.state.end();
-        tokio::time::sleep(self.leave).await;
+        tokio::time::sleep(self.times.leave).await;
         self.end.send_replace(true);
         while self.servers.join_next().await.is_some() {}
         while self.elector.join_next().await.is_some() {}

@@ -47,6 +47,7 @@ impl Part {
 pub struct State {
     settings: ArcSwapOption<Settings>,
     cluster: ArcSwap<Cluster>,
+    awaits_cluster: AtomicBool,
     notes: Mutex<Notes>,
     ending: AtomicBool,
     /// What TLS is served with.
@@ -83,6 +84,12 @@ impl State {
     /// Takes new knowledge of the cluster into force.
     pub fn know(&self, cluster: Cluster) {
         self.cluster.store(Arc::new(cluster));
+        self.await_cluster(false);
+    }
+
+    /// Whether readiness waits until [`State::know`] is called. Without a cluster nobody would.
+    pub fn await_cluster(&self, wait: bool) {
+        self.awaits_cluster.store(wait, Ordering::Relaxed);
     }
 
     /// Whether the process is about to end.
@@ -124,6 +131,7 @@ impl State {
             (self.settings.load().is_none(), "no configuration yet"),
             (!self.serving.is_present(), "no serving certificate yet"),
             (self.serving.not_after().is_some_and(|end| end < OffsetDateTime::now_utc()), "the serving certificate has ended"),
+            (self.awaits_cluster.load(Ordering::Relaxed), "the cluster's version is not known yet"),
             (self.is_ending(), "the process is ending"),
         ]
         .into_iter()

@@ -1,11 +1,13 @@
 //! Configuration that changes, breaks and is mended.
 
+use std::time::Duration;
+
 use axum::http::Method;
 use serde_json::json;
 
 use super::caller::{Caller, pod};
 use super::fixture::{CONFIG, MESH, NAME, args, bundle, cluster, eventually, injector, page_says, serves, times};
-use outrigger_injector::control::Injector;
+use outrigger_injector::control::{Injector, Times};
 use outrigger_injector::settings::Policy;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,6 +130,31 @@ async fn the_oldest_kubelet_is_known_or_else_the_api_server() {
     let replica = injector(&server, times()).await;
     page_says(&replica, "nodes: Kubernetes 1.28, according to the oldest kubelet").await;
     assert_eq!(replica.state.cluster().kubernetes.unwrap().to_string(), "1.28");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_who_may_not_list_nodes_goes_by_the_api_server_and_readiness_waits_for_the_first_answer() {
+    let server = cluster().await;
+    let node = json!({ "metadata": {}, "status": { "nodeInfo": { "kubeletVersion": "v1.28.9" } } });
+    server.put("/api/v1/nodes/a", node);
+    server.fail(Method::GET, "nodes", 503, 1_000_000);
+    let patient = Times { cluster: Duration::from_secs(3600), ..times() };
+    let replica = injector(&server, patient).await;
+    page_says(&replica, "nodes: PROBLEM: cannot learn Kubernetes' version: the API server says 503").await;
+    serves(&server, &replica).await;
+    let page = page_says(&replica, "configuration: ConfigMap").await;
+    assert!(page.starts_with("not ready: the cluster's version is not known yet\n"), "{page}");
+    server.mend();
+    page_says(&replica, "nodes: Kubernetes 1.28, according to the oldest kubelet").await;
+    assert!(replica.state.readiness().0);
+
+    server.fail(Method::GET, "nodes", 403, 1_000_000);
+    page_says(&injector(&server, patient).await, "nodes: Kubernetes 1.33, according to the API server; nodes may not be listed").await;
+    server.mend();
+    server.fail(Method::GET, "nodes", 503, 1_000_000);
+    let hasty = injector(&server, Times { cluster: Duration::from_millis(50), ..times() }).await;
+    eventually("an injector that gave up waiting is ready", async || hasty.state.readiness().0.then_some(())).await;
+    assert_eq!(hasty.state.cluster().kubernetes, None);
 }
 
 /// Without a cluster: files, exchanged as kubelet exchanges a mounted ConfigMap or Secret.
