@@ -36,7 +36,7 @@ impl LabelSelector {
     /// Whether `labels` satisfy the selector.
     ///
     /// # Errors
-    /// An operator Kubernetes does not know, in words.
+    /// What Kubernetes would not take, in words: an unknown operator, values missing or superfluous, no label.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> Result<bool, String> {
         let mut all = self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value));
         for requirement in &self.match_expressions {
@@ -49,12 +49,18 @@ impl LabelSelector {
 impl Requirement {
     fn holds(&self, value: Option<&String>) -> Result<bool, String> {
         let listed = value.is_some_and(|value| self.values.contains(value));
-        match self.operator.as_str() {
-            "In" => Ok(listed),
-            "NotIn" => Ok(!listed),
-            "Exists" => Ok(value.is_some()),
-            "DoesNotExist" => Ok(value.is_none()),
-            other => Err(format!("operator `{other}` of label {}: expected In, NotIn, Exists or DoesNotExist", self.key)),
+        let (operator, key) = (&self.operator, &self.key);
+        match (operator.as_str(), self.values.as_slice()) {
+            _ if key.is_empty() => Err(format!("operator `{operator}`: expected a label in `key`, got none")),
+            ("In" | "NotIn", []) => Err(format!("operator `{operator}` of label {key}: expected at least one of `values`, got none")),
+            ("In", _) => Ok(listed),
+            ("NotIn", _) => Ok(!listed),
+            ("Exists", []) => Ok(value.is_some()),
+            ("DoesNotExist", []) => Ok(value.is_none()),
+            ("Exists" | "DoesNotExist", values) => {
+                Err(format!("operator `{operator}` of label {key}: expected no `values`, got {}", values.len()))
+            }
+            _ => Err(format!("operator `{operator}` of label {key}: expected In, NotIn, Exists or DoesNotExist")),
         }
     }
 }

@@ -119,6 +119,26 @@ fn a_selector_with_an_unknown_operator_is_skipped_with_a_warning() {
 }
 
 #[test]
+fn a_selector_that_kubernetes_would_not_take_matches_nothing_and_is_told() {
+    for (operator, values, expected) in [
+        ("In", &[][..], "expected at least one of `values`"),
+        ("NotIn", &[], "expected at least one of `values`"),
+        ("Exists", &["x"], "expected no `values`, got 1"),
+        ("DoesNotExist", &["x"], "expected no `values`, got 1"),
+    ] {
+        let values = values.iter().map(|value| (*value).to_owned()).collect();
+        let requirement = Requirement { key: "job".to_owned(), operator: operator.to_owned(), values };
+        let mut context = context("istio-injection=enabled");
+        context.settings.never_inject = vec![LabelSelector { match_expressions: vec![requirement], ..LabelSelector::default() }];
+        for labels in ["app=x", "job=x"] {
+            let decision = decide(&pod(labels), &context);
+            assert!(decision.inject, "{operator} {labels}");
+            assert!(decision.warnings[0].contains(expected) && decision.warnings[0].contains("skipped"), "{decision:?}");
+        }
+    }
+}
+
+#[test]
 fn other_words_than_true_and_false_count_as_unset_and_are_told() {
     let Decision { inject, warnings, .. } = decide(&pod("sidecar.istio.io/inject=yes"), &context("istio-injection=enabled"));
     assert!(inject);
