@@ -18,7 +18,6 @@ pub(super) fn read(text: &str, configuration: &mut Configuration) -> Result<(), 
     }
     let settings = &mut configuration.settings;
     settings.trust_domain = mesh.trust_domain;
-    settings.istio_namespace = mesh.root_namespace;
     settings.enable_prometheus_merge = mesh.enable_prometheus_merge;
     settings.probe_localhost = mesh.inbound_traffic_policy == InboundTrafficMode::Localhost;
     settings.proxy_config = proxy_config::camel_keys(fields.section("defaultConfig")?.map().clone());

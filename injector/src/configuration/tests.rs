@@ -34,10 +34,19 @@ fn mesh_gives_proxy_config_and_identity() {
     let mesh = "trustDomain: td\nrootNamespace: mesh\nenablePrometheusMerge: false\ninboundTrafficPolicy: {mode: LOCALHOST}\n\
                 defaultConfig: {drain_duration: 9s, meshId: m, proxyMetadata: {A: b}}";
     let settings = read("", "", mesh).settings;
-    assert_eq!((settings.trust_domain.as_str(), settings.istio_namespace.as_str()), ("td", "mesh"));
+    assert_eq!((settings.trust_domain.as_str(), settings.istio_namespace.as_str()), ("td", "istio-system"));
     assert!(!settings.enable_prometheus_merge && settings.probe_localhost);
     assert_eq!(settings.proxy_config["drainDuration"], "9s");
     assert_eq!(settings.mesh_id.as_deref(), Some("m"));
+}
+
+/// The root namespace of the configuration need not be the one the control plane runs in.
+#[test]
+fn only_values_say_where_the_control_plane_is() {
+    let mesh = "rootNamespace: mesh-config";
+    assert_eq!(read("", "", mesh).settings.ca_address(), "istiod.istio-system.svc:15012");
+    let values = "global: {istioNamespace: control}";
+    assert_eq!(read("", values, mesh).settings.ca_address(), "istiod.control.svc:15012");
 }
 
 #[test]
