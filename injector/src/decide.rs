@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::pod;
 use crate::selector::LabelSelector;
 use crate::settings::{Context, Policy, Settings};
+use crate::{pod, restore};
 
 const INJECT: &str = "sidecar.istio.io/inject";
 const NAMESPACE_LABEL: &str = "istio-injection";
@@ -103,6 +103,9 @@ pub fn decide(pod: &Value, context: &Context) -> Decision {
 /// (`outrigger inject`).
 #[must_use]
 pub fn decide_selected(pod: &Value, context: &Context) -> Decision {
+    // An injected pod is decided about as its author wrote it, for that is the pod that would be injected again.
+    let restored = restore::take_out_before_injecting(pod, &context.settings).ok().flatten();
+    let pod = restored.as_ref().unwrap_or(pod);
     let (labels, annotations) = (pod::strings(pod, "labels"), pod::strings(pod, "annotations"));
     let mut warnings = unclear_value(&labels, "label");
     if !labels.contains_key(INJECT) {

@@ -37,6 +37,8 @@ pub(crate) fn variables(rendering: &Rendering<'_>) -> Vec<Value> {
     if rendering.exit_with_application {
         variables.push(plain(EXIT_WITH_APPLICATION, "true"));
     }
+    variables.retain(|variable| !settings.environment.contains_key(pod::name(variable)));
+    variables.extend(settings.environment.iter().map(|(name, value)| plain(name, value)));
     variables
 }
 

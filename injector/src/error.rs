@@ -27,6 +27,16 @@ pub enum InjectError {
     /// An injected pod of which too little is known to take the injection out again.
     #[error("{0}; the pod is refused")]
     Unclear(String),
+    /// More than Kubernetes would take.
+    #[error("{field}: expected {expected}, got {found}; the pod is refused")]
+    TooLarge {
+        /// Path of the field.
+        field: &'static str,
+        /// The bound.
+        expected: String,
+        /// What is there.
+        found: usize,
+    },
     /// The JSON is no pod.
     #[error("{field}: expected {expected}; the pod is refused")]
     Shape {

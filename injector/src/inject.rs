@@ -3,6 +3,8 @@
 //! The result is a function of pod and context alone. What an earlier injection added is taken out first, so injecting an injected pod
 //! again gives the same pod, and one that other settings or Istio injected is rendered anew.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use crate::annotations::{self, EXIT_WITH_APPLICATION, Wishes};
@@ -12,10 +14,10 @@ use crate::merge::{OVERRIDES, STATUS, Status};
 use crate::owner::owner;
 use crate::proxy_config::{self, PodProxyConfig};
 use crate::restore::{RECORD, Record};
-use crate::settings::{Context, NativeSidecars};
+use crate::settings::{Context, NativeSidecars, Settings};
 use crate::template::{Rendering, Role};
 use crate::templates::{self, Selected};
-use crate::{InjectError, KubernetesVersion, conflicts, merge, metadata, pod, restore, volumes};
+use crate::{InjectError, KubernetesVersion, bounds, conflicts, merge, metadata, pod, restore, volumes};
 
 mod compose;
 mod proxy;
@@ -36,8 +38,8 @@ pub struct Injected {
 /// # Errors
 /// [`InjectError`]: the pod must then not be created.
 pub fn inject(pod: &Value, context: &Context) -> Result<Injected, InjectError> {
-    let original = without_injection(pod)?;
     let settings = &context.settings;
+    let original = without_injection(pod, settings)?;
     let annotations = pod::strings(&original, "annotations");
     let mut complaints = Complaints::default();
     let wishes = annotations::read(&annotations, settings, &mut complaints);
@@ -58,7 +60,9 @@ pub fn inject(pod: &Value, context: &Context) -> Result<Injected, InjectError> {
         status_port,
         hold: selected.sidecar && !native && holds(&proxy_config, context),
         native,
-        exit_with_application: selected.sidecar && !native && ends_with_application(&original, &wishes, context, &mut warnings),
+        exit_with_application: selected.sidecar
+            && !native
+            && ends_with_application(&original, &wishes, context, status_port, &mut warnings),
         ids: Ids::of(context),
         wishes: &wishes,
         proxy_config: &proxy_config,
@@ -128,19 +132,25 @@ fn write_down(pod: &mut Value, status: &Status, overrides: &merge::Overrides, re
 }
 
 /// The pod as its author wrote it, with `metadata` and `spec` to work on.
-fn without_injection(pod: &Value) -> Result<Value, InjectError> {
+fn without_injection(pod: &Value, settings: &Settings) -> Result<Value, InjectError> {
     if !pod.is_object() {
         return Err(InjectError::Shape { field: "pod", expected: "a mapping" });
     }
-    let mut original = match restore::take_out(pod)? {
-        Some(original) => original,
+    bounds::check(pod)?;
+    let mut original = match restore::take_out_before_injecting(pod, settings)? {
+        Some(original) => {
+            bounds::check(&original)?;
+            original
+        }
         None => {
             refuse_foreign_proxy(pod)?;
             pod.clone()
         }
     };
-    if let Some(fields) = original.as_object_mut() {
-        fields.entry("metadata").or_insert_with(|| json!({}));
+    if original.get("metadata").is_none_or(Value::is_null)
+        && let Some(fields) = original.as_object_mut()
+    {
+        fields.insert("metadata".to_owned(), json!({}));
     }
     if pod::list(&original, "containers").is_empty() && pod::list(pod, "containers").is_empty() {
         return Err(InjectError::Shape { field: "spec.containers", expected: "at least one container" });
@@ -195,7 +205,7 @@ fn holds(config: &PodProxyConfig, context: &Context) -> bool {
 }
 
 /// Opt-in, because the containers of the pod then see each other's processes. A native sidecar is ended by kubelet.
-fn ends_with_application(pod: &Value, wishes: &Wishes, context: &Context, warnings: &mut Vec<String>) -> bool {
+fn ends_with_application(pod: &Value, wishes: &Wishes, context: &Context, status_port: u16, warnings: &mut Vec<String>) -> bool {
     let completes = matches!(pod.pointer("/spec/restartPolicy").and_then(Value::as_str), Some("Never" | "OnFailure"));
     match (wishes.exit_with_application, pod.pointer("/spec/shareProcessNamespace").and_then(Value::as_bool)) {
         (true, Some(false)) => {
@@ -204,9 +214,12 @@ fn ends_with_application(pod: &Value, wishes: &Wishes, context: &Context, warnin
             false
         }
         (false, _) if completes && !context.cluster.ends_sidecars => {
+            let by_request = match status_port {
+                0 => String::new(),
+                port => format!("let the application POST to http://127.0.0.1:{port}/quitquitquit as its last act, or "),
+            };
             warnings.push(format!(
-                "the pod runs to completion, but its proxy does not end by itself: let the application POST to \
-                 http://127.0.0.1:15020/quitquitquit as its last act, or set annotation {EXIT_WITH_APPLICATION}: \"true\""
+                "the pod runs to completion, but its proxy does not end by itself: {by_request}set annotation {EXIT_WITH_APPLICATION}: \"true\""
             ));
             false
         }
@@ -243,10 +256,11 @@ fn add_secrets(pod: &mut Value, rendering: &Rendering<'_>, selected: &Selected<'
 /// Adds the items whose names are not there yet; returns these names.
 fn add_named(pod: &mut Value, list: &'static str, items: impl Iterator<Item = Value>) -> Result<Vec<String>, InjectError> {
     let present = pod::list_mut(pod, list)?;
+    let mut known: HashSet<String> = present.iter().map(|item| pod::name(item).to_owned()).collect();
     let mut added = Vec::new();
     for item in items {
         let name = pod::name(&item).to_owned();
-        if !present.iter().any(|known| pod::name(known) == name) {
+        if known.insert(name.clone()) {
             present.push(item);
             added.push(name);
         }

@@ -19,6 +19,7 @@ pub mod known;
 pub mod owner;
 pub mod proxy_config;
 
+mod bounds;
 mod cni;
 mod complaints;
 mod conflicts;

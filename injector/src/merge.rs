@@ -1,5 +1,7 @@
 //! Joining what is injected with what the user wrote (contract 3.4).
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -65,7 +67,7 @@ fn merge_field(fields: &mut Map<String, Value>, field: &str, change: &Value) {
         (_, Value::Null, _) => {
             fields.remove(field);
         }
-        (Some(Value::Array(items)), Value::Array(changes), Some(key)) => changes.iter().for_each(|change| merge_item(items, change, key)),
+        (Some(Value::Array(items)), Value::Array(changes), Some(key)) => merge_items(items, changes, key),
         (Some(old), change, _) if old.is_object() => merge(old, change),
         _ => {
             fields.insert(field.to_owned(), change.clone());
@@ -73,10 +75,20 @@ fn merge_field(fields: &mut Map<String, Value>, field: &str, change: &Value) {
     }
 }
 
-fn merge_item(items: &mut Vec<Value>, change: &Value, key: &str) {
-    match items.iter_mut().find(|item| item.get(key).is_some() && item.get(key) == change.get(key)) {
-        Some(item) => merge(item, change),
-        None => items.push(change.clone()),
+/// A user's own lists may be long: items are found by a table of their keys. The first item of a key is the one that is meant.
+fn merge_items(items: &mut Vec<Value>, changes: &[Value], key: &str) {
+    let present = items.iter().enumerate().rev();
+    let mut places: HashMap<Value, usize> = present.filter_map(|(place, item)| Some((item.get(key)?.clone(), place))).collect();
+    for change in changes {
+        match change.get(key).and_then(|value| places.get(value)).and_then(|place| items.get_mut(*place)) {
+            Some(item) => merge(item, change),
+            None => {
+                if let Some(value) = change.get(key) {
+                    places.insert(value.clone(), items.len());
+                }
+                items.push(change.clone());
+            }
+        }
     }
 }
 

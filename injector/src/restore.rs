@@ -1,12 +1,13 @@
 //! Taking an injection out of a pod again. What Outrigger's injector changed it has written down in annotation [`RECORD`]; of a pod that
 //! Istio's injected, only what its status, its proxy's variables and its well-known labels tell can be known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::merge::{OVERRIDES, Overrides, STATUS, Status};
+use crate::settings::Settings;
 use crate::{InjectError, PROXY_CONTAINER, pod, probes, prometheus};
 
 mod istio;
@@ -77,9 +78,23 @@ pub fn uninject(pod: &Value) -> Option<Value> {
 /// # Errors
 /// An annotation of the injector's that is not what an injector writes, or a pod whose lists are no lists.
 pub fn take_out(pod: &Value) -> Result<Option<Value>, InjectError> {
+    restored(pod, |_| true)
+}
+
+/// As [`take_out`], for an injector with these settings. The record comes from whoever wrote the pod: of `spec` it brings back only what
+/// this injector writes, so that nothing gets past the decision about the pod, such as `hostNetwork`.
+pub(crate) fn take_out_before_injecting(pod: &Value, settings: &Settings) -> Result<Option<Value>, InjectError> {
+    let by_template = |name: &str| settings.templates.values().any(|template| template.sets(name));
+    restored(pod, |name| matches!(name, "shareProcessNamespace" | "securityContext") || by_template(name))
+}
+
+fn restored(pod: &Value, may_restore: impl Fn(&str) -> bool) -> Result<Option<Value>, InjectError> {
     let Some(status) = annotation::<Status>(pod, STATUS)? else { return Ok(None) };
     let overrides: Overrides = annotation(pod, OVERRIDES)?.unwrap_or_default();
-    let record: Option<Record> = annotation(pod, RECORD)?;
+    let mut record: Option<Record> = annotation(pod, RECORD)?;
+    if let Some(record) = &mut record {
+        record.spec.retain(|name, _| may_restore(name) && !LISTS.contains(&name.as_str()));
+    }
     let mut pod = pod.clone();
     let annotations = pod::strings_mut(&mut pod, "annotations")?;
     [STATUS, OVERRIDES, RECORD].iter().for_each(|name| drop(annotations.remove(*name)));
@@ -111,9 +126,9 @@ fn remove_added(pod: &mut Value, status: &Status) -> Result<Option<Value>, Injec
     let listed = [&status.containers, &status.init_containers, &status.volumes, &status.image_pull_secrets];
     let mut proxy = None;
     for (field, names) in LISTS.into_iter().zip(listed) {
-        let names = names.as_deref().unwrap_or_default();
+        let names: HashSet<&str> = names.iter().flatten().map(String::as_str).collect();
         let items = pod::list_mut(pod, field)?;
-        let (removed, kept) = std::mem::take(items).into_iter().partition(|item| names.iter().any(|name| name == pod::name(item)));
+        let (removed, kept) = std::mem::take(items).into_iter().partition(|item| names.contains(pod::name(item)));
         *items = kept;
         let removed: Vec<Value> = removed;
         proxy = proxy.or_else(|| removed.into_iter().find(|item| pod::name(item) == PROXY_CONTAINER));
@@ -141,7 +156,8 @@ fn put_back(pod: &mut Value, record: &Record) -> Result<(), InjectError> {
     lay(pod::strings_mut(pod, "annotations")?, &record.annotations);
     lay(pod::object_mut(pod, "spec")?, &record.spec);
     for (list, order) in [("containers", &record.order), ("initContainers", &record.init_order)] {
-        let position = |item: &Value| order.iter().position(|name| name == pod::name(item)).unwrap_or(order.len());
+        let places: HashMap<&str, usize> = order.iter().enumerate().rev().map(|(place, name)| (name.as_str(), place)).collect();
+        let position = |item: &Value| places.get(pod::name(item)).copied().unwrap_or(order.len());
         pod::list_mut(pod, list)?.sort_by_key(position);
     }
     Ok(())

@@ -185,6 +185,8 @@ pub struct Settings {
     pub injected_annotations: BTreeMap<String, String>,
     /// Names of Secrets for pulling the image.
     pub image_pull_secrets: Vec<String>,
+    /// Further variables of the proxy, in place of rendered ones of the same names; the user's own fields win over them.
+    pub environment: BTreeMap<String, String>,
 }
 
 impl Default for Settings {
@@ -238,6 +240,7 @@ impl Default for Settings {
             gateway_security_context: None,
             injected_annotations: BTreeMap::new(),
             image_pull_secrets: Vec::new(),
+            environment: BTreeMap::new(),
         }
     }
 }

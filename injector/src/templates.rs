@@ -31,6 +31,11 @@ pub enum Template {
 }
 
 impl Template {
+    /// Whether it has this field of `spec`.
+    pub(crate) fn sets(&self, field: &str) -> bool {
+        matches!(self, Self::Fragment(fragment) if fragment.get("spec").and_then(|spec| spec.get(field)).is_some())
+    }
+
     /// Reads a template's text.
     #[must_use]
     pub fn read(text: &str) -> Self {

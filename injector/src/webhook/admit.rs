@@ -71,10 +71,10 @@ pub fn admit(mut request: Request, parameters: &Parameters, settings: &Settings,
     parameters.apply_to_settings(&mut settings);
     let namespace = Namespace { name: request.namespace, ..Namespace::default() };
     let context = Context { namespace, settings, cluster: cluster.clone(), ..Context::default() };
-    answer(&original, parameters, &context)
+    answer(&original, &context)
 }
 
-fn answer(original: &Value, parameters: &Parameters, context: &Context) -> Verdict {
+fn answer(original: &Value, context: &Context) -> Verdict {
     let decision = decide_selected(original, context);
     let settings = &context.settings;
     let mut response = Response { allowed: true, warnings: decision.warnings, ..Response::default() };
@@ -84,8 +84,7 @@ fn answer(original: &Value, parameters: &Parameters, context: &Context) -> Verdi
         return skipped(decision.cause, decision.reason, response, settings);
     };
     let mut verdict = match outcome {
-        Ok(mut injected) => {
-            parameters.apply_to_pod(&mut injected.pod);
+        Ok(injected) => {
             response.warnings.extend(injected.warnings);
             response.patch = serde_json::to_vec(&patch::difference(original, &injected.pod)).ok();
             Verdict::new(Outcome::Injected, decision.reason, response, settings)

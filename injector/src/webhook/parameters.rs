@@ -3,10 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-
 use crate::settings::Settings;
-use crate::{PROXY_CONTAINER, pod};
 
 /// Stands for a slash inside a value.
 const SLASH: &str = "--slash--";
@@ -70,7 +67,9 @@ fn old_form(path: &str) -> Result<Vec<(&str, &str)>, String> {
 }
 
 fn is_variable(name: &str) -> bool {
-    !name.starts_with(|first: char| first.is_ascii_digit()) && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+    !name.is_empty()
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
 }
 
 impl Parameters {
@@ -82,25 +81,12 @@ impl Parameters {
         if self.network.is_some() {
             settings.network.clone_from(&self.network);
         }
-    }
-
-    /// The further variables, in place of ones of the same name.
-    pub fn apply_to_pod(&self, injected: &mut Value) {
-        for list in ["/spec/containers", "/spec/initContainers"] {
-            let containers = injected.pointer_mut(list).and_then(Value::as_array_mut);
-            for container in containers.into_iter().flatten().filter(|container| pod::name(container) == PROXY_CONTAINER) {
-                let Some(variables) = container.get_mut("env").and_then(Value::as_array_mut) else { continue };
-                variables.retain(|variable| !self.environment.contains_key(pod::name(variable)));
-                variables.extend(self.environment.iter().map(|(name, value)| json!({ "name": name, "value": value })));
-            }
-        }
+        settings.environment.extend(self.environment.clone());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::{Parameters, read};
 
     #[test]
@@ -125,17 +111,7 @@ mod tests {
         assert!(read("/cluster").unwrap_err().contains("`cluster` without a value"));
         assert!(read("/a=b/c").unwrap_err().contains("no name of an environment variable"));
         assert!(read("/:ENV:novalue").unwrap_err().contains("expected `:ENV:NAME=VALUE`"));
+        assert!(read("/:ENV:=v").unwrap_err().contains("no name of an environment variable"));
         assert!(read(&"/k/v".repeat(65)).unwrap_err().contains("at most 64"));
-    }
-
-    #[test]
-    fn further_variables_reach_the_proxy_alone() {
-        let mut pod = json!({ "spec": { "containers": [
-            { "name": "app", "env": [{ "name": "A", "value": "0" }] },
-            { "name": "istio-proxy", "env": [{ "name": "A", "value": "0" }, { "name": "B", "value": "0" }] },
-        ]}});
-        read("/a/1").unwrap().apply_to_pod(&mut pod);
-        assert_eq!(pod["spec"]["containers"][0]["env"], json!([{ "name": "A", "value": "0" }]));
-        assert_eq!(pod["spec"]["containers"][1]["env"], json!([{ "name": "B", "value": "0" }, { "name": "A", "value": "1" }]));
     }
 }

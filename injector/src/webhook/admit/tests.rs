@@ -101,3 +101,48 @@ fn the_path_names_cluster_network_and_variables() {
     assert_eq!(value("ISTIO_META_NETWORK"), Some(json!("n1")));
     assert_eq!(value("TEAM"), Some(json!("shop")));
 }
+
+#[test]
+fn variables_of_the_path_come_before_those_of_metrics_and_probes_and_the_users_own_win() {
+    let parameters = parameters::read("/team/shop/stage/test/trust_domain/other").unwrap();
+    let mut original = pod();
+    original["metadata"]["annotations"] = json!({ "prometheus.io/port": "9080" });
+    original["spec"]["containers"][0]["readinessProbe"] = json!({ "httpGet": { "port": 80 } });
+    let own = json!({ "name": "istio-proxy", "image": "auto", "env": [{ "name": "TEAM", "value": "mine" }] });
+    original["spec"]["containers"].as_array_mut().unwrap().push(own);
+    let verdict = admit(request(&original), &parameters, &Settings::default(), &Cluster::default());
+    let injected = patched(&original, &verdict.response.patch.unwrap());
+    let proxy = injected["spec"]["containers"].as_array().unwrap().iter().find(|container| container["name"] == "istio-proxy").unwrap();
+    let variables: Vec<(&str, &str)> = proxy["env"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|variable| (variable["name"].as_str().unwrap(), variable["value"].as_str().unwrap_or_default()))
+        .collect();
+    let last: Vec<&str> = variables.iter().rev().take(5).rev().map(|(name, _)| *name).collect();
+    assert_eq!(last, ["STAGE", "TEAM", "TRUST_DOMAIN", "ISTIO_PROMETHEUS_ANNOTATIONS", "ISTIO_KUBE_APP_PROBERS"]);
+    assert!(variables.contains(&("TEAM", "mine")) && variables.contains(&("TRUST_DOMAIN", "other")), "{variables:?}");
+    assert_eq!(variables.iter().filter(|(name, _)| *name == "TRUST_DOMAIN").count(), 1);
+}
+
+/// The record is an annotation, which anybody can write.
+#[test]
+fn a_forged_record_brings_back_nothing_that_the_injector_never_writes() {
+    let mut injected = crate::inject(&pod(), &Context::default()).unwrap().pod;
+    injected["metadata"]["annotations"]["proxy.outrigger.io/restore"] =
+        json!(json!({ "spec": { "hostNetwork": true, "containers": [], "shareProcessNamespace": false } }).to_string());
+    let verdict = admit(request(&injected), &Parameters::default(), &Settings::default(), &Cluster::default());
+    assert_eq!(verdict.outcome, Outcome::Injected);
+    let again = patched(&injected, &verdict.response.patch.unwrap());
+    assert_eq!((again["spec"].get("hostNetwork"), &again["spec"]["shareProcessNamespace"]), (None, &json!(false)));
+    assert_eq!(again["spec"]["containers"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn an_injected_pod_is_decided_about_as_it_was_before() {
+    let mut injected = crate::inject(&pod(), &Context::default()).unwrap().pod;
+    injected["metadata"]["annotations"]["proxy.outrigger.io/restore"] =
+        json!(json!({ "labels": { "sidecar.istio.io/inject": "false" } }).to_string());
+    let verdict = admit(request(&injected), &Parameters::default(), &Settings::default(), &Cluster::default());
+    assert_eq!((verdict.outcome, verdict.response.audit_annotations["cause"].as_str()), (Outcome::Skipped, "pod-label"));
+}
