@@ -60,6 +60,7 @@ pub const ANNOTATIONS: &[&str] = &[
 
 /// Annotations of Istio's that change nothing here, and why.
 pub const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("prometheus.istio.io/secure-port", "no port serves the application's metrics over mTLS by itself"),
     ("readiness.status.sidecar.istio.io/applicationPorts", "Istio no longer uses it either"),
     ("sidecar.istio.io/bootstrapOverride", "the ConfigMap is mounted, but it patches Envoy's bootstrap, and Outrigger has none"),
     ("sidecar.istio.io/extraStatTags", "no tags are extracted from statistics"),
@@ -96,7 +97,9 @@ pub fn mistyped(annotations: &BTreeMap<String, String>) -> Vec<String> {
 }
 
 fn complaint(name: &str) -> Option<String> {
-    let nearest = ANNOTATIONS.iter().map(|known| (distance(name, known), *known)).min().filter(|(distance, _)| *distance <= TOLERANCE);
+    // A name is as long as its author likes, and the distance costs the product of both lengths.
+    let similar = ANNOTATIONS.iter().filter(|known| name.len().abs_diff(known.len()) <= TOLERANCE);
+    let nearest = similar.map(|known| (distance(name, known), *known)).min().filter(|(distance, _)| *distance <= TOLERANCE);
     let in_domain = name.split_once('/').is_some_and(|(domain, _)| DOMAINS.contains(&domain));
     match nearest {
         Some((_, meant)) => Some(format!("annotation {name} is not known and has no effect; did you mean {meant}?")),
@@ -127,7 +130,7 @@ fn distance(left: &str, right: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{ANNOTATIONS, distance, mistyped};
+    use super::{ANNOTATIONS, WITHOUT_EFFECT, distance, mistyped};
 
     fn complaints(name: &str) -> Vec<String> {
         mistyped(&[(name.to_owned(), String::new())].into())
@@ -152,6 +155,35 @@ mod tests {
             assert_eq!(complaints(fine), [""; 0], "{fine}");
         }
         assert!(ANNOTATIONS.iter().all(|name| complaints(name).is_empty()));
+    }
+
+    #[test]
+    fn a_name_that_is_far_too_long_is_compared_with_nothing() {
+        let since = std::time::Instant::now();
+        let long = (0..20).map(|number| (format!("sidecar.istio.io/{number}{}", "a".repeat(100_000)), String::new())).collect();
+        assert_eq!(mistyped(&long).len(), 20);
+        assert!(since.elapsed() < std::time::Duration::from_secs(1), "{:?}", since.elapsed());
+    }
+
+    #[test]
+    fn every_annotation_is_read_somewhere_or_told_to_be_without_effect() {
+        let sources = sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+        for name in ANNOTATIONS.iter().filter(|name| !WITHOUT_EFFECT.iter().any(|(told, _)| told == *name)) {
+            let last = name.rsplit('/').next().unwrap();
+            let is_read = sources.iter().any(|text| text.contains(&format!("\"{name}\"")) || text.contains(&format!("\"{last}\"")));
+            assert!(is_read, "{name} has no effect, and nobody is told");
+        }
+        assert!(WITHOUT_EFFECT.iter().all(|(name, _)| ANNOTATIONS.contains(name)));
+    }
+
+    /// All modules but this one, their tests left out.
+    fn sources(folder: &std::path::Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+        let modules = files.iter().filter(|path| !path.ends_with("src/known.rs") && !path.ends_with("tests.rs"));
+        let code = |text: String| text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+        let here = modules.map(|path| code(std::fs::read_to_string(path).unwrap()));
+        here.chain(folders.iter().flat_map(|folder| sources(folder))).collect()
     }
 
     #[test]

@@ -37,6 +37,22 @@ impl Rewriter {
         Self { status_port, probers: Probers::new(), ports: Ports::new(), warnings: Vec::new() }
     }
 
+    /// Leaves init containers alone that run before the proxy does, whose status port then answers nobody: kubelet would wait for the
+    /// container, and the proxy for its turn, for ever.
+    pub(crate) fn before_the_proxy(&mut self, containers: &[Value]) {
+        let handled = |container: &Value| {
+            let probes = PROBES.iter().filter_map(|(field, _)| container.get(*field));
+            let hooks = HOOKS.iter().filter_map(|(field, _)| container.get("lifecycle")?.get(*field));
+            probes.chain(hooks).any(|handler| ["httpGet", "tcpSocket", "grpc"].iter().any(|kind| handler.get(*kind).is_some()))
+        };
+        self.warnings.extend(containers.iter().filter(|container| handled(container)).map(|container| {
+            let name = pod::name(container);
+            format!(
+                "init container {name}: it starts before the proxy, so its probes and hooks stay as they are; under STRICT mTLS they fail"
+            )
+        }));
+    }
+
     /// All containers of a list but the proxy's.
     pub(crate) fn containers(&mut self, containers: &mut [Value]) {
         containers.iter_mut().filter(|container| pod::name(container) != PROXY_CONTAINER).for_each(|container| self.container(container));

@@ -29,6 +29,75 @@ fn what_is_no_pod_is_refused_by_field() {
 }
 
 #[test]
+fn metadata_that_is_null_counts_as_absent() {
+    let spec = json!({ "containers": [{ "name": "app" }] });
+    let without = inject(&json!({ "spec": spec }), &Context::default());
+    assert_eq!(inject(&json!({ "metadata": null, "spec": spec }), &Context::default()), without);
+    assert!(without.is_ok());
+}
+
+#[test]
+fn what_kubernetes_would_not_store_is_refused_before_work_is_done_for_it() {
+    let since = std::time::Instant::now();
+    let many: Vec<Value> = (0..20_000).map(|number| json!({ "name": format!("n{number}") })).collect();
+    let names: Vec<&str> = many.iter().map(|item| item["name"].as_str().unwrap()).collect();
+    for list in ["containers", "initContainers", "volumes", "imagePullSecrets"] {
+        let mut pod = pod(json!({}));
+        pod["spec"][list] = json!(many);
+        let told = inject(&pod, &Context::default()).unwrap_err().to_string();
+        assert!(told.starts_with(&format!("spec.{list}: expected at most 1000 entries, got 20000")), "{told}");
+        pod["metadata"]["annotations"]["sidecar.istio.io/status"] = json!(json!({ list: names }).to_string());
+        assert!(outrigger_injector::decide_selected(&pod, &Context::default()).inject);
+    }
+    let told = inject(&pod(json!({ "a": "x".repeat(256 << 10) })), &Context::default()).unwrap_err().to_string();
+    assert!(told.starts_with("metadata.annotations: expected at most 262144 bytes in total"), "{told}");
+    assert!(since.elapsed() < std::time::Duration::from_secs(5), "{:?}", since.elapsed());
+}
+
+#[test]
+fn ten_thousand_variables_of_the_users_own_are_laid_over_the_proxys_in_no_time() {
+    let variables: Vec<Value> = (0..10_000).map(|number| json!({ "name": format!("V{number}"), "value": "1" })).collect();
+    let mut pod = pod(json!({}));
+    pod["spec"]["containers"].as_array_mut().unwrap().push(json!({ "name": "istio-proxy", "env": variables }));
+    let since = std::time::Instant::now();
+    assert_eq!(variable(&inject(&pod, &Context::default()).unwrap().pod, "V9999").as_deref(), Some("1"));
+    assert!(since.elapsed() < std::time::Duration::from_secs(3), "{:?}", since.elapsed());
+}
+
+/// The container is started, and waited for, before a proxy that is no init container.
+#[test]
+fn init_containers_before_the_proxy_keep_their_probes() {
+    let probe = json!({ "httpGet": { "path": "/up", "port": 81 } });
+    let mut pod = pod(json!({}));
+    pod["spec"]["initContainers"] = json!([{ "name": "helper", "restartPolicy": "Always", "startupProbe": probe }]);
+    let mut context = Context::default();
+    for (native, kept) in [(NativeSidecars::Never, true), (NativeSidecars::Always, false)] {
+        context.settings.native_sidecars = native;
+        let injected = inject(&pod, &context).unwrap();
+        let containers = injected.pod["spec"]["initContainers"].as_array().unwrap();
+        let helper = containers.iter().find(|container| container["name"] == "helper").unwrap();
+        assert_eq!(helper["startupProbe"] == probe, kept, "{helper}");
+        assert_eq!(injected.warnings.iter().any(|warning| warning.starts_with("init container helper: it starts before the proxy")), kept);
+    }
+}
+
+#[test]
+fn a_job_is_told_the_port_that_ends_its_proxy() {
+    let told = |annotations: Value| {
+        let mut pod = pod(annotations);
+        pod["spec"]["restartPolicy"] = json!("Never");
+        inject(&pod, &Context::default()).unwrap().warnings.join("\n")
+    };
+    assert!(told(json!({})).contains("POST to http://127.0.0.1:15020/quitquitquit"));
+    assert!(told(json!({ "status.sidecar.istio.io/port": "16000" })).contains("POST to http://127.0.0.1:16000/quitquitquit"));
+    let without = told(json!({ "status.sidecar.istio.io/port": "0" }));
+    assert!(
+        !without.contains("quitquitquit") && without.contains("by itself: set annotation proxy.outrigger.io/exitWithApplication"),
+        "{without}"
+    );
+}
+
+#[test]
 fn null_lists_and_maps_count_as_absent() {
     let value = json!({ "metadata": { "labels": null, "annotations": null }, "spec": { "containers": [{ "name": "app" }], "initContainers": null, "volumes": null } });
     let injected = inject(&value, &Context::default()).unwrap().pod;

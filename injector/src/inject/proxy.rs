@@ -61,11 +61,13 @@ pub(super) fn rewrite_probes(pod: &mut Value, rendering: &Rendering<'_>, warning
         return Ok(probes::Ports::new());
     }
     let mut rewriter = probes::Rewriter::new(rendering.status_port);
-    for list in ["initContainers", "containers"] {
-        if !pod::list(pod, list).is_empty() {
-            rewriter.containers(pod::list_mut(pod, list)?);
-        }
+    let init = pod::list(pod, "initContainers");
+    if init.iter().any(|container| pod::name(container) == PROXY_CONTAINER) {
+        rewriter.containers(pod::list_mut(pod, "initContainers")?);
+    } else {
+        rewriter.before_the_proxy(init);
     }
+    rewriter.containers(pod::list_mut(pod, "containers")?);
     warnings.extend(rewriter.warnings);
     if !rewriter.probers.is_empty() {
         let text = json!(rewriter.probers).to_string();

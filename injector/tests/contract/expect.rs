@@ -269,11 +269,12 @@ pub fn pod_ports(i: &Injection<'_>) -> Value {
     json!(format!("[{}]", written.collect::<Vec<_>>().join(",")))
 }
 
-/// The originals of all probes that are to be rewritten, with port names resolved.
+/// The originals of all probes that are to be rewritten, with port names resolved. Init containers start before a proxy that is not native,
+/// which could not answer for them; there the injector departs from the contract (docs/differences.md).
 pub fn probers(i: &Injection<'_>) -> Value {
     let mut found = Map::new();
     let on = !matches!(i.annotation("sidecar.istio.io/rewriteAppHTTPProbers"), Some("false")) && status_port(i) != 0;
-    let lists = ["initContainers", "containers"];
+    let lists = if native(i) && !gateway(i) { &["initContainers", "containers"][..] } else { &["containers"] };
     let containers = lists.iter().flat_map(|list| items(i.before, list)).filter(|container| container["name"] != "istio-proxy" && on);
     for container in containers {
         let name = container["name"].as_str().unwrap_or_default();
