@@ -17,7 +17,7 @@ use rcgen::{
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use time::format_description::well_known::Rfc3339;
-use time::{Duration, OffsetDateTime};
+use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
 use crate::webhook::certificate::{Identity, not_after};
 
@@ -141,9 +141,9 @@ impl Authority {
     pub fn read(data: &BTreeMap<String, Vec<u8>>, annotations: &BTreeMap<String, String>) -> Result<Option<Self>, String> {
         let Some(current) = read_pair(data, CURRENT)? else { return Ok(None) };
         let next = read_pair(data, NEXT)?.map(|pair| (pair, time(annotations, PUBLISHED)));
-        // Without its time it stays for a whole period once more.
-        let previous =
-            text(data, PREVIOUS)?.map(|certificate| (certificate, time(annotations, REPLACED).unwrap_or(OffsetDateTime::UNIX_EPOCH)));
+        // Without its time it stays for a whole period once more: one in the future counts as now.
+        let previous = text(data, PREVIOUS)?
+            .map(|certificate| (certificate, time(annotations, REPLACED).unwrap_or(PrimitiveDateTime::MAX.assume_utc())));
         Ok(Some(Self { current, next, previous }))
     }
 
@@ -210,7 +210,7 @@ impl Authority {
                 let authority = Self { previous: Some((certificate.clone(), now)), ..self.clone() };
                 write(
                     authority,
-                    "the previous certificate authority was replaced in the future, which cannot be; it counts as replaced now",
+                    "when the previous certificate authority was replaced is unknown or in the future; it counts as replaced now",
                 )
             }
             (Some((_, None)), _) if !is_published => Ok(Step::Wait(now + times.propagation)),
@@ -347,6 +347,11 @@ mod tests {
         assert_eq!(written(again.step(now, &times, true).unwrap()), published);
         let again = written(end_of_time(&exchanged).step(now, &times, true).unwrap());
         assert_eq!(again.step(now, &times, true).unwrap(), Step::Wait(now + times.trusted()));
+
+        let (mut data, mut annotations) = (BTreeMap::new(), BTreeMap::new());
+        exchanged.write(&mut data, &mut annotations);
+        let without_time = Authority::read(&data, &BTreeMap::new()).unwrap().unwrap();
+        assert_eq!(written(without_time.step(now, &times, true).unwrap()), again, "it stays for a whole period once more");
     }
 
     #[test]

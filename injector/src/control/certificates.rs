@@ -104,7 +104,7 @@ impl Certificates {
         }
     }
 
-    /// Works for ever.
+    /// Works for ever; returns only if an object is not followed any more, which is a program error.
     pub async fn run(mut self, mut leads: watch::Receiver<bool>) {
         let mut secret = follow(self.secrets.clone(), &self.names.secret);
         let mut webhooks: Configurations = self.names.webhooks.iter().map(|name| follow(self.webhooks.clone(), name)).collect();
@@ -127,8 +127,8 @@ impl Certificates {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 Ok(()) = leads.changed() => {}
-                Ok(()) = secret.changed() => {}
-                () = any_changed(&mut webhooks) => {}
+                changed = secret.changed() => if changed.is_err() { return },
+                is_followed = any_changed(&mut webhooks) => if !is_followed { return },
             }
         }
     }
@@ -297,12 +297,13 @@ fn read(secret: &Secret) -> Result<Option<Authority>, String> {
         .map_err(|problem| format!("holds no usable certificate authority: {problem}; delete its data to have a new one made"))
 }
 
-async fn any_changed(receivers: &mut Configurations) {
+/// Whether all are still followed.
+async fn any_changed(receivers: &mut Configurations) -> bool {
     let changes: Vec<_> = receivers.iter_mut().map(|receiver| Box::pin(receiver.changed())).collect();
     if changes.is_empty() {
         return future::pending().await;
     }
-    let _ = future::select_all(changes).await;
+    future::select_all(changes).await.0.is_ok()
 }
 
 #[cfg(test)]
@@ -311,7 +312,17 @@ mod tests {
 
     use time::OffsetDateTime;
 
-    use super::{LONGEST_WAIT, SHORTEST_WAIT, bounded_wait};
+    use super::{LONGEST_WAIT, SHORTEST_WAIT, Seen, any_changed, bounded_wait};
+
+    #[tokio::test]
+    async fn an_object_that_is_not_followed_any_more_is_told() {
+        let (sender, receiver) = tokio::sync::watch::channel(Seen::default());
+        sender.send_replace(Seen::default());
+        let mut receivers = vec![receiver];
+        assert!(any_changed(&mut receivers).await);
+        drop(sender);
+        assert!(!any_changed(&mut receivers).await);
+    }
 
     #[test]
     fn a_step_that_is_overdue_is_not_tried_without_a_pause() {

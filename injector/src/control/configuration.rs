@@ -51,7 +51,7 @@ struct Texts {
     origin: String,
 }
 
-/// Keeps the state's configuration up to date, for ever. `revision` is what this injector was started as, whatever the texts say.
+/// Keeps the state's configuration up to date, for ever; returns only if it is not told of changes any more, which is a program error. `revision` is what this injector was started as, whatever the texts say.
 pub async fn keep(source: Source, revision: String, state: Arc<State>) {
     let mut keeper = Keeper { revision, state, read: None, is_in_trouble: false };
     match source {
@@ -62,7 +62,9 @@ pub async fn keep(source: Source, revision: String, state: Arc<State>) {
                 let seen = (maps.config.borrow_and_update().clone(), maps.mesh.borrow_and_update().clone());
                 let texts = of_config_maps(&seen.0, &config, &seen.1, &mesh);
                 keeper.take(texts, trouble_following(&[(&seen.0, &config), (&seen.1, &mesh)]));
-                settled(&mut maps).await;
+                if !settled(&mut maps).await {
+                    return;
+                }
             }
         }
         Source::Files { config, values, mesh } => {
@@ -70,7 +72,9 @@ pub async fn keep(source: Source, revision: String, state: Arc<State>) {
             let mut changes = Changes::of(paths.into_iter().flatten().map(PathBuf::as_path));
             loop {
                 keeper.take(of_files(&config, values.as_ref(), mesh.as_ref()).map(Some), None);
-                settled(&mut changes).await;
+                if !settled(&mut changes).await {
+                    return;
+                }
             }
         }
     }
@@ -78,7 +82,8 @@ pub async fn keep(source: Source, revision: String, state: Arc<State>) {
 
 /// Something that tells when it is worth reading again.
 trait Changing {
-    fn changed(&mut self) -> impl Future<Output = ()> + Send;
+    /// False if it tells nothing any more.
+    fn changed(&mut self) -> impl Future<Output = bool> + Send;
 }
 
 struct Maps {
@@ -87,26 +92,32 @@ struct Maps {
 }
 
 impl Changing for Maps {
-    async fn changed(&mut self) {
+    async fn changed(&mut self) -> bool {
         tokio::select! {
-            Ok(()) = self.config.changed() => {}
-            Ok(()) = self.mesh.changed() => {}
-            else => std::future::pending().await,
+            changed = self.config.changed() => changed.is_ok(),
+            changed = self.mesh.changed() => changed.is_ok(),
         }
     }
 }
 
 impl Changing for Changes {
-    async fn changed(&mut self) {
+    async fn changed(&mut self) -> bool {
         self.next().await;
+        true
     }
 }
 
-/// Waits for a change, and until nothing changes any more or it has gone on for too long.
-async fn settled(source: &mut impl Changing) {
-    source.changed().await;
+/// Waits for a change, and until nothing changes any more or it has gone on for too long. False if nothing is told any more.
+async fn settled(source: &mut impl Changing) -> bool {
+    let mut is_telling = source.changed().await;
     let end = Instant::now() + LONGEST;
-    while Instant::now() < end && tokio::time::timeout(QUIET, source.changed()).await.is_ok() {}
+    while is_telling && Instant::now() < end {
+        match tokio::time::timeout(QUIET, source.changed()).await {
+            Ok(still) => is_telling = still,
+            Err(_) => break,
+        }
+    }
+    is_telling
 }
 
 struct Keeper {
