@@ -7,13 +7,13 @@ use crate::rule::Family;
 use crate::settings::{Flavour, Settings};
 use crate::state::Ruleset;
 use crate::tool::{Lock, Tool};
-use crate::{Error, detect};
+use crate::{Error, detect, guard};
 
 /// What one other backend holds.
 #[derive(Clone, Debug)]
 pub(crate) enum Leftover {
     Iptables { tool: Tool, saved: String },
-    Native { nftables: Nftables, standing: Standing },
+    Native { nftables: Nftables, standing: Standing, has_guard: bool },
 }
 
 /// What stands anywhere but in `chosen`. Plain `iptables` shows what one of the named flavours shows, so beside it neither is looked at.
@@ -47,7 +47,8 @@ fn or_empty(place: &str, listed: Result<Option<Leftover>, Error>) -> Option<Left
 /// The program fails.
 pub(crate) fn in_iptables(tool: Tool) -> Result<Option<Leftover>, Error> {
     let saved = tool.save()?;
-    Ok((!Ruleset::parse(&saved).is_absent()).then_some(Leftover::Iptables { tool, saved }))
+    let rules = Ruleset::parse(&saved);
+    Ok((!rules.is_absent() || rules.has_guard()).then_some(Leftover::Iptables { tool, saved }))
 }
 
 /// What stands in nftables. A kernel that cannot be asked holds nothing.
@@ -57,8 +58,10 @@ pub(crate) fn in_iptables(tool: Tool) -> Result<Option<Leftover>, Error> {
 pub(crate) fn in_nftables() -> Result<Option<Leftover>, Error> {
     let nftables = Nftables::here();
     match nftables.read() {
-        Ok(standing) if standing.listing().is_empty() => Ok(None),
-        Ok(standing) => Ok(Some(Leftover::Native { nftables, standing })),
+        Ok(standing) => {
+            let has_guard = nftables.has_guard()?;
+            Ok((has_guard || !standing.listing().is_empty()).then_some(Leftover::Native { nftables, standing, has_guard }))
+        }
         Err(Error::Nftables(_)) => Ok(None),
         Err(error) => Err(error),
     }
@@ -77,7 +80,8 @@ impl Leftover {
     pub(crate) fn text(&self) -> String {
         match self {
             Self::Iptables { saved, .. } => saved.clone(),
-            Self::Native { standing, .. } => standing.listing().to_string(),
+            Self::Native { standing, has_guard: false, .. } => standing.listing().to_string(),
+            Self::Native { standing, has_guard: true, .. } => format!("{}temporary rules that drop everything", standing.listing()),
         }
     }
 
@@ -88,21 +92,36 @@ impl Leftover {
         }
     }
 
+    /// Whether temporary rules that drop everything are among them.
+    pub(crate) fn has_guard(&self) -> bool {
+        match self {
+            Self::Iptables { saved, .. } => Ruleset::parse(saved).has_guard(),
+            Self::Native { has_guard, .. } => *has_guard,
+        }
+    }
+
     pub(crate) fn remove(&self, settings: &Settings) -> Result<(), Error> {
         match self {
             Self::Iptables { tool, saved } => {
                 let wanted = Ruleset::wanted(&plan(settings, tool.family));
                 let rules = Ruleset::parse(saved);
-                tool.restore(&render::render_after(&[], |table| rules.removal(&wanted, table)))
+                let batch = render::render_after(&[], |table| rules.removal(&wanted, table));
+                if !batch.is_empty() {
+                    tool.restore(&batch)?;
+                }
+                guard::lower(*tool)
             }
-            Self::Native { nftables, .. } => nftables.remove(),
+            Self::Native { nftables, has_guard, .. } => {
+                nftables.remove()?;
+                if *has_guard { nftables.lower_guard() } else { Ok(()) }
+            }
         }
     }
 
     pub(crate) fn put_back(&self) -> Result<(), Error> {
         match self {
             Self::Iptables { tool, saved } => tool.restore_whole(saved),
-            Self::Native { nftables, standing } => nftables.put_back(standing),
+            Self::Native { nftables, standing, .. } => nftables.put_back(standing),
         }
     }
 }

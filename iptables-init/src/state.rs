@@ -4,11 +4,15 @@
 //! (contract section 8, item 5).
 //! Conditions of one rule are compared without order and without module names (`-m tcp`), which differ between iptables releases.
 
+use crate::guard;
 use crate::render;
 use crate::rule::{Chain, Rule, Table};
 
 /// Prefix of the names of our chains, and of Istio's.
 const PREFIX: &str = "ISTIO_";
+
+/// Table and chain of the temporary rules that drop everything.
+const GUARD: (&str, &str) = ("filter", guard::CHAIN);
 
 /// A rule found in the kernel: its chain, and the rest as `iptables-save` wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +28,9 @@ pub struct Ruleset {
     /// (table, chain) of every chain with our prefix.
     chains: Vec<(String, String)>,
     rules: Vec<Found>,
+    /// The temporary rules that drop everything: their chain, what is in it, the jumps to it. Not part of any comparison.
+    guard: Vec<Found>,
+    has_guard: bool,
 }
 
 /// Whether rules must stand in the wanted order.
@@ -58,7 +65,9 @@ impl Ruleset {
             } else if let Some(name) =
                 line.strip_prefix(':').or_else(|| line.strip_prefix("-N ")).and_then(|rest| rest.split_whitespace().next())
             {
-                if name.starts_with(PREFIX) {
+                if (table.as_str(), name) == GUARD {
+                    set.has_guard = true;
+                } else if name.starts_with(PREFIX) {
                     set.chains.push((table.clone(), name.to_owned()));
                 }
             } else if let Some((chain, rest)) = line.strip_prefix("-A ").map(|rest| rest.split_once(' ').unwrap_or((rest, ""))) {
@@ -67,7 +76,47 @@ impl Ruleset {
                 set.insert(Found { table: table.clone(), chain: chain.to_owned(), text: rest.to_owned() });
             }
         }
+        set.set_guard_apart();
         set
+    }
+
+    fn set_guard_apart(&mut self) {
+        let (table, chain) = GUARD;
+        let jump = format!("-j {chain}");
+        let (guard, rules) =
+            std::mem::take(&mut self.rules).into_iter().partition(|rule| rule.table == table && (rule.chain == chain || rule.text == jump));
+        (self.guard, self.rules) = (guard, rules);
+    }
+
+    /// Whether temporary rules that drop everything stand: a run was ended before it could remove them.
+    #[must_use]
+    pub fn has_guard(&self) -> bool {
+        self.has_guard
+    }
+
+    /// Restore lines that remove them from table `filter`.
+    #[must_use]
+    pub fn guard_removal(&self) -> Vec<String> {
+        if !self.has_guard {
+            return vec![];
+        }
+        let (_, name) = GUARD;
+        let jumps = self.guard.iter().filter(|rule| rule.chain != name);
+        let mut lines: Vec<String> = jumps.map(|rule| format!("-D {} {}", rule.chain, rule.text)).collect();
+        lines.extend([format!("-F {name}"), format!("-X {name}")]);
+        lines
+    }
+
+    /// Whether exactly the first of the wanted tables stand, in the order in which they are written: a run was ended between two.
+    #[must_use]
+    pub fn is_beginning_of(&self, wanted: &Self, order: Order) -> bool {
+        (1..Table::ALL.len()).any(|number| self.compare(&wanted.only(&Table::ALL[..number]), order) == State::Same)
+    }
+
+    fn only(&self, tables: &[Table]) -> Self {
+        let is_in = |name: &str| tables.iter().any(|table| table.name() == name);
+        let chains = self.chains.iter().filter(|(table, _)| is_in(table)).cloned().collect();
+        Self { chains, rules: self.rules.iter().filter(|rule| is_in(&rule.table)).cloned().collect(), ..Self::default() }
     }
 
     /// Puts a rule before the others of its chain.

@@ -2,6 +2,8 @@
 //!
 //! Needs root. Every namespace belongs to a thread of the test and vanishes with it: nothing to clean up, nothing shared.
 
+#[path = "namespaced/killed.rs"]
+mod killed;
 #[path = "namespaced/matrix/mod.rs"]
 mod matrix;
 #[path = "namespaced/programs.rs"]

@@ -70,12 +70,18 @@ impl Work {
         tables.len() <= 1
     }
 
+    pub(super) fn has_guard(&self) -> bool {
+        self.here.has_guard()
+    }
+
     pub(super) fn had_tproxy(&self) -> bool {
         self.here.has_tproxy()
     }
 
-    pub(super) fn refuse_other_rules(&self) -> Result<(), Error> {
+    /// Wanted rules of which only the first tables stand are not other rules: a first run was ended between two tables.
+    pub(super) fn refuse_other_rules(&self, settings: &Settings) -> Result<(), Error> {
         match &self.state {
+            State::Different(_) if self.here.is_beginning_of(&self.wanted, order(settings)) => Ok(()),
             State::Different(detail) => Err(Error::Different { place: self.tool.family.to_string(), detail: detail.clone() }),
             State::Absent | State::Same => Ok(()),
         }

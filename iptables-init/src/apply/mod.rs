@@ -39,15 +39,22 @@ enum Writer {
 pub fn apply(settings: &Settings, options: &Options) -> Result<Outcome, Error> {
     capability::check()?;
     let work = look(settings, options)?;
-    if !options.reconcile && !options.force_apply {
-        work.refuse_other_rules()?;
+    let resumes = work.has_guard();
+    if resumes {
+        tracing::warn!("a run was ended while its temporary rules dropped everything: what it began is finished now");
+    } else if !options.reconcile && !options.force_apply {
+        work.refuse_other_rules(settings)?;
     }
     let (mut undo, mut guard) = (Undo::default(), None);
     let result = change(&work, settings, options, &mut undo, &mut guard);
     if result.is_err() {
         undo.run();
     }
-    drop(guard);
+    // Half of an earlier run's rules are not to act alone.
+    match guard {
+        Some(guard) if resumes && result.is_err() => guard.keep(),
+        guard => drop(guard),
+    }
     work.release_locks();
     if result.is_ok() {
         work.log_final_state();
@@ -75,7 +82,7 @@ fn look(settings: &Settings, options: &Options) -> Result<Work, Error> {
 /// Everything that changes the machine, each step with its way back. Routes come before the rules that need them.
 fn change(work: &Work, settings: &Settings, options: &Options, undo: &mut Undo, guard: &mut Option<Guard>) -> Result<Outcome, Error> {
     prepare(work, settings, undo)?;
-    if !options.force_apply && !work.needs_change() {
+    if !options.force_apply && !work.needs_change() && !work.has_guard() {
         return Ok(Outcome::AlreadyInPlace);
     }
     if work.needs_guard(settings, options) {
@@ -134,9 +141,9 @@ pub(crate) fn remove_routes(settings: &Settings, families: &[Family]) -> Result<
 }
 
 impl Work {
-    fn refuse_other_rules(&self) -> Result<(), Error> {
+    fn refuse_other_rules(&self, settings: &Settings) -> Result<(), Error> {
         match &self.writer {
-            Writer::Iptables(works) => works.iter().try_for_each(iptables::Work::refuse_other_rules)?,
+            Writer::Iptables(works) => works.iter().try_for_each(|work| work.refuse_other_rules(settings))?,
             Writer::Native(work) => work.refuse_other_rules()?,
         }
         match self.leftovers.first() {
@@ -153,6 +160,15 @@ impl Work {
         differs || !self.leftovers.is_empty()
     }
 
+    /// Whether an earlier run's temporary rules stand.
+    fn has_guard(&self) -> bool {
+        let here = match &self.writer {
+            Writer::Iptables(works) => works.iter().any(iptables::Work::has_guard),
+            Writer::Native(work) => work.has_guard(),
+        };
+        here || self.leftovers.iter().any(Leftover::has_guard)
+    }
+
     /// Whether old rules would for a moment be gone, or mixed with the new ones.
     fn needs_guard(&self, settings: &Settings, options: &Options) -> bool {
         let (replaces, in_one) = match &self.writer {
@@ -160,7 +176,7 @@ impl Work {
             Writer::Native(work) => (work.replaces(), true),
         };
         let asked = settings.like_istio.guards && options.reconcile && (replaces || !self.leftovers.is_empty());
-        asked || (replaces && !in_one) || !self.leftovers.is_empty()
+        asked || (replaces && !in_one) || !self.leftovers.is_empty() || self.has_guard()
     }
 
     fn raise_guard(&self) -> Result<Guard, Error> {

@@ -15,6 +15,7 @@ pub(super) struct Work {
     nftables: Nftables,
     /// Our tables as they stand.
     here: Standing,
+    has_guard: bool,
     state: State,
 }
 
@@ -23,7 +24,8 @@ pub(super) fn look(settings: &Settings, families: &[Family]) -> Result<Work, Err
     let wanted = Listing::wanted(&rules);
     let here = nftables.read()?;
     let state = here.listing().compare(&wanted);
-    Ok(Work { rules, wanted, nftables, here, state })
+    let has_guard = nftables.has_guard()?;
+    Ok(Work { rules, wanted, nftables, here, has_guard, state })
 }
 
 impl Work {
@@ -33,6 +35,10 @@ impl Work {
 
     pub(super) fn replaces(&self) -> bool {
         matches!(self.state, State::Different(_))
+    }
+
+    pub(super) fn has_guard(&self) -> bool {
+        self.has_guard
     }
 
     pub(super) fn had_tproxy(&self) -> bool {

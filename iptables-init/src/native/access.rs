@@ -75,6 +75,14 @@ impl Nftables {
         }
     }
 
+    /// Whether temporary rules of ours drop everything.
+    pub(crate) fn has_guard(self) -> Result<bool, Error> {
+        match self {
+            Self::Program => program::has_table(GUARD),
+            Self::Kernel => kernel::has_guard(),
+        }
+    }
+
     /// Drops all TCP and UDP.
     pub(crate) fn raise_guard(self) -> Result<(), Error> {
         if self == Self::Kernel {

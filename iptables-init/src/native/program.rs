@@ -31,6 +31,14 @@ pub(crate) fn list() -> Result<String, Error> {
     names.map(|name| output(&["-n", "list", "table", "inet", name])).collect()
 }
 
+/// Whether there is a table of this name.
+///
+/// # Errors
+/// The program cannot be run or fails.
+pub(crate) fn has_table(name: &str) -> Result<bool, Error> {
+    output(&["list", "tables", "inet"]).map(|tables| tables.lines().any(|line| line.strip_prefix("table inet ") == Some(name)))
+}
+
 fn output(arguments: &[&str]) -> Result<String, Error> {
     let output = Command::new(NAME).args(arguments).stdin(Stdio::null()).output();
     checked(NAME, output).map(|output| String::from_utf8_lossy(&output.stdout).into_owned())

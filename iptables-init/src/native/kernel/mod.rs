@@ -95,6 +95,14 @@ pub(crate) fn put_back(items: &[Item]) -> Result<(), Error> {
     batch.commit()
 }
 
+/// Whether temporary rules of ours drop everything.
+///
+/// # Errors
+/// The kernel has no nf_tables, or refuses.
+pub(crate) fn has_guard() -> Result<bool, Error> {
+    dump::all().map(|items| items.iter().any(|item| item.table == GUARD)).map_err(Error::Nftables)
+}
+
 /// Drops all TCP and UDP.
 ///
 /// # Errors
