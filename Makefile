@@ -50,12 +50,16 @@ counts-record: root
 	cargo build --release
 	@COUNTS=record $(COUNT)
 
-# Static, in a target folder of its own, so that the flag spoils no other build.
+# Static, in a target folder of its own, so that the flag spoils no other build. jemalloc takes the page size of the machine that
+# builds it, and one built for 4 KiB does not start on an arm64 kernel with 64 KiB; the other way round it does.
 IMAGE_PROFILE ?= release
 IMAGE_ROOT ?= target/image/rootfs
 IMAGE_TARGET := $(shell uname -m)-unknown-linux-gnu
 IMAGE_BINARY = target/image/$(IMAGE_TARGET)/$(if $(filter dev,$(IMAGE_PROFILE)),debug,$(IMAGE_PROFILE))/outrigger
 
+ifneq ($(filter aarch64-%,$(IMAGE_TARGET)),)
+image-binary: export JEMALLOC_SYS_WITH_LG_PAGE ?= 16
+endif
 image-binary:
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --profile $(IMAGE_PROFILE) --target $(IMAGE_TARGET) --target-dir target/image -p outrigger
 

@@ -20,8 +20,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// caches 16 to 21 MiB after load; one run each). Huge pages are left to the system's setting: under `madvise`, the usual
 /// one, jemalloc asks for none. `_RJEM_MALLOC_CONF` in the environment overrides.
 ///
-/// jemalloc takes the page size of the machine that builds it. An arm64 image that shall also run on kernels with pages of
-/// 64 KiB must be built with `JEMALLOC_SYS_WITH_LG_PAGE=16` in the environment; it runs on those with 4 KiB as well.
+/// jemalloc takes the page size of the machine that builds it. An arm64 build that shall also run on kernels with pages of 64 KiB
+/// needs `JEMALLOC_SYS_WITH_LG_PAGE=16` in the environment, which `make image-binary` sets; it runs on those with 4 KiB as well.
 // SAFETY: jemalloc declares this weak symbol as a pointer to a string that ends in NUL and never changes; a thin reference to
 // a static array is one. Nothing else in the program has the name.
 #[unsafe(export_name = "_rjem_malloc_conf")]

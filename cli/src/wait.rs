@@ -33,14 +33,15 @@ pub struct WaitArgs {
 /// The time is over (with the last reason), or the URL is not one of this machine.
 pub fn run(args: &WaitArgs) -> anyhow::Result<ExitCode> {
     let (port, path) = local(&args.url).with_context(|| format!("--url {}: expected http://localhost:PORT/PATH", args.url))?;
-    let deadline = Instant::now() + Duration::from_secs(args.timeout_seconds);
+    let patience = Duration::from_secs(args.timeout_seconds);
+    let begin = Instant::now();
     loop {
         let reason = match request::send("GET", port, path, "", Duration::from_millis(args.request_timeout_millis)) {
             Ok(answer) if answer.status == 200 => return Ok(ExitCode::SUCCESS),
             Ok(answer) => format!("status {}: {}", answer.status, answer.body.trim_end()),
             Err(error) => format!("{error:#}"),
         };
-        if Instant::now() >= deadline {
+        if begin.elapsed() >= patience {
             bail!("the proxy is not ready after {} s: {reason}", args.timeout_seconds);
         }
         thread::sleep(Duration::from_millis(args.period_millis));
@@ -58,7 +59,24 @@ fn local(url: &str) -> Option<(u16, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::local;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn any_number_of_seconds_is_waited_for() {
+        let proxy = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let url = format!("http://localhost:{}/ready", proxy.local_addr().expect("an address").port());
+        let answer = thread::spawn(move || {
+            let (mut stream, _) = proxy.accept().expect("asked");
+            let _ = stream.read(&mut [0; 1024]);
+            stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n").expect("answered");
+        });
+        let args = WaitArgs { timeout_seconds: u64::MAX, request_timeout_millis: 10_000, period_millis: 1, url };
+        assert_eq!(run(&args).expect("ready"), ExitCode::SUCCESS);
+        answer.join().expect("answered");
+    }
 
     #[test]
     fn only_this_machine_is_waited_for() {
