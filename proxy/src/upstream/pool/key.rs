@@ -55,6 +55,11 @@ impl Key {
             },
         }
     }
+
+    /// Whether its connections can serve the requests of one client address alone.
+    pub(super) fn is_of_one_client(&self) -> bool {
+        matches!(self.bound, Bound::Source(_))
+    }
 }
 
 fn is_unnamed(origination: &TlsOrigination) -> bool {
