@@ -1,9 +1,10 @@
 //! Interception mode TPROXY: the application sees its clients' own addresses (sidecar contract 2.4).
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
-use crate::net::{CLIENTS, Net, PATIENCE, POD, PROGRAM, Process, application, ask, inside};
+use crate::net::{CLIENTS, Net, PATIENCE, POD, PROGRAM, Process, application, ask, inside, listen};
 
 /// Capabilities of an injected proxy in this mode: uid 0, gid 1337, NET_ADMIN alone.
 const AS_INJECTED: [&str; 8] = [
@@ -34,12 +35,17 @@ fn proxy(net: &Net, folder: &tempfile::TempDir, privileges: &[&str]) -> Command 
 
 impl Pod {
     fn start(manifests: &str) -> Pod {
+        Pod::start_with(manifests, &[])
+    }
+
+    /// With variables that both containers get.
+    fn start_with(manifests: &str, metadata: &[(&str, &str)]) -> Pod {
         let net = Net::new();
-        capture(&net);
+        capture(&net, metadata);
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("mesh.yaml"), manifests).expect("written");
         application(&net, 8080);
-        let mut proxy = Process::start(&mut proxy(&net, &folder, &AS_INJECTED));
+        let mut proxy = Process::start(proxy(&net, &folder, &AS_INJECTED).envs(metadata.iter().copied()));
         let health = SocketAddr::new(POD[0].parse().expect("an address"), 15021);
         let ready = || inside(&net.client, || ask(CLIENTS[0][0], health, "GET /healthz/ready HTTP/1.0\r\n\r\n"));
         proxy.until("ready", || ready().is_ok_and(|answer| answer.contains(" 200 ")));
@@ -57,7 +63,7 @@ impl Pod {
 }
 
 /// The init container's work, with the arguments of Istio's template.
-fn capture(net: &Net) {
+fn capture(net: &Net, metadata: &[(&str, &str)]) {
     let fixed = [
         "istio-iptables",
         "-p",
@@ -77,7 +83,7 @@ fn capture(net: &Net) {
         "-d",
         "15090,15021,15020",
     ];
-    let output = net.in_pod(PROGRAM).args(fixed).output().expect("started");
+    let output = net.in_pod(PROGRAM).args(fixed).envs(metadata.iter().copied()).output().expect("started");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -108,6 +114,26 @@ fn a_tcp_application_sees_each_clients_address() {
             let answer = pod.ask(client, "hello\n");
             assert_eq!(answer.split(' ').next(), Some(client));
         }
+    }
+}
+
+#[test]
+fn an_application_can_listen_on_the_port_that_a_connection_comes_from() {
+    let pod = Pod::start("");
+    let listener = inside(&pod.net.pod, || listen(POD[0].parse().expect("an address"), 8090));
+    let destination = SocketAddr::new(POD[0].parse().expect("an address"), 8090);
+    let mut client = inside(&pod.net.client, || TcpStream::connect_timeout(&destination, PATIENCE)).expect("connected");
+    client.write_all(b"hello\n").expect("sent");
+    let (_stream, peer) = listener.accept().expect("accepted");
+    assert_eq!(peer.ip().to_string(), CLIENTS[0][0]);
+    inside(&pod.net.pod, || TcpListener::bind(("0.0.0.0", peer.port()))).expect("as if nobody had the port");
+}
+
+#[test]
+fn the_mark_that_the_init_step_was_given_is_the_proxys_too() {
+    let pod = Pod::start_with("", &[("ISTIO_INBOUND_TPROXY_MARK", "77")]);
+    for client in [CLIENTS[0][0], CLIENTS[1][0]] {
+        assert_eq!(pod.ask(client, "hello\n").split(' ').next(), Some(client));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use outrigger_config::model::{AccessLogSettings, Node, ProxyType};
 
 use super::{Args, Environment, PodInfo, ProxyConfigOverrides, node};
 use crate::telemetry::access_log;
+use crate::upstream::transparent;
 
 const DEFAULT_CERTS: &str = "/var/run/secrets/workload-spiffe-credentials";
 const DEFAULT_POD_INFO: &str = "/etc/istio/pod";
@@ -38,6 +40,8 @@ pub struct Settings {
     pub ports: Ports,
     /// How traffic comes in: ISTIO_META_INTERCEPTION_MODE, else annotation, else ProxyConfig; default REDIRECT.
     pub interception_mode: InterceptionMode,
+    /// Mark of packets to the application with TPROXY: ISTIO_INBOUND_TPROXY_MARK, as for the init step; default 1337.
+    pub tproxy_mark: u32,
     /// OUTRIGGER_EXIT_WITH_APPLICATION: end when the processes of the pod's other containers have, as a Job needs it.
     pub exit_with_application: bool,
     /// Containers of the pod beside this one, as ISTIO_META_APP_CONTAINERS lists them; 0 = not told.
@@ -106,6 +110,7 @@ impl Settings {
         Ok(Settings {
             config: manifests(&args.config, environment)?,
             interception_mode: interception_mode(environment, &pod, &proxy_config, warnings),
+            tproxy_mark: environment.parse("ISTIO_INBOUND_TPROXY_MARK", warnings).map_or(transparent::DEFAULT_MARK, NonZeroU32::get),
             exit_with_application: environment.parse("OUTRIGGER_EXIT_WITH_APPLICATION", warnings).unwrap_or(false),
             application_containers: application_containers(environment),
             node: node::resolve(args.proxy_type, environment, &pod, args.domain.as_deref(), interfaces),
@@ -282,6 +287,15 @@ mod tests {
         assert_eq!(count(&Environment::default()), 0);
         assert_eq!(count(&Environment::from([("ISTIO_META_APP_CONTAINERS", "shop,cache")])), 2);
         assert_eq!(count(&Environment::from([("ISTIO_META_APP_CONTAINERS", "shop, ,shop,")])), 1);
+    }
+
+    #[test]
+    fn the_mark_of_tproxy_is_the_init_steps() {
+        let mark = |text: &'static str| {
+            let (settings, warnings) = resolve(|_| {}, &Environment::from([("ISTIO_INBOUND_TPROXY_MARK", text)]));
+            (settings.expect("resolves").tproxy_mark, warnings.len())
+        };
+        assert_eq!(["", "77", "0", "0x5"].map(mark), [(1337, 0), (77, 0), (1337, 1), (1337, 1)]);
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub fn run(settings: Settings, warnings: Vec<String>, release_free_memory: fn())
     panics::install_hook();
     warnings.iter().for_each(|warning| tracing::warn!(target: "main", "{warning}"));
 
+    upstream::transparent::set_mark(settings.tproxy_mark);
     let started = Instant::now();
     let connection_limit = limits::downstream_connections(limits::raise_open_files());
     let loaded = Loaded::first(&settings)?;

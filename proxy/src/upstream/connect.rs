@@ -101,17 +101,23 @@ pub async fn connect(dial: Dial<'_>) -> Result<Connected, Error> {
 
 async fn tcp(dial: &Dial<'_>) -> Result<TcpStream, Error> {
     let address = dial.host.address();
-    let socket = socket(dial, address).map_err(|error| Error::unsent(Failure::LocalConnectFailure).with_transport(error.to_string()))?;
-    let stream = socket.connect(address).await.map_err(|error| connect_failure(&error))?;
+    let own = dial.cluster.source_address(address.ip());
+    // An application behind another family than the client's (a Sidecar's defaultEndpoint) cannot see the client's address.
+    let foreign = dial.source.filter(|source| own.is_some() && source.is_ipv4() == address.is_ipv4());
+    let open = || {
+        let socket = socket(dial, address, own, foreign)
+            .map_err(|error| Error::unsent(Failure::LocalConnectFailure).with_transport(error.to_string()))?;
+        Ok(socket.connect(address))
+    };
+    let connected = if foreign.is_some() { transparent::dial(open).await? } else { open()?.await };
+    let stream = connected.map_err(|error| connect_failure(&error))?;
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }
 
-fn socket(dial: &Dial<'_>, address: SocketAddr) -> io::Result<TcpSocket> {
+/// A socket bound to the client's address, else to our own if the cluster has one.
+fn socket(dial: &Dial<'_>, address: SocketAddr, own: Option<IpAddr>, foreign: Option<IpAddr>) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    let own = dial.cluster.source_address(address.ip());
-    // An application behind another family than the client's (a Sidecar's defaultEndpoint) cannot see the client's address.
-    let foreign = dial.source.filter(|source| own.is_some() && source.is_ipv4() == address.is_ipv4());
     if let Some(source) = foreign {
         transparent::bind(&SockRef::from(&socket), source)?;
     } else if let Some(source) = own {

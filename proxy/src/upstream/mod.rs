@@ -7,7 +7,7 @@
 mod cluster;
 mod host;
 mod limits;
-mod transparent;
+pub(crate) mod transparent;
 
 pub mod lb;
 
