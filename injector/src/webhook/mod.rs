@@ -8,13 +8,16 @@
 //! Nothing here knows where configuration and certificates come from, or that there is a cluster.
 
 pub mod admit;
+pub mod budget;
 pub mod certificate;
 pub mod metrics;
 pub mod parameters;
 pub mod patch;
+mod places;
 pub mod review;
 pub mod routes;
 pub mod server;
 mod state;
+mod timed;
 
 pub use state::{Part, State};

@@ -6,18 +6,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Extension;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State as Shared};
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::admit::{self, Outcome, Verdict};
+use super::budget::Held;
 use super::parameters::{self, Parameters};
 use super::review::{self, Malformed};
+use super::server::Reviewed;
 use super::{State, metrics};
 use crate::{Cluster, Settings};
 
@@ -55,33 +57,48 @@ async fn render_metrics(Shared(state): Shared<Arc<State>>) -> Response {
 }
 
 async fn inject_plainly(Shared(state): Shared<Arc<State>>, request: Request<Body>) -> Response {
-    inject(&state, "", request).await
+    inject(state, String::new(), request).await
 }
 
 async fn inject_with_parameters(Shared(state): Shared<Arc<State>>, Path(path): Path<String>, request: Request<Body>) -> Response {
-    inject(&state, &path, request).await
+    inject(state, path, request).await
 }
 
-async fn inject(state: &State, path: &str, request: Request<Body>) -> Response {
+async fn inject(state: Arc<State>, path: String, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
-    let answered = match body_of_review(&head.headers, body).await {
-        Ok(body) => answer(state, path, &body),
+    let answered = match body_of_review(&state, &head.headers, body).await {
+        Ok(body) => worked_on(Arc::clone(&state), path, body).await,
         Err(rejection) => Err(rejection),
     };
     match answered {
-        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], Extension(Reviewed), body).into_response(),
         Err((status, problem)) => {
             state.metrics.rejected(status.as_u16());
             tracing::warn!(target: "webhook", status = status.as_u16(), "request refused: {problem}");
             // What has not been read of the body will not be; the connection ends with the answer.
-            (status, [(header::CONNECTION, "close")], format!("{problem}\n")).into_response()
+            let mut response = (status, [(header::CONNECTION, "close")], format!("{problem}\n")).into_response();
+            if status == StatusCode::SERVICE_UNAVAILABLE {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            response
         }
     }
 }
 
 type Rejection = (StatusCode, String);
 
-async fn body_of_review(headers: &HeaderMap, body: Body) -> Result<Bytes, Rejection> {
+/// On a thread of its own, so that a large review keeps nobody from asking whether the process lives.
+async fn worked_on(state: Arc<State>, path: String, body: Held) -> Result<Vec<u8>, Rejection> {
+    let place = state.budget.review(body.bytes().len()).await;
+    let work = move || {
+        let _place = place;
+        answer(&state, &path, body.bytes())
+    };
+    let outcome = tokio::task::spawn_blocking(work).await;
+    outcome.unwrap_or_else(|error| Err((StatusCode::INTERNAL_SERVER_ERROR, format!("the review was not answered: {error}"))))
+}
+
+async fn body_of_review(state: &State, headers: &HeaderMap, body: Body) -> Result<Held, Rejection> {
     let content_type = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     if content_type.as_deref() != Some("application/json") {
         let got = content_type.unwrap_or_else(|| "none".to_owned());
@@ -90,18 +107,26 @@ async fn body_of_review(headers: &HeaderMap, body: Body) -> Result<Bytes, Reject
             format!("expected Content-Type `application/json`, got `{}`", got.escape_debug()),
         ));
     }
-    let collected = tokio::time::timeout(BODY_TIME, Limited::new(body, LARGEST_BODY).collect());
-    match collected.await {
-        Ok(Ok(body)) => match body.to_bytes() {
-            body if body.is_empty() => Err((StatusCode::BAD_REQUEST, "no body found".to_owned())),
-            body => Ok(body),
-        },
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err((StatusCode::PAYLOAD_TOO_LARGE, format!("expected a body of at most {LARGEST_BODY} bytes")))
-        }
-        Ok(Err(error)) => Err((StatusCode::BAD_REQUEST, format!("the body broke off: {error}"))),
+    match tokio::time::timeout(BODY_TIME, collected(state, Limited::new(body, LARGEST_BODY))).await {
+        Ok(Ok(body)) if body.bytes().is_empty() => Err((StatusCode::BAD_REQUEST, "no body found".to_owned())),
+        Ok(outcome) => outcome,
         Err(_) => Err((StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {} s", BODY_TIME.as_secs()))),
     }
+}
+
+async fn collected(state: &State, mut body: Limited<Body>) -> Result<Held, Rejection> {
+    let mut held = state.budget.body();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+            true => (StatusCode::PAYLOAD_TOO_LARGE, format!("expected a body of at most {LARGEST_BODY} bytes")),
+            false => (StatusCode::BAD_REQUEST, format!("the body broke off: {error}")),
+        })?;
+        if frame.data_ref().is_some_and(|data| !held.push(data)) {
+            let problem = "too many large reviews are being read at the moment; try again in a second";
+            return Err((StatusCode::SERVICE_UNAVAILABLE, problem.to_owned()));
+        }
+    }
+    Ok(held)
 }
 
 /// Without a configuration there is no answer at all: then the webhook's failurePolicy decides, as for an injector that is not there.

@@ -6,10 +6,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -19,19 +16,24 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 
 use super::State;
+use super::places::{Place, Places, Seat, Stage};
+use super::timed::{Answer, Timed};
+
+/// On the answer to a review: its connection is one of the API server's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reviewed;
 
 /// Bounds of one port.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at a time. Default 4096.
+    /// Connections at a time; when all are taken, one that waits for a request has to make room. Default 512.
     pub connections: usize,
     /// For the TLS handshake. Default 10 s.
     pub handshake: Duration,
@@ -41,6 +43,8 @@ pub struct Limits {
     pub request: Duration,
     /// Between two requests. Default 180 s.
     pub idle: Duration,
+    /// The same on a connection that has not asked for a review yet. Default 5 s.
+    pub idle_stranger: Duration,
     /// For requests under way when the process ends. Default 10 s.
     pub end: Duration,
 }
@@ -48,12 +52,20 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { connections: 4096, handshake: seconds(10), head: seconds(10), request: seconds(30), idle: seconds(180), end: seconds(10) }
+        Self {
+            connections: 512,
+            handshake: seconds(10),
+            head: seconds(10),
+            request: seconds(30),
+            idle: seconds(180),
+            idle_stranger: seconds(5),
+            end: seconds(10),
+        }
     }
 }
 
-/// Largest request head.
-const LARGEST_HEAD: usize = 64 << 10;
+/// Largest request head, and what is buffered of a connection beside a body.
+const LARGEST_HEAD: usize = 16 << 10;
 /// Pause after accept failed for want of descriptors.
 const SHORTAGE: Duration = Duration::from_millis(100);
 
@@ -94,7 +106,7 @@ impl Server {
 
     /// Serves until `end` becomes true, then lets requests under way finish.
     pub async fn run(self, mut end: watch::Receiver<bool>) {
-        let permits = Arc::new(Semaphore::new(self.limits.connections));
+        let places = Places::new(self.limits.connections);
         let mut connections = JoinSet::new();
         loop {
             let stream = tokio::select! {
@@ -102,29 +114,38 @@ impl Server {
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
                 () = ended(&mut end) => break,
             };
-            match (stream, Arc::clone(&permits).try_acquire_owned()) {
-                (Ok((stream, _)), Ok(permit)) => {
-                    let connection =
-                        Connection { router: self.router.clone(), tls: self.tls.clone(), limits: self.limits, end: end.clone() };
-                    let state = Arc::clone(&self.state);
-                    connections.spawn(async move {
-                        let _permit = permit;
-                        state.metrics.connections.inc();
-                        connection.serve(stream, Arc::clone(&state)).await;
-                        state.metrics.connections.dec();
-                    });
-                }
-                (Ok(_), Err(_)) => {
-                    self.state.metrics.connections_refused.inc();
-                }
-                (Err(_), _) => tokio::time::sleep(SHORTAGE).await,
+            let Ok((stream, _)) = stream else {
+                tokio::time::sleep(SHORTAGE).await;
+                continue;
+            };
+            let place = places.take();
+            if place.is_none() && !places.make_room() {
+                self.state.metrics.connections_refused.inc();
+                continue;
             }
+            let connection = Connection { router: self.router.clone(), tls: self.tls.clone(), limits: self.limits, end: end.clone() };
+            connections.spawn(seat(connection, stream, place, Arc::clone(&places), Arc::clone(&self.state)));
         }
         // What the kernel has taken in already would never be answered.
         drop(self.listener);
         let rest = async { while connections.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(self.limits.end, rest).await;
     }
+}
+
+/// Serves a connection once it has a place.
+async fn seat(connection: Connection, stream: TcpStream, place: Option<Place>, places: Arc<Places>, state: Arc<State>) {
+    let place = match place {
+        Some(place) => Some(place),
+        None => places.take_soon().await,
+    };
+    let Some(place) = place else {
+        state.metrics.connections_refused.inc();
+        return;
+    };
+    state.metrics.connections.inc();
+    connection.serve(stream, &place.seat, Arc::clone(&state)).await;
+    state.metrics.connections.dec();
 }
 
 /// A kernel without IPv6 has no `[::]`; there the same port of all IPv4 addresses is meant.
@@ -155,11 +176,16 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, state: Arc<State>) {
+    async fn serve(self, stream: TcpStream, seat: &Arc<Seat>, state: Arc<State>) {
         let _ = stream.set_nodelay(true);
-        let Some(tls) = self.tls.clone() else { return self.speak_http(stream, state).await };
-        match tokio::time::timeout(self.limits.handshake, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.speak_http(stream, state).await,
+        let Some(tls) = self.tls.clone() else { return self.speak_http(stream, seat, state).await };
+        let handshake = tokio::time::timeout(self.limits.handshake, tls.accept(stream));
+        let outcome = tokio::select! {
+            outcome = handshake => outcome,
+            () = seat.leave.notified() => return,
+        };
+        match outcome {
+            Ok(Ok(stream)) => self.speak_http(stream, seat, state).await,
             outcome => {
                 state.metrics.handshake_failures.inc();
                 let problem = outcome.map_or_else(
@@ -172,21 +198,23 @@ impl Connection {
     }
 
     /// A broken connection concerns only its peer.
-    async fn speak_http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(mut self, stream: S, state: Arc<State>) {
-        let phase = Arc::new(Phase::default());
-        let timed = Timed::new(stream, Arc::clone(&phase), self.limits);
+    async fn speak_http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(mut self, stream: S, seat: &Arc<Seat>, state: Arc<State>) {
+        seat.enter(Stage::Fresh);
+        let timed = Timed::new(stream, Arc::clone(seat), self.limits);
         let router = TowerToHyperService::new(self.router);
-        let service = service_fn(move |request: Request<Incoming>| {
-            phase.enter(Stage::Request);
-            let (answer, phase, state) = (router.call(request), Arc::clone(&phase), Arc::clone(&state));
+        let service = service_fn(|request: Request<Incoming>| {
+            seat.enter(Stage::Request);
+            let (answer, seat, state) = (router.call(request), Arc::clone(seat), Arc::clone(&state));
             async move {
                 let mut response = answer.await?;
-                phase.enter(Stage::Idle);
+                if response.extensions().get::<Reviewed>().is_some() {
+                    seat.has_reviewed();
+                }
                 if state.is_ending() {
                     // The client's next request goes to another replica.
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
-                Ok::<_, Infallible>(response)
+                Ok::<_, Infallible>(response.map(|body| Answer::new(body, seat)))
             }
         });
         let mut http = http1::Builder::new();
@@ -194,7 +222,7 @@ impl Connection {
         let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(timed), service));
         tokio::select! {
             _ = connection.as_mut() => {}
-            () = ended(&mut self.end) => {
+            () = async { tokio::select! { () = ended(&mut self.end) => {}, () = seat.leave.notified() => {} } } => {
                 connection.as_mut().graceful_shutdown();
                 let _ = connection.await;
             }
@@ -202,92 +230,5 @@ impl Connection {
     }
 }
 
-/// What a connection is doing, told by the service and by the first bytes of a request.
-#[derive(Debug, Default)]
-struct Phase(AtomicU8);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Stage {
-    /// Nothing has come yet.
-    Fresh = 0,
-    Head = 1,
-    Request = 2,
-    Idle = 3,
-}
-
-impl Phase {
-    fn enter(&self, stage: Stage) {
-        self.0.store(stage as u8, Ordering::Relaxed);
-    }
-
-    fn stage(&self) -> Stage {
-        match self.0.load(Ordering::Relaxed) {
-            0 => Stage::Fresh,
-            1 => Stage::Head,
-            2 => Stage::Request,
-            _ => Stage::Idle,
-        }
-    }
-}
-
-/// A stream that fails once its stage has lasted too long.
-struct Timed<S> {
-    inner: S,
-    phase: Arc<Phase>,
-    limits: Limits,
-    timed: Stage,
-    deadline: Pin<Box<Sleep>>,
-}
-
-impl<S> Timed<S> {
-    fn new(inner: S, phase: Arc<Phase>, limits: Limits) -> Self {
-        Self { inner, phase, limits, timed: Stage::Fresh, deadline: Box::pin(tokio::time::sleep(limits.head)) }
-    }
-
-    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        let stage = self.phase.stage();
-        if stage != self.timed {
-            self.timed = stage;
-            let time = match stage {
-                Stage::Fresh | Stage::Head => self.limits.head,
-                Stage::Request => self.limits.request,
-                Stage::Idle => self.limits.idle,
-            };
-            self.deadline.as_mut().reset(Instant::now() + time);
-        }
-        match self.deadline.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
-            Poll::Pending => Ok(()),
-        }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.check(context)?;
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
-        if buffer.filled().len() > before && matches!(self.phase.stage(), Stage::Fresh | Stage::Idle) {
-            self.phase.enter(Stage::Head);
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.check(context)?;
-        Pin::new(&mut self.inner).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(context)?;
-        Pin::new(&mut self.inner).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(context)?;
-        Pin::new(&mut self.inner).poll_shutdown(context)
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use time::OffsetDateTime;
 
+use super::budget::Budget;
 use super::certificate::Serving;
 use super::metrics::Metrics;
 use crate::cluster::Cluster;
@@ -54,6 +55,8 @@ pub struct State {
     pub serving: Arc<Serving>,
     /// Counters.
     pub metrics: Metrics,
+    /// What reviews may take of memory and processors.
+    pub budget: Budget,
 }
 
 #[derive(Debug, Default)]

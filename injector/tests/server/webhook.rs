@@ -7,6 +7,7 @@ use axum::http::{Request, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::Full;
 use outrigger_injector::Settings;
+use outrigger_injector::webhook::budget::Budget;
 use outrigger_injector::webhook::certificate::Identity;
 use outrigger_injector::webhook::server::{Limits, Server};
 use outrigger_injector::webhook::{State, routes};
@@ -29,11 +30,15 @@ pub struct Webhook {
 
 impl Webhook {
     pub async fn start(limits: Limits) -> Self {
+        Self::start_with(limits, State::default()).await
+    }
+
+    async fn start_with(limits: Limits, state: State) -> Self {
         let mut params = rcgen::CertificateParams::default();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let key = rcgen::KeyPair::generate().unwrap();
         let authority = params.self_signed(&key).unwrap().pem();
-        let state = Arc::new(State::default());
+        let state = Arc::new(state);
         state.configure(Settings::default(), "the test");
         let (end, ending) = watch::channel(false);
         let server =
@@ -163,7 +168,8 @@ async fn six_mebibytes_are_read_and_one_byte_more_is_not() {
 #[tokio::test]
 async fn slow_peers_lose_their_connection_and_others_are_served_meanwhile() {
     let time = Duration::from_secs(1);
-    let webhook = Webhook::start(Limits { handshake: time, head: time, request: time, idle: time, ..Limits::default() }).await;
+    let webhook =
+        Webhook::start(Limits { handshake: time, head: time, request: time, idle: time, idle_stranger: time, ..Limits::default() }).await;
     let head = "POST /inject HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n";
     let since = Instant::now();
     let mut slow = tokio::task::JoinSet::new();
@@ -199,18 +205,80 @@ async fn slow_peers_lose_their_connection_and_others_are_served_meanwhile() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_are_closed_and_places_come_back() {
+async fn when_all_places_are_taken_who_idles_longest_makes_room_and_who_works_stays() {
     let webhook = Webhook::start(Limits { connections: 4, ..Limits::default() }).await;
-    let mut kept = Vec::new();
-    for _ in 0..4 {
-        let mut caller = webhook.caller().await;
-        caller.review(&pod()).await.unwrap();
-        kept.push(caller);
-    }
-    assert!(Caller::connect(webhook.address, NAME, webhook.authority.as_bytes()).await.is_err());
+    let (mut first, mut stranger, mut second) = (webhook.caller().await, webhook.caller().await, webhook.caller().await);
+    first.review(&pod()).await.unwrap();
+    assert_eq!(stranger.get("/healthz").await.0, StatusCode::OK);
+    second.review(&pod()).await.unwrap();
+    let head = "POST /inject HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n";
+    let busy = async || {
+        let mut stream = webhook.tls().await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        stream
+    };
+    let mut working = vec![busy().await, busy().await];
+    eventually("a stranger goes first", async || (!stranger.is_kept().await).then_some(())).await;
+    working.push(busy().await);
+    eventually("then who has been idle for longest", async || (!first.is_kept().await).then_some(())).await;
+    second.review(&pod()).await.unwrap();
+    working.push(busy().await);
+    assert!(Caller::connect(webhook.address, NAME, webhook.authority.as_bytes()).await.is_err(), "all are at work");
     assert!(webhook.state.metrics.connections_refused.get() >= 1);
-    drop(kept);
+    drop(working);
     eventually("a place", async || Caller::connect(webhook.address, NAME, webhook.authority.as_bytes()).await.ok()).await;
+}
+
+#[tokio::test]
+async fn bodies_beyond_the_budget_are_sent_away_for_a_second_and_small_ones_are_read() {
+    let mut state = State::default();
+    state.budget = Budget::new(1 << 20);
+    let webhook = Webhook::start_with(Limits::default(), state).await;
+    let send = async |length: usize| {
+        let mut stream = webhook.tls().await;
+        let head = "POST /inject HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 3000000\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b' '; length]).await.unwrap();
+        stream
+    };
+    let free = 16 << 10;
+    let holding = send(free + (1 << 20)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut answer = String::new();
+    let _ = send(free + 1).await.read_to_string(&mut answer).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1"), "{answer}");
+    assert_eq!(webhook.caller().await.review(&pod()).await.unwrap()["allowed"], true);
+    drop(holding);
+    let body = review("u", &pod()).to_string() + &" ".repeat(500_000);
+    let post = async || webhook.caller().await.post("/inject", body.clone()).await.ok().filter(|(status, _)| *status == StatusCode::OK);
+    eventually("the budget comes back", post).await;
+}
+
+/// On one thread: what is worked on there keeps everybody waiting.
+#[tokio::test]
+async fn probes_are_answered_while_a_large_review_is_worked_on() {
+    let webhook = Webhook::start(Limits::default()).await;
+    let mut large = pod();
+    large["spec"]["containers"][0]["args"] = json!(vec![""; 500_000]);
+    let body = review("u", &large).to_string();
+    let head = format!("POST /inject HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+    let (mut asking, mut probing) = (webhook.tls().await, webhook.caller().await);
+    let (start, last) = body.split_at(body.len() - 1);
+    asking.write_all((head + start).as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    asking.write_all(last.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    let mut answered = 0;
+    loop {
+        tokio::select! {
+            biased;
+            read = asking.read_exact(&mut status) => break assert!(read.is_ok()),
+            (status, _) = probing.get("/healthz") => answered += usize::from(status == StatusCode::OK),
+        }
+    }
+    assert_eq!(&status, b"HTTP/1.1 200");
+    assert!(answered >= 5, "only {answered} probes were answered meanwhile");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
