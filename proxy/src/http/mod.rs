@@ -2,8 +2,11 @@
 
 mod connection_manager;
 mod dozing;
+mod leaving;
 mod raw_head;
 mod refusal;
+mod serve_http1;
+mod serve_http2;
 mod write_batch;
 
 pub mod body;

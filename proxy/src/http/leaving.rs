@@ -1,0 +1,97 @@
+//! How a connection that hyper serves comes to its end.
+
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request};
+
+use super::connection_manager::{IDLE, ServedConnection};
+use super::dozing::Dozing;
+use super::headers::Seen;
+use super::refusal::Refusal;
+use crate::drain::{Drain, Phase};
+use crate::router::stream::Stream;
+use crate::telemetry::ResponseFlags;
+
+/// Runs a connection to its end; asks it to leave in good order when it is time, and cuts it off when that takes too long.
+/// While draining, it may stay until it was without a request for `quiet`.
+pub async fn run<C>(mut serving: Pin<&mut C>, leave: impl FnOnce(Pin<&mut C>), connection: &ServedConnection, quiet: Option<Duration>)
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut drain = connection.worker.drain.clone();
+    let ended = {
+        let reason = pin!(time_to_leave(connection, &mut drain, quiet));
+        let mut reason = Dozing::new(reason);
+        poll_fn(|cx| match serving.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => reason.poll(cx).map(|()| None),
+        })
+        .await
+    };
+    match ended {
+        Some(result) => return report(connection, result),
+        None => leave(serving.as_mut()),
+    }
+    tokio::select! {
+        result = serving => report(connection, result),
+        () = drain.reached(Phase::Forced) => {}
+        () = connection.downstream.overdue() => {}
+    }
+}
+
+/// Waits for a reason to end the connection: draining, a way in that is gone, or an hour without a
+/// request. Whatever is in flight is finished.
+async fn time_to_leave(connection: &ServedConnection, drain: &mut Drain, quiet: Option<Duration>) {
+    let mut seen = connection.findings.requests();
+    loop {
+        tokio::select! {
+            () = drain.reached(Phase::Draining) => break,
+            () = connection.downstream.told_to_leave() => break,
+            () = tokio::time::sleep(IDLE) => {}
+        }
+        let requests = connection.findings.requests();
+        if requests == seen {
+            return;
+        }
+        seen = requests;
+    }
+    let Some(quiet) = quiet else { return };
+    loop {
+        tokio::time::sleep(quiet).await;
+        let requests = connection.findings.requests();
+        if requests == seen {
+            return;
+        }
+        seen = requests;
+    }
+}
+
+fn report(connection: &ServedConnection, result: hyper::Result<()>) {
+    let Err(error) = result else { return };
+    tracing::debug!(peer = %connection.downstream.peer, %error, "downstream connection ended");
+    if error.is_parse() {
+        book_refusal(connection, &error);
+    }
+}
+
+/// Books a head that the codec refused by itconnection.
+fn book_refusal(connection: &ServedConnection, error: &hyper::Error) {
+    let Refusal { status, details, .. } = Refusal::new(error.is_parse_too_large(), &connection.findings);
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(b"-").unwrap_or_default();
+    let (head, ()) = request.into_parts();
+    let (seen, authority) = (Seen::default(), HeaderValue::from_static(""));
+    let mut stream = Stream::begin(&connection.downstream, &connection.worker, &head, seen, authority, &connection.no_name);
+    stream.note(|record| {
+        record.path = PathAndQuery::from_static("/");
+        record.status = status;
+        record.flags = ResponseFlags::DPE;
+        record.details = Cow::Borrowed(details);
+    });
+    stream.complete();
+}
