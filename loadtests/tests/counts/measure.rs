@@ -73,10 +73,8 @@ fn run(binary: &Path, scenario: Scenario, rounds: usize, extra: Option<Extra>) -
         LocalSet::new().block_on(&runtime, async {
             let arrivals = origin::start(scenario, Rc::clone(&tls)).await?;
             let subject = Subject::start(binary, &scenario, folder.path(), extra).await?;
-            let mut load = Load { clients: Vec::new(), arrivals };
-            for _ in 0..scenario.connections() {
-                load.clients.push(Client::connect(scenario, &tls).await?);
-            }
+            let mut load = Load { scenario, tls, clients: Vec::new(), arrivals };
+            load.connect().await?;
             for _ in 0..rounds {
                 load.round(&subject).await.with_context(|| format!("the proxy said:\n{}", subject.said()))?;
             }
@@ -104,17 +102,30 @@ fn issue_certificates(folder: &Path) -> Result<()> {
 
 /// Client and origin in lock-step.
 struct Load {
+    scenario: Scenario,
+    tls: Rc<Tls>,
     clients: Vec<Client>,
     arrivals: UnboundedReceiver<Arrival>,
 }
 
 impl Load {
+    /// Takes new connections in the place of those there are. One without TLS is there as soon as the kernel has it.
+    async fn connect(&mut self) -> Result<()> {
+        self.clients.clear();
+        for _ in 0..self.scenario.connections() {
+            self.clients.push(Client::connect(self.scenario, &self.tls).await?);
+        }
+        Ok(())
+    }
+
     /// All requests at once, then all answers at once.
     async fn round(&mut self, subject: &Subject) -> Result<()> {
-        let clients = &mut self.clients;
         subject
             .unaware(async {
-                for client in clients.iter_mut() {
+                if self.scenario.anew {
+                    self.connect().await?;
+                }
+                for client in &mut self.clients {
                     client.send().await?;
                 }
                 Ok(())

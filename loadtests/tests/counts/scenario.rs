@@ -41,6 +41,8 @@ pub struct Scenario {
     pub tls_out: bool,
     /// HTTP/2 without TLS on both sides, on [`Scenario::connections`] connections.
     pub http2: bool,
+    /// A new connection of the client for every request; the client closes it after the answer.
+    pub anew: bool,
 }
 
 const PLAIN: Scenario = Scenario {
@@ -53,6 +55,7 @@ const PLAIN: Scenario = Scenario {
     tls_in: false,
     tls_out: false,
     http2: false,
+    anew: false,
 };
 
 /// Every scenario, in the order of the table.
@@ -66,6 +69,7 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "mtls-client", tls_out: true, ..PLAIN },
     Scenario { name: "mtls-server", tls_in: true, ..PLAIN },
     Scenario { name: "http2", http2: true, ..PLAIN },
+    Scenario { name: "close", anew: true, ..PLAIN },
 ];
 
 impl Scenario {
