@@ -11,12 +11,13 @@
 #   make deny    bans, licences and sources of dependencies
 #   make bench   compare with Envoy, HAProxy and nginx (root, a quiet machine, 25 minutes; ONLY=tests REPS=n DURATION=seconds)
 #   make bench-peers BENCH=folder   the same proxies in the orbench.py of that folder (ONLY=tests REPS=n)
+#   make agree   whether the latest runs of both come to the same ratios within 10 %
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help root demo test counts counts-record image-binary image-rootfs image-test soak lint deny bench bench-peers
+.PHONY: help root demo test counts counts-record image-binary image-rootfs image-test soak lint deny bench bench-peers agree
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -95,9 +96,18 @@ bench:
 bench-peers: export ORBENCH_PEERS = $(CURDIR)/loadtests/peers
 bench-peers: export ORBENCH_OUTRIGGER = $(CURDIR)/target/release/outrigger
 bench-peers: export ORBENCH_ENVOY ?= $(CURDIR)/target/envoy/envoy/_bin/envoy
+# What it measured; a run begins it anew.
+PEERS_OUT ?= target/bench/peers.jsonl
 bench-peers:
 	@[ -n "$(BENCH)" ] || { echo "make bench-peers needs the folder of orbench.py: make bench-peers BENCH=folder [ONLY=tests] [REPS=n]"; exit 1; }
 	@[ -f "$(BENCH)/orbench.py" ] || { echo "BENCH=$(BENCH): no orbench.py there"; exit 1; }
 	@scripts/deps bench
 	cargo build --release
-	python3 "$(BENCH)/orbench.py" run --peers loadtests/peers/orbench.toml $(if $(ONLY),--only '$(ONLY)') $(if $(REPS),--reps $(REPS))
+	@mkdir -p "$(dir $(PEERS_OUT))" && rm -f "$(PEERS_OUT)"
+	python3 "$(BENCH)/orbench.py" run --peers loadtests/peers/orbench.toml --out "$(PEERS_OUT)" $(if $(ONLY),--only '$(ONLY)') $(if $(REPS),--reps $(REPS))
+
+# OURS is loadtests/results/latest.jsonl after a full `make bench`, target/bench/latest.jsonl after a part.
+OURS ?= loadtests/results/latest.jsonl
+agree:
+	cargo build --release -p outrigger-loadtests --bins
+	target/release/outrigger-bench agree "$(OURS)" "$(PEERS_OUT)" --out $(dir $(OURS))agreement.md

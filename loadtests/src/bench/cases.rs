@@ -14,7 +14,10 @@ pub enum Method {
         close: bool,
     },
     /// 64 MiB bodies over two connections.
-    Bulk,
+    Bulk {
+        /// Under reno, where the machine's own congestion control paces what it sends.
+        reno: bool,
+    },
     /// `h2load`, closed loop, 100 streams on each connection.
     Http2 {
         /// Connections.
@@ -61,7 +64,7 @@ impl Case {
     pub fn key(&self) -> &'static str {
         match self.method {
             Method::Load { .. } | Method::Http2 { .. } => "cpu_us",
-            Method::Bulk => "cpu_s_per_gb",
+            Method::Bulk { .. } => "cpu_s_per_gb",
             Method::Memory { .. } => "pss_mib",
             Method::Start => "start_ms",
             Method::SystemCalls { .. } => "calls",
@@ -87,10 +90,12 @@ const fn case(name: &'static str, what: &'static str, method: Method, chain: Cha
     Case { name, what, method, chain }
 }
 
+const BULK: Method = Method::Bulk { reno: false };
+const BULK_UNPACED: Method = Method::Bulk { reno: true };
 const NEW_CONNECTIONS: Method = Method::Load { connections: 16, rate: 0.0, close: true };
 
 /// Every test, in the order of the tables. Names that the tests of `orbench.py` also have mean the same.
-pub const CASES: [Case; 25] = [
+pub const CASES: [Case; 27] = [
     load("h1_sat_c16", "HTTP/1.1, saturated, 16 connections", "http", 16, 0.0),
     load("h1_sat_c64", "HTTP/1.1, saturated, 64 connections", "http", 64, 0.0),
     load("h1_sat_c256", "HTTP/1.1, saturated, 256 connections", "http", 256, 0.0),
@@ -111,9 +116,11 @@ pub const CASES: [Case; 25] = [
         Chain::Two("mtls_a", "mtls_b"),
     ),
     case("mtls_hs_c16", "two proxies, a full mutual handshake per request", NEW_CONNECTIONS, Chain::Two("mtls_a_close", "mtls_b_close")),
-    case("mtls_bulk_c2", "two proxies, mutual TLS, 64 MiB bodies", Method::Bulk, Chain::Two("mtls_a", "mtls_b")),
+    case("mtls_bulk_c2", "two proxies, mutual TLS, 64 MiB bodies", BULK, Chain::Two("mtls_a", "mtls_b")),
+    case("mtls_bulk_reno_c2", "the same under reno, which does not pace", BULK_UNPACED, Chain::Two("mtls_a", "mtls_b")),
     load("tcp_sat_c64", "TCP relay, 1 KiB answers, saturated, 64", "tcp", 64, 0.0),
-    case("tcp_bulk_c2", "TCP relay, 64 MiB bodies", Method::Bulk, Chain::One("tcp")),
+    case("tcp_bulk_c2", "TCP relay, 64 MiB bodies", BULK, Chain::One("tcp")),
+    case("tcp_bulk_reno_c2", "the same under reno, which does not pace", BULK_UNPACED, Chain::One("tcp")),
     case("tcp_conn_c16", "TCP relay, a new connection per request", NEW_CONNECTIONS, Chain::One("tcp")),
     case("mem_idle", "memory after one request", Method::Memory { idle: 0 }, Chain::One("http")),
     case("mem_1000", "memory with 1,000 idle connections", Method::Memory { idle: 1000 }, Chain::One("http")),

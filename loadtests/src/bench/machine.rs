@@ -32,7 +32,8 @@ pub fn on_cpu<T>(cpu: Option<usize>, action: impl FnOnce() -> T) -> T {
 }
 
 /// Moves the calling thread, and what it starts, into a network namespace of its own with loopback up, wide port range
-/// and the same congestion control everywhere. It goes away with its last process.
+/// and cubic, where the machine allows that in a namespace; else what the machine uses by default, as any program does
+/// there. It goes away with its last process.
 ///
 /// # Errors
 /// Without root, or without iproute2.
@@ -48,15 +49,42 @@ pub fn enter_namespace() -> io::Result<()> {
         ("ipv4/tcp_max_tw_buckets", "200000"),
         ("core/somaxconn", "4096"),
         ("ipv4/tcp_max_syn_backlog", "8192"),
-        // The latter where only what `tcp_allowed_congestion_control` lists may be had; without loss they are the same. A
-        // default of bbr would pace bulk by timers, a third of what a relay costs then.
-        ("ipv4/tcp_congestion_control", "reno"),
         ("ipv4/tcp_congestion_control", "cubic"),
     ] {
         // Some kernels have these for the whole machine only; every proxy then runs with the same values all the same.
         drop(fs::write(format!("/proc/sys/net/{name}"), value));
     }
     Ok(())
+}
+
+const CONGESTION: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
+
+/// Another congestion control in this namespace; dropping it puts back what was there.
+pub struct Congestion {
+    before: String,
+}
+
+impl Congestion {
+    /// For the sockets made from now on.
+    ///
+    /// # Errors
+    /// The kernel does not have it, or does not allow it in a namespace.
+    pub fn change(name: &str) -> io::Result<Congestion> {
+        let before = fs::read_to_string(CONGESTION)?;
+        fs::write(CONGESTION, name).map_err(|error| io::Error::new(error.kind(), format!("{CONGESTION} = {name}: {error}")))?;
+        Ok(Congestion { before })
+    }
+
+    /// Whether the one in force spreads what it sends over time, by timers that a relay pays for.
+    pub fn paces() -> bool {
+        fs::read_to_string(CONGESTION).is_ok_and(|name| name.trim().starts_with("bbr"))
+    }
+}
+
+impl Drop for Congestion {
+    fn drop(&mut self) {
+        drop(fs::write(CONGESTION, self.before.trim()));
+    }
 }
 
 /// Settings of the machine for the time of a run; dropping it puts back what was there.
@@ -122,7 +150,7 @@ pub fn description() -> String {
     let virtualised = if fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains(" hypervisor ")) { "virtual " } else { "" };
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let memory = field("/proc/meminfo", "MemTotal").and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(0.0);
-    let congestion = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
+    let congestion = fs::read_to_string(CONGESTION).unwrap_or_default();
     let (kernel, congestion) = (kernel.trim(), congestion.trim());
     format!("{cpus} {virtualised}CPUs ({model}), {:.0} GiB, Linux {kernel}, TCP {congestion}", memory / 1024.0 / 1024.0)
 }

@@ -16,6 +16,7 @@ use super::cases::{Case, Chain, Method};
 use super::certificates::Certificates;
 use super::http2;
 use super::load::{self, Outcome, Plan};
+use super::machine;
 use super::origin::Origin;
 use super::peers::{self, Peer, Place};
 use super::process::{self, Process};
@@ -81,6 +82,8 @@ impl Bench {
             let outcome = load::run(&self.plan(case, DIRECT, connections, rate, false), Default::default)?;
             return Ok(of_load(&outcome, false));
         };
+        // Sockets take what is in force when they are made or accepted, so this reaches the origin as well.
+        let _paced_again = matches!(case.method, Method::Bulk { reno: true }).then(|| machine::Congestion::change("reno")).transpose()?;
         let mut running = self.start(case, peer)?;
         let figures = self.figures(case, &running)?;
         for process in &mut running.processes {
@@ -96,7 +99,7 @@ impl Bench {
                 let outcome = load::run(&self.plan(case, PROXY, connections, rate, close), || process::cpu(&pids))?;
                 Ok(of_load(&outcome, true))
             }
-            Method::Bulk => {
+            Method::Bulk { .. } => {
                 let plan = Plan { path: BULK.to_owned(), ..self.plan(case, PROXY, 2, 0.0, false) };
                 Ok(of_bulk(&load::run(&plan, || process::cpu(&pids))?))
             }
@@ -151,7 +154,12 @@ impl Bench {
 
     fn proxy(&self, peer: &Peer, mode: &str, port: u16, origins: &[u16]) -> Result<Process> {
         let mode = peers::mode(mode).with_context(|| format!("no mode {mode}"))?;
-        let origins = if mode.flags.contains(&"weighted") || mode.flags.contains(&"big") { origins } else { &origins[..1] };
+        let wanted = match mode.flags {
+            flags if flags.contains(&"weighted") => 4,
+            flags if flags.contains(&"big") => 2,
+            _ => 1,
+        };
+        let origins = &origins[..wanted.min(origins.len())];
         let work = self.work.path().join(format!("{}-{port}", peer.kind.name()));
         if work.exists() {
             fs::remove_dir_all(&work)?;

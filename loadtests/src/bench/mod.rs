@@ -3,10 +3,11 @@
 //! [`cases`] says what is measured, [`peers`] which proxies there are and how they start (their templates are in
 //! `loadtests/peers`, filled in by [`template`]). [`run`] takes the proxies in turns; [`measure`] is one turn: it starts them
 //! with [`process`], sends with [`load`] (or [`http2`]) to an [`origin`], and reads their CPU time and memory. [`results`] keeps
-//! what was found; [`report`], [`goals`] and [`plot`] show it.
+//! what was found; [`report`], [`goals`] and [`plot`] show it, and [`agree`] holds it against what another program found.
 //!
 //! Assumptions: Linux 5.11, root, two CPUs that nobody else needs.
 
+pub mod agree;
 pub mod cases;
 pub mod certificates;
 pub mod goals;

@@ -121,7 +121,7 @@ fn latency(results: &Results) -> Table {
 fn everything(results: &Results) -> Table {
     let mut table =
         Table::new(["test", "proxy", "requests/s", "p50 us", "p99 us", "p99.9 us", "CPU us", "in the kernel", "busy", "Gbit/s", "failed"]);
-    for case in present(results).filter(|case| matches!(case.method, Method::Load { .. } | Method::Bulk | Method::Http2 { .. })) {
+    for case in present(results).filter(|case| matches!(case.method, Method::Load { .. } | Method::Bulk { .. } | Method::Http2 { .. })) {
         for peer in Kind::ALL.map(Kind::name).into_iter().chain([DIRECT]) {
             let median = |figure: &str| results.spread(case.name, peer, figure).map(|spread| spread.median);
             let plain = |figure: &str| median(figure).map_or_else(|| "-".to_owned(), number);

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use time::OffsetDateTime;
 
 use super::cases::{self, Case, Method};
-use super::machine::{self, Quiet};
+use super::machine::{self, Congestion, Quiet};
 use super::measure::{Bench, Figures};
 use super::peers::{self, Peer};
 use super::results::{DIRECT, Header, Results, Row};
@@ -100,6 +100,10 @@ pub fn run(args: &Args) -> Result<()> {
     let date = OffsetDateTime::now_utc();
     let (versions, revision) = (versions(&peers), machine::revision());
     machine::enter_namespace().context("outrigger-bench")?;
+    if !Congestion::paces() {
+        // They would be the rows without reno once more.
+        selected.retain(|case| case.method != Method::Bulk { reno: true });
+    }
     let machine = machine::description();
     let quiet = Quiet::begin();
     machine::pin(args.load_cpu);
@@ -209,7 +213,7 @@ fn estimate(step: &Step<'_>, args: &Args) -> f64 {
     let load = args.warm_up + args.duration;
     around
         + match step.case.method {
-            Method::Load { .. } | Method::Bulk => load,
+            Method::Load { .. } | Method::Bulk { .. } => load,
             Method::Http2 { .. } => args.duration + 0.8,
             Method::Memory { .. } => 0.7,
             Method::Start => 0.0,

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use outrigger_loadtests::bench::{
+    agree,
     cases::CASES,
     certificates::Certificates,
     peers::{self, Kind, Place},
@@ -35,6 +36,19 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         picture: Option<PathBuf>,
     },
+    /// Compare the ratios of a run with those that orbench.py found; ends with 1 when some are apart
+    Agree {
+        /// JSON lines of a run of this program
+        ours: PathBuf,
+        /// What orbench.py --out has written
+        theirs: PathBuf,
+        /// By how much two ratios may differ, in percent
+        #[arg(long, default_value_t = 10.0, value_name = "PERCENT")]
+        tolerance: f64,
+        /// Write the table here as well, as Markdown
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Print a proxy's configuration
     Render {
         /// outrigger, envoy, haproxy or nginx
@@ -47,6 +61,11 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
+        Command::Agree { ours, theirs, tolerance, out } => match agree(&ours, &theirs, tolerance / 100.0, out.as_deref()) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
         Command::List => {
             list();
             Ok(())
@@ -77,6 +96,21 @@ fn report(file: &Path, picture: Option<PathBuf>) -> Result<()> {
     let results = Results::parse(&text).with_context(|| file.display().to_string())?;
     let folder = file.parent().unwrap_or(Path::new("."));
     run::write(&results, folder, &picture.unwrap_or_else(|| folder.join("comparison.svg")))
+}
+
+/// Whether all ratios agree.
+fn agree(ours: &Path, theirs: &Path, tolerance: f64, out: Option<&Path>) -> Result<bool> {
+    let read = |file: &Path| std::fs::read_to_string(file).with_context(|| file.display().to_string());
+    let mine = Results::parse(&read(ours)?).with_context(|| ours.display().to_string())?;
+    let other = agree::theirs(&read(theirs)?).with_context(|| theirs.display().to_string())?;
+    let agreement = agree::compare(&mine, &other, tolerance);
+    ensure!(agreement.compared > 0, "{} and {} have no test and proxy in common", ours.display(), theirs.display());
+    print!("{}", agreement.text());
+    if let Some(file) = out {
+        std::fs::write(file, agreement.document(&mine)).with_context(|| file.display().to_string())?;
+        println!("written: {}", file.display());
+    }
+    Ok(agreement.apart.is_empty())
 }
 
 fn render(peer: &str, mode: &str) -> Result<()> {

@@ -1,0 +1,236 @@
+//! Whether the other program, `orbench.py`, comes to the same ratios in the tests that both have.
+//!
+//! Two programs agree about proxies when their ratios do; microseconds differ with the hour. So every row compares the
+//! median of ratios taken within a turn by one program with that of the other. One quantity is mended before: what the
+//! other program calls `start_ms` begins before it has forked itself, a large Python process, which takes the same time
+//! whatever is started then. That time is estimated as the median of what it finds more for each proxy and taken off; the
+//! row without that stands beside it, so that nothing is hidden.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::cases::{CASES, Case, Method};
+use super::measure::Figures;
+use super::peers::Kind;
+use super::results::{Results, Row};
+use super::stats::{self, Spread};
+use super::table::{Table, number};
+
+const OURS: &str = "outrigger";
+const AGAINST: [&str; 3] = ["envoy", "haproxy", "nginx"];
+/// Its own tables leave out what was measured while others used more CPUs than this.
+const DISTURBED: f64 = 0.2;
+
+/// What the comparison of two runs came to.
+pub struct Agreement {
+    /// One row per test and proxy; ends with a line feed.
+    pub table: String,
+    /// What has to be known about the table, a sentence each.
+    pub notes: Vec<String>,
+    /// Rows compared, and those of them that differ by more than the tolerance.
+    pub compared: usize,
+    /// See `compared`.
+    pub apart: Vec<String>,
+}
+
+impl Agreement {
+    /// All of it as Markdown.
+    pub fn text(&self) -> String {
+        let notes: String = self.notes.iter().map(|note| format!("- {note}\n")).collect();
+        format!("{}\n{notes}", self.table)
+    }
+
+    /// The same as a document of its own, beside the run `mine`.
+    pub fn document(&self, mine: &Results) -> String {
+        format!(
+            "# Two programs, the same ratios\n\nWritten by `make agree`: Outrigger's figure over each peer's in every test that `make bench` \
+             ({}, revision {}) and the program of `make bench-peers` both have; medians of ratios within a turn, with their range.\n\n{}",
+            mine.header.date,
+            mine.header.revision,
+            self.text()
+        )
+    }
+}
+
+/// A line of what `orbench.py --out` writes; figures stand among the other fields.
+#[derive(Deserialize)]
+struct Line {
+    test: String,
+    peer: String,
+    rep: usize,
+    #[serde(default)]
+    foreign: f64,
+    error: Option<String>,
+    #[serde(flatten)]
+    fields: BTreeMap<String, Value>,
+}
+
+/// Reads the results of `orbench.py`, its figures under our names.
+///
+/// # Errors
+/// A line that is none of its, with its number.
+pub fn theirs(text: &str) -> Result<Results> {
+    let parse = |(index, line): (usize, &str)| {
+        let line: Line = serde_json::from_str(line).with_context(|| format!("line {}", index + 1))?;
+        let figures = line.fields.iter().filter_map(|(name, value)| Some((ours(name).to_owned(), value.as_f64()?)));
+        let figures: Figures = if line.error.is_some() { Figures::new() } else { figures.collect() };
+        Ok(Row { test: line.test, peer: line.peer, rep: line.rep, foreign: line.foreign, figures, error: line.error })
+    };
+    let rows = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(parse).collect::<Result<Vec<Row>>>()?;
+    ensure!(!rows.is_empty(), "nothing was measured");
+    let quiet = |row: &Row| row.foreign <= DISTURBED || row.test.starts_with("mem");
+    Ok(Results { rows: rows.into_iter().filter(quiet).collect(), ..Results::default() })
+}
+
+/// Our name of a figure.
+fn ours(theirs: &str) -> &str {
+    match theirs {
+        "cpu_us_per_req" => "cpu_us",
+        "sys_per_req" => "calls",
+        other => other,
+    }
+}
+
+/// Compares the ratios of both; they may differ by `tolerance` (0.1 is 10 %).
+pub fn compare(mine: &Results, theirs: &Results, tolerance: f64) -> Agreement {
+    let mut rows = Rows::new(tolerance);
+    let mut notes = Vec::new();
+    for case in CASES.iter().filter(|case| mine.has(case.name) && theirs.has(case.name)) {
+        match fork(case, mine, theirs).filter(|fork| *fork > 0.0) {
+            None => rows.add(case, case.name, mine, theirs, true),
+            Some(fork) => {
+                rows.add(case, case.name, mine, theirs, false);
+                rows.add(case, &format!("{}, less its fork", case.name), mine, &less(theirs, case, fork), true);
+                notes.push(format!(
+                    "`{}`: the other program's clock begins {fork:.1} ms earlier, before it has forked itself, whatever it starts.",
+                    case.name
+                ));
+            }
+        }
+    }
+    let Rows { table, compared, apart, .. } = rows;
+    let verdict = if apart.is_empty() { "None is apart.".to_owned() } else { format!("Apart: {}.", apart.join(", ")) };
+    notes.insert(0, format!("{} of {compared} ratios agree within {:.0} %. {verdict}", compared - apart.len(), tolerance * 100.0));
+    notes.extend(only_here(mine, theirs));
+    Agreement { table: table.render(), notes, compared, apart }
+}
+
+struct Rows {
+    table: Table,
+    tolerance: f64,
+    compared: usize,
+    apart: Vec<String>,
+}
+
+impl Rows {
+    fn new(tolerance: f64) -> Rows {
+        let heading = format!("within {:.0} %", tolerance * 100.0);
+        let table = Table::new(["test", "against", "make bench", "the other program", "deviation", &heading]);
+        Rows { table, tolerance, compared: 0, apart: Vec::new() }
+    }
+
+    /// The ratios of one test to each peer; those shown for information only are not judged.
+    fn add(&mut self, case: &Case, name: &str, mine: &Results, theirs: &Results, judged: bool) {
+        for peer in AGAINST {
+            let ratios = |results| ratios(results, case.name, case.key(), peer);
+            let (Some(a), Some(b)) = (ratios(mine), ratios(theirs)) else { continue };
+            let near = (a.median / b.median - 1.0).abs() <= self.tolerance;
+            let verdict = match (judged, near) {
+                (false, _) => "-",
+                (true, true) => "yes",
+                (true, false) => "**no**",
+            };
+            self.table.row(row(name, peer, a, b, verdict));
+            self.compared += usize::from(judged);
+            self.apart.extend((judged && !near).then(|| format!("{} / {peer}", case.name)));
+        }
+    }
+}
+
+fn row(test: &str, peer: &str, a: Spread, b: Spread, verdict: &str) -> [String; 6] {
+    let cell = |ratio: Spread| format!("{} ({}..{})", number(ratio.median), number(ratio.low), number(ratio.high));
+    let deviation = format!("{:+.0} %", (a.median / b.median - 1.0) * 100.0);
+    [test.to_owned(), peer.to_owned(), cell(a), cell(b), deviation, verdict.to_owned()]
+}
+
+/// The ratios within each turn of a program.
+fn ratios(results: &Results, test: &str, figure: &str, peer: &str) -> Option<Spread> {
+    let other = results.turns(test, peer, figure);
+    let turns = results.turns(test, OURS, figure).into_iter();
+    stats::spread(turns.filter_map(|(rep, value)| Some(value / other.get(&rep).filter(|other| **other > 0.0)?)))
+}
+
+/// By how many milliseconds the other program's clock begins too early, for tests in which that matters.
+fn fork(case: &Case, mine: &Results, theirs: &Results) -> Option<f64> {
+    let median = |results: &Results, peer| results.spread(case.name, peer, case.key()).map(|spread| spread.median);
+    let more = Kind::ALL.map(Kind::name).into_iter().filter_map(|peer| Some(median(theirs, peer)? - median(mine, peer)?));
+    (case.method == Method::Start).then(|| stats::spread(more)).flatten().filter(|more| more.count > 2).map(|more| more.median)
+}
+
+/// The results with so much taken off the figure of one test.
+fn less(results: &Results, case: &Case, amount: f64) -> Results {
+    let mut results = results.clone();
+    for row in results.rows.iter_mut().filter(|row| row.test == case.name) {
+        row.figures.entry(case.key().to_owned()).and_modify(|figure| *figure -= amount);
+    }
+    results
+}
+
+fn only_here(mine: &Results, theirs: &Results) -> Option<String> {
+    let tests: BTreeSet<&str> = mine.rows.iter().map(|row| row.test.as_str()).filter(|test| !theirs.has(test)).collect();
+    let list = tests.into_iter().collect::<Vec<_>>().join(", ");
+    (!list.is_empty()).then(|| format!("Measured by `make bench` alone: {list}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::results::tests::row;
+
+    fn line(test: &str, peer: &str, rep: usize, figure: &str, value: f64) -> String {
+        format!(
+            "{{\"test\": \"{test}\", \"peer\": \"{peer}\", \"rep\": {rep}, \"{figure}\": {value}, \"calls\": {{\"read\": 1}}, \"foreign\": 0.0}}\n"
+        )
+    }
+
+    fn mine(rows: &[(&str, &str, f64)], figure: &str) -> Results {
+        Results { rows: rows.iter().map(|(test, peer, value)| row(test, peer, 0, &[(figure, *value)])).collect(), ..Results::default() }
+    }
+
+    #[test]
+    fn ratios_count_and_not_the_speed_of_the_hour() {
+        let mine = mine(&[("h1_sat_c64", "outrigger", 10.0), ("h1_sat_c64", "envoy", 30.0), ("h1_sat_c64", "haproxy", 10.0)], "cpu_us");
+        let text = [("outrigger", 20.0), ("envoy", 61.0), ("haproxy", 17.0)]
+            .map(|(peer, value)| line("h1_sat_c64", peer, 0, "cpu_us_per_req", value))
+            .concat();
+        let agreement = compare(&mine, &theirs(&text).expect("results"), 0.1);
+        assert_eq!((agreement.compared, agreement.apart.as_slice()), (2, &["h1_sat_c64 / haproxy".to_owned()][..]), "{}", agreement.table);
+        assert!(agreement.table.contains("-15 %") && agreement.text().contains("Apart: h1_sat_c64 / haproxy."), "{}", agreement.text());
+    }
+
+    #[test]
+    fn what_the_other_program_needs_to_fork_itself_is_taken_off_and_shown() {
+        let mine = mine(&[("start", "outrigger", 6.0), ("start", "envoy", 50.0), ("start", "haproxy", 29.0)], "start_ms");
+        let text = [("outrigger", 8.0), ("envoy", 52.0), ("haproxy", 31.0)]
+            .map(|(peer, value)| line("start", peer, 0, "start_ms", value))
+            .concat();
+        let agreement = compare(&mine, &theirs(&text).expect("results"), 0.1);
+        assert_eq!((agreement.compared, agreement.apart.len()), (2, 0), "{}", agreement.table);
+        assert!(agreement.table.contains("-22 %") && agreement.table.contains("start, less its fork"), "{}", agreement.table);
+        assert!(agreement.notes[1].contains("2.0 ms earlier"), "{:?}", agreement.notes);
+    }
+
+    #[test]
+    fn a_disturbed_or_failed_turn_of_the_other_program_says_nothing() {
+        let good = line("start", "envoy", 0, "start_ms", 50.0);
+        let text = good.clone()
+            + &good.replace("\"foreign\": 0.0", "\"foreign\": 0.5")
+            + &good.replace("\"calls\"", "\"error\": \"x\", \"calls\"");
+        let results = theirs(&text).expect("results");
+        assert_eq!((results.rows.len(), results.rows[1].figures.len()), (2, 0));
+        assert!(theirs("").is_err() && theirs("{}").expect_err("no row").to_string().contains("line 1"));
+    }
+}
