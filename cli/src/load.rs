@@ -44,6 +44,8 @@ pub fn run(load: &Load) -> ExitCode {
 
 fn carry_out(args: &Args) -> anyhow::Result<ExitCode> {
     let plan = args.plan()?;
+    // A page that cannot be written is known before the run, not after half an hour of it.
+    args.html.as_deref().map_or(Ok(()), files::writable)?;
     if let Some(time) = args.sidecar.wait_for_proxy {
         sidecar::wait(time)?;
     }
@@ -66,8 +68,8 @@ async fn single(args: &Args, plan: Plan) -> anyhow::Result<bool> {
     progress.finish();
     let mut report = finished?;
     let met = args.demands.judge(&mut report);
-    page(args, &report)?;
     present(&report, args.output)?;
+    page(args, &report)?;
     let answered = report.error_count() < report.requests;
     if !answered && report.requests > 0 {
         eprintln!("outrigger: none of {} requests was answered", report.requests);
@@ -120,7 +122,12 @@ fn say(output: Output, line: &str) {
 fn probe_line(probe: &Probe) -> String {
     let checks = probe.checks.iter().map(|check| format!("{} {}{}", check.name, check.got, if check.ok { "" } else { " (!)" }));
     let limited = if probe.limits.is_empty() { "" } else { "   the generator itself may be the limit" };
-    format!("{:>10}/s  {}  {}{limited}", probe.rate, if probe.ok { "good" } else { "bad " }, checks.collect::<Vec<_>>().join("  "))
+    format!(
+        "{:>10}/s  {}  {}{limited}",
+        table::number(probe.rate),
+        if probe.ok { "good" } else { "bad " },
+        checks.collect::<Vec<_>>().join("  ")
+    )
 }
 
 fn verdict(found: &Found, search: &Search) -> String {

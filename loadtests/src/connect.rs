@@ -113,7 +113,8 @@ impl Dialer {
         let socket = socket.unwrap_or_else(|_| Err(Failure::new(Cause::ConnectTimeout, format!("no connection in {:?}", self.timeout))))?;
         let Some((config, name)) = &self.tls else { return Ok(Io::Plain(socket)) };
         let session = tokio::time::timeout(self.timeout, TlsConnector::from(config.clone()).connect(name.clone(), socket)).await;
-        let session = session.map_err(|_| Failure::new(Cause::Tls, format!("no session in {:?}", self.timeout)))?;
+        let session =
+            session.map_err(|_| Failure::new(Cause::Tls, format!("no TLS session in {:?}: the server may not speak TLS", self.timeout)))?;
         let session = session.map_err(|error| self.no_session(&error))?;
         if self.http2 && session.get_ref().1.alpn_protocol() != Some(tls::H2) {
             return Err(Failure::new(Cause::Tls, NO_HTTP2));
@@ -124,7 +125,11 @@ impl Dialer {
     fn no_session(&self, error: &io::Error) -> Failure {
         let alert = error.get_ref().and_then(|inner| inner.downcast_ref());
         let no_protocol = matches!(alert, Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)));
-        if no_protocol && self.http2 { Failure::new(Cause::Tls, NO_HTTP2) } else { Failure::new(Cause::Tls, error) }
+        if no_protocol && self.http2 {
+            return Failure::new(Cause::Tls, NO_HTTP2);
+        }
+        let way_out = error.get_ref().and_then(|inner| inner.downcast_ref()).and_then(tls::way_out);
+        Failure::new(Cause::Tls, way_out.map_or_else(|| error.to_string(), |words| format!("{error}: {words}")))
     }
 
     async fn socket(&self) -> Result<Socket, Failure> {

@@ -47,6 +47,7 @@ pub(crate) struct Feed {
     next: AtomicU64,
     not_sent: AtomicU64,
     answered: AtomicBool,
+    gave_up: AtomicBool,
     patience: Option<u64>,
 }
 
@@ -75,6 +76,7 @@ impl Feed {
             next: AtomicU64::new(0),
             not_sent: AtomicU64::new(0),
             answered: AtomicBool::new(false),
+            gave_up: AtomicBool::new(false),
             patience: plan.give_up.then(|| nanos(2 * plan.timeout)),
         })
     }
@@ -137,7 +139,16 @@ impl Feed {
         if answered && !self.answered.load(Relaxed) {
             self.answered.store(true, Relaxed);
         }
-        !answered && self.patience.is_some_and(|patience| now > patience) && !self.answered.load(Relaxed)
+        let hopeless = !answered && self.patience.is_some_and(|patience| now > patience) && !self.answered.load(Relaxed);
+        if hopeless {
+            self.gave_up.store(true, Relaxed);
+        }
+        hopeless
+    }
+
+    /// Whether the run was found hopeless.
+    pub(crate) fn gave_up(&self) -> bool {
+        self.gave_up.load(Relaxed)
     }
 }
 

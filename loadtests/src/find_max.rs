@@ -10,6 +10,7 @@ use crate::{
     report::{Check, Report, SCHEMA},
     run::Run,
     slo::Slo,
+    table::number,
 };
 
 /// A probe that achieves less than this share of its rate has failed, whatever its latency.
@@ -106,11 +107,20 @@ impl Search {
 
     fn judge(&self, rate: f64, report: &Report) -> Probe {
         let mut checks = self.slo.check(report);
-        let kept = report.rate >= ACHIEVED * rate;
-        let (want, got) = (format!(">={:.0}", ACHIEVED * rate), format!("{:.0}", report.rate));
+        let achieved = self.achieved(report);
+        let kept = achieved >= ACHIEVED * rate;
+        let (want, got) = (format!(">={}", number(ACHIEVED * rate)), number(achieved));
         checks.push(Check { name: "rate".to_owned(), want, got, ok: kept, by: "--find-max".to_owned() });
         let ok = checks.iter().all(|check| check.ok);
-        Probe { rate, achieved: report.rate, ok, checks, limits: report.generator.limits.clone() }
+        Probe { rate, achieved, ok, checks, limits: report.generator.limits.clone() }
+    }
+
+    /// Answers per second of the schedule. The last answer comes after the schedule's end by as long as an answer takes; only
+    /// what is later than that shows that the server fell behind.
+    fn achieved(&self, report: &Report) -> f64 {
+        let answers = report.requests - report.error_count();
+        let seconds = (report.seconds - report.service.p99_us / 1e6).max(self.probe.as_secs_f64());
+        if report.run.interrupted { report.rate } else { answers as f64 / seconds }
     }
 }
 
@@ -153,8 +163,10 @@ impl Bracket {
 
 /// Rates to three digits read better, and more says nothing.
 fn round(rate: f64) -> f64 {
-    let unit = 10_f64.powf((rate.log10().floor() - 2.0).max(-1.0));
-    (rate / unit).round() * unit
+    // Both ways round, because a tenth has no exact double and a product with one shows it.
+    let digits = (2.0 - rate.log10().floor()).min(1.0);
+    let scale = 10_f64.powf(digits.abs());
+    if digits > 0.0 { (rate * scale).round() / scale } else { (rate / scale).round() * scale }
 }
 
 #[cfg(test)]
@@ -183,6 +195,23 @@ mod tests {
                 assert!(tried <= 25, "{tried} for {limit} from {first}");
             }
         }
+    }
+
+    #[test]
+    fn rates_are_round_numbers() {
+        let rounded = [56.25, 61.0 / 3.0, 1234.5, 98_765.0, 1.87].map(|rate| round(rate).to_string());
+        assert_eq!(rounded, ["56.3", "20.3", "1230", "98800", "1.9"]);
+    }
+
+    #[test]
+    fn an_answer_that_takes_its_time_does_not_make_a_rate_missed_but_falling_behind_does() {
+        let slo = "errors<1%".parse().unwrap_or_else(|error| panic!("{error}"));
+        let search = Search { slo, first: 100.0, most: 1e6, probe: Duration::from_secs(5), precision: 0.05 };
+        let mut report = Report { requests: 500, seconds: 5.3, rate: 500.0 / 5.3, ..Report::default() };
+        report.service.p99_us = 300_000.0;
+        assert!(search.judge(100.0, &report).ok, "every answer took 300 ms, and all came");
+        report.service.p99_us = 2_000.0;
+        assert!(!search.judge(100.0, &report).ok, "the last request waited 300 ms for its turn");
     }
 
     #[test]

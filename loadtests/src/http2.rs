@@ -72,20 +72,38 @@ async fn handshake(io: Io) -> Result<SendRequest<Bytes>, Failure> {
     Ok(sender)
 }
 
-/// Sends a request over a taken connection and reads its answer to the end.
-pub(crate) async fn exchange(taken: Taken, head: &Request<()>, body: &Bytes, wants: &Wants, seen: &mut Seen) -> Result<(), Failure> {
-    let mut sender = taken.sender.ready().await.map_err(|error| failure(Cause::Closed, &error))?;
-    let sent = sender.send_request(head.clone(), body.is_empty());
-    let (response, mut stream) = sent.map_err(|error| failure(Cause::Closed, &error))?;
+/// Sends a request over a taken connection and reads its answer to the end. `false`: the server ended the connection in order
+/// and has not looked at the request, which belongs on the next one (RFC 9113, 6.8); to count it as lost would blame a server
+/// for every connection it renews.
+pub(crate) async fn exchange(taken: Taken, head: &Request<()>, body: &Bytes, wants: &Wants, seen: &mut Seen) -> Result<bool, Failure> {
+    let begun = async {
+        let mut sender = taken.sender.ready().await?;
+        sender.send_request(head.clone(), body.is_empty())
+    };
+    let (response, mut stream) = match begun.await {
+        Ok(begun) => begun,
+        Err(error) if is_goodbye(&error) => return Ok(false),
+        Err(error) => return Err(failure(Cause::Closed, &error)),
+    };
     if !body.is_empty() {
         // h2 keeps what the peer's window does not take yet. A stream that the peer has ended meanwhile still has an answer.
         let _ended = stream.send_data(body.clone(), true);
         seen.sent = body.len() as u64;
     }
-    let response = response.await.map_err(|error| failure(Cause::Closed, &error))?;
+    let response = match response.await {
+        Ok(response) => response,
+        Err(error) if is_goodbye(&error) => return Ok(false),
+        Err(error) => return Err(failure(Cause::Closed, &error)),
+    };
     seen.status = Some(response.status().as_u16());
     wants.fields(seen, response.headers());
-    read(response.into_body(), wants, seen).await
+    read(response.into_body(), wants, seen).await?;
+    Ok(true)
+}
+
+/// GOAWAY without an error: what is not answered by then is not processed either.
+fn is_goodbye(error: &h2::Error) -> bool {
+    error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
 }
 
 async fn read(mut body: h2::RecvStream, wants: &Wants, seen: &mut Seen) -> Result<(), Failure> {
@@ -112,5 +130,6 @@ fn failure(otherwise: Cause, error: &h2::Error) -> Failure {
         Some(_) if error.is_reset() => Cause::Reset,
         _ => otherwise,
     };
-    Failure::new(cause, error)
+    let hint = if error.reason() == Some(h2::Reason::FRAME_SIZE_ERROR) { " (does the server speak HTTP/2?)" } else { "" };
+    Failure::new(cause, format!("{error}{hint}"))
 }

@@ -14,6 +14,7 @@ pub mod plan;
 mod collect;
 mod connect;
 mod deadline;
+mod descriptors;
 mod feed;
 mod http1;
 mod http2;

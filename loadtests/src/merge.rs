@@ -82,6 +82,8 @@ fn facts(reports: &[Report], seconds: f64) -> Facts {
         threads: mean(&|run| run.threads as f64).round().max(1.0) as u64,
         cpu_seconds: all(|run| run.cpu_seconds),
         interrupted: reports.iter().any(|report| report.run.interrupted),
+        gave_up: reports.iter().any(|report| report.run.gave_up),
+        abandoned: reports.iter().map(|report| report.run.abandoned).sum(),
         merged: reports.iter().map(|report| report.run.merged.max(1)).sum(),
         ..first.clone()
     }

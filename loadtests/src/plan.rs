@@ -46,13 +46,21 @@ impl FromStr for CountBy {
             Some(("header", rest)) => {
                 let (name, pattern) = rest.split_once('~').map_or((rest, None), |(name, pattern)| (name, Some(pattern)));
                 let name = name.parse().with_context(|| format!("{name:?} is no header name"))?;
-                Property::Header(name, pattern.map(Regex::new).transpose()?.map(Box::new))
+                Property::Header(name, pattern.map(regex).transpose()?.map(Box::new))
             }
-            Some(("body", pattern)) => Property::Body(Box::new(Regex::new(pattern)?)),
+            Some(("body", pattern)) => Property::Body(Box::new(regex(pattern)?)),
             _ => return Err(anyhow!("{text:?}: expected header:NAME, header:NAME~REGEX or body:REGEX")),
         };
         Ok(Self { name: text.to_owned(), property })
     }
+}
+
+/// A pattern; its error says what is wrong with it, which the library keeps to the error's source.
+fn regex(pattern: &str) -> anyhow::Result<Regex> {
+    Regex::new(pattern).map_err(|error| match error.syntax_error() {
+        Some(syntax) => anyhow!("{pattern:?} is no regular expression: {syntax}"),
+        None => anyhow!("{pattern:?}: {error}"),
+    })
 }
 
 /// TLS of `https` URLs.
@@ -247,6 +255,20 @@ impl Plan {
         }
     }
 
+    /// For how long a schedule lasts, up to where the next request would be due; without the warm-up. A server that answers the
+    /// last request at once was asked for no higher rate by that. Unknown for a closed loop, and for a part of several stages.
+    pub(crate) fn meant_to_take(&self) -> Option<Duration> {
+        let per_second = self.rate.filter(|rate| self.stages.is_empty() && *rate > 0.0);
+        let counted = per_second.filter(|_| self.most() < u64::MAX).map(|rate| Duration::try_from_secs_f64(self.most() as f64 / rate));
+        let counted = counted.and_then(Result::ok);
+        let timed = match self.stages.is_empty() {
+            true => per_second.and(self.length()),
+            false if self.most() < u64::MAX => None,
+            false => self.stages.iter().map(|stage| stage.length).sum(),
+        };
+        [counted, timed].into_iter().flatten().min()
+    }
+
     /// How many requests are sent at most; without those of the warm-up.
     pub(crate) fn most(&self) -> u64 {
         match self.amount {
@@ -271,6 +293,19 @@ mod tests {
     }
 
     #[test]
+    fn a_schedule_lasts_as_long_as_its_requests_are_apart() {
+        let plan = |amount, rate| Plan { amount, rate, ..Plan::new("http://a", 0) };
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(plan(Amount::Requests(50), Some(10.0)).meant_to_take(), seconds(5));
+        assert_eq!(plan(Amount::For(Duration::from_secs(4)), Some(0.5)).meant_to_take(), seconds(4));
+        assert_eq!(Plan { at_most: Some(1), ..plan(Amount::For(Duration::from_secs(4)), Some(0.5)) }.meant_to_take(), seconds(2));
+        assert_eq!(plan(Amount::For(Duration::from_secs(4)), None).meant_to_take(), None, "a closed loop ends with its last answer");
+        let stages = vec![Stage::constant(1.0, seconds(2)), Stage::constant(5.0, seconds(3))];
+        let staged = Plan { stages, amount: Amount::For(Duration::from_secs(5)), ..Plan::new("http://a", 0) };
+        assert_eq!(staged.meant_to_take(), seconds(5));
+    }
+
+    #[test]
     fn a_property_to_count_is_a_header_or_a_body_pattern() {
         assert!("header:x-pod".parse::<CountBy>().is_ok());
         assert!("header:x-pod~^[a-z]+".parse::<CountBy>().is_ok());
@@ -278,5 +313,7 @@ mod tests {
         for text in ["x-pod", "header:a b", "header:a~(", "body:(", "status:200"] {
             assert!(text.parse::<CountBy>().is_err(), "{text}");
         }
+        let error = "body:(".parse::<CountBy>().expect_err("an open group").to_string();
+        assert!(error.contains("unclosed group"), "{error}");
     }
 }

@@ -22,7 +22,7 @@ pub struct Report {
     pub url: String,
     /// Requests sent, those without an answer included.
     pub requests: u64,
-    /// From the first request to the last answer.
+    /// From the first request to the last answer, or to the end of the schedule if that is later.
     pub seconds: f64,
     /// Complete answers per second.
     pub rate: f64,
@@ -106,6 +106,10 @@ pub struct Facts {
     pub cpu_seconds: f64,
     /// Whether a signal ended the run early.
     pub interrupted: bool,
+    /// Whether the run ended early because nothing at all was answered for two timeouts.
+    pub gave_up: bool,
+    /// Requests in flight when a signal ended the run that were not answered in the time left to them; they are in no count.
+    pub abandoned: u64,
     /// The properties counted, as given to `--count-by`.
     pub count_by: Vec<String>,
     /// How many runs were merged into this report; 0 or 1 for a single one.

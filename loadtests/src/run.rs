@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     answer::{Cause, Failure},
-    connect,
+    connect, descriptors,
     feed::Feed,
     live::Live,
     pace::nanos,
@@ -78,6 +78,7 @@ impl Run {
         let work = Arc::new(work(plan, targets)?);
         let (phase, _) = watch::channel(Phase::Prepare);
         let threads = threads(&work.plan);
+        descriptors::provide(&work.plan, work.origins(), threads)?;
         let mut run = Self { work, lives: Vec::new(), phase, ready: Vec::new(), ended: Vec::new(), threads };
         for number in 0..threads {
             let recorder = Recorder::new(layout.clone());
@@ -124,19 +125,24 @@ impl Run {
             }
         };
         let mut recorder: Option<Recorder> = None;
-        let mut cpu_seconds = 0.0;
+        let (mut cpu_seconds, mut abandoned) = (0.0, 0);
         for thread in ended {
             let thread = thread.map_err(|_| anyhow!("a sending thread ended unexpectedly"))??;
             cpu_seconds += thread.cpu.as_secs_f64();
+            abandoned += thread.abandoned;
             match &mut recorder {
                 Some(all) => all.merge(thread.recorder),
                 None => recorder = Some(thread.recorder),
             }
         }
         let mut recorder = recorder.context("a run without threads")?;
-        let elapsed = recorder.elapsed();
-        self.record_not_sent(&mut recorder, nanos(elapsed));
-        Ok(recorder.into_report(self.facts(started, cpu_seconds, interrupted), elapsed))
+        let last_answer = recorder.elapsed();
+        self.record_not_sent(&mut recorder, nanos(last_answer));
+        let facts = Facts { abandoned, ..self.facts(started, cpu_seconds, interrupted) };
+        let meant = self.work.plan.meant_to_take().unwrap_or_default();
+        let early = facts.interrupted || facts.gave_up;
+        let scheduled = if early { meant.min(start.elapsed().saturating_sub(self.work.plan.warmup)) } else { meant };
+        Ok(recorder.into_report(facts, last_answer.max(scheduled)))
     }
 
     /// Waits for the threads' connections. One that fails may be one too many for the server; all of them are no server.
@@ -191,6 +197,7 @@ impl Run {
             warm_up_seconds: plan.warmup.as_secs_f64(),
             cpu_seconds,
             interrupted,
+            gave_up: self.work.feed.gave_up(),
             ..Facts::default()
         }
     }

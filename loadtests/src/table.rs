@@ -113,8 +113,13 @@ fn circumstances(report: &Report) -> String {
     let run = &report.run;
     let warm_up = if run.warm_up_seconds > 0.0 { format!(" after {:.1} s of warm-up", run.warm_up_seconds) } else { String::new() };
     let merged = if run.merged > 1 { format!(", {} runs merged", run.merged) } else { String::new() };
-    let early = if run.interrupted { ", ended early by a signal" } else { "" };
-    warm_up + &merged + early
+    let early = match (run.interrupted, run.gave_up) {
+        (true, _) => ", ended early by a signal",
+        (false, true) => ", ended early: nothing was answered for twice the time that --timeout gives",
+        (false, false) => "",
+    };
+    let left = if run.abandoned > 0 { format!("; {} more had no answer by then", run.abandoned) } else { String::new() };
+    warm_up + &merged + early + &left
 }
 
 fn connections(report: &Report) -> String {
@@ -262,7 +267,7 @@ fn size(bytes: f64) -> String {
 }
 
 /// A rate: whole from a hundred up.
-pub(crate) fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     if value >= 100.0 || value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }
 

@@ -36,7 +36,10 @@ impl FromStr for Target {
     type Err = anyhow::Error;
 
     fn from_str(url: &str) -> anyhow::Result<Self> {
-        let expected = || format!("{url:?}: expected http, https, ws or tcp://HOST[:PORT][/PATH]");
+        let expected = || {
+            let hint = if url.contains("://") || url.starts_with('/') { String::new() } else { format!(", such as http://{url}") };
+            format!("{url:?}: expected http, https, ws or tcp://HOST[:PORT][/PATH]{hint}")
+        };
         let uri: Uri = url.parse().with_context(expected)?;
         let (scheme, default_port) = match uri.scheme_str() {
             Some("http") => (Scheme::Http, Some(80)),
@@ -46,6 +49,13 @@ impl FromStr for Target {
             _ => return Err(anyhow!(expected())),
         };
         let authority = uri.authority().with_context(expected)?;
+        let after_host = authority.as_str().strip_prefix(authority.host());
+        let Some(port) = after_host else {
+            return Err(anyhow!("{url:?}: credentials in a URL are not sent, expected them in -H 'authorization: ...'"));
+        };
+        if port.len() > 1 && authority.port_u16().is_none_or(|port| port == 0) {
+            return Err(anyhow!("{url:?}: expected a port from 1 to 65535"));
+        }
         Ok(Self {
             scheme,
             host: authority.host().trim_matches(['[', ']']).to_owned(),
@@ -159,6 +169,22 @@ mod tests {
         for url in ["shop.example", "/path", "ftp://a", "tcp://a"] {
             assert!(url.parse::<Target>().is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_refused_rather_than_replaced_by_the_default() {
+        for url in ["http://a:99999/", "http://a:0/", "http://[::1]:70000"] {
+            let error = url.parse::<Target>().expect_err(url).to_string();
+            assert!(error.contains("port from 1 to 65535"), "{error}");
+        }
+        assert_eq!("http://a:/".parse::<Target>().map(|target| target.port).ok(), Some(80), "an empty port is the default one");
+    }
+
+    #[test]
+    fn what_a_url_lacks_or_cannot_say_is_told() {
+        let error = |url: &str| url.parse::<Target>().expect_err(url).to_string();
+        assert!(error("127.0.0.1:8080/x").contains("such as http://127.0.0.1:8080/x"), "{}", error("127.0.0.1:8080/x"));
+        assert!(error("http://me:secret@shop/").contains("authorization"), "a user's name must not become a host header");
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub(crate) struct Ended {
     pub(crate) recorder: Recorder,
     /// Its user and system time, without the warm-up.
     pub(crate) cpu: Duration,
+    /// Requests in flight that a stop left without an answer.
+    pub(crate) abandoned: u64,
 }
 
 /// The thread's whole life: connects, says so, waits for the start, sends.
@@ -68,8 +70,8 @@ pub(crate) fn run(
     let outcome = runtime.block_on(async {
         let site = Rc::new(site(work, share, tls, recorder)?);
         let workers = connected(&site, share, ready).await;
-        let cpu = send(&site, workers, phase).await?;
-        Ok(Ended { recorder: site.recorder.take(), cpu })
+        let (cpu, abandoned) = send(&site, workers, phase).await?;
+        Ok(Ended { recorder: site.recorder.take(), cpu, abandoned })
     });
     // A name that is still being looked up must not hold the end of the run up.
     runtime.shutdown_background();
@@ -94,16 +96,16 @@ fn site(work: Arc<Work>, share: Share, tls: Option<&Arc<ClientConfig>>, recorder
 async fn connected(site: &Rc<Site>, share: Share, ready: oneshot::Sender<Vec<Result<(), Failure>>>) -> Vec<Worker> {
     let mut workers: Vec<Worker> = (0..share.workers).map(|place| Worker::new(site.clone(), place)).collect();
     let dialled = match site.work.plan.preconnect {
-        true => futures_util::future::join_all(workers.iter_mut().map(Worker::preconnect)).await,
+        true => futures_util::future::join_all(workers.iter_mut().map(Worker::preconnect)).await.into_iter().flatten().collect(),
         false => Vec::new(),
     };
     let _nobody_waits = ready.send(dialled);
     workers
 }
 
-/// Sends from the start to the end; returns the CPU time it took.
-async fn send(site: &Rc<Site>, workers: Vec<Worker>, mut phase: watch::Receiver<Phase>) -> anyhow::Result<Duration> {
-    let Some(start) = started(&mut phase).await else { return Ok(Duration::ZERO) };
+/// Sends from the start to the end; returns the CPU time it took, and how many requests were in flight still.
+async fn send(site: &Rc<Site>, workers: Vec<Worker>, mut phase: watch::Receiver<Phase>) -> anyhow::Result<(Duration, u64)> {
+    let Some(start) = started(&mut phase).await else { return Ok((Duration::ZERO, 0)) };
     site.start.set(start);
     let warm_cpu = Rc::new(Cell::new(cpu()));
     if !site.work.plan.warmup.is_zero() {
@@ -129,7 +131,9 @@ async fn send(site: &Rc<Site>, workers: Vec<Worker>, mut phase: watch::Receiver<
         () = stop => {}
         broken = driver => broken.context("the timer of a thread")?,
     }
-    Ok(cpu().saturating_sub(warm_cpu.get()))
+    // Stopped, a worker without a request has ended; the others have one each.
+    let abandoned = u64::try_from(running.len()).unwrap_or(u64::MAX);
+    Ok((cpu().saturating_sub(warm_cpu.get()), abandoned))
 }
 
 /// When the clock was started; `None` when the run is over before that.

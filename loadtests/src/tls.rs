@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, anyhow};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
@@ -31,13 +31,32 @@ pub(crate) fn config(plan: &Plan) -> anyhow::Result<Arc<ClientConfig>> {
         Tls { identity: None, .. } => builder.with_no_client_auth(),
         Tls { identity: Some((chain, key)), .. } => {
             let key = PrivateKeyDer::from_pem_file(key).with_context(|| format!("cannot read a key from {}", key.display()))?;
-            builder.with_client_auth_cert(certificates(chain)?, key)?
+            let mismatch = || format!("{} with its key", chain.display());
+            builder.with_client_auth_cert(certificates(chain)?, key).with_context(mismatch)?
         }
     };
     config.alpn_protocols = vec![if plan.speaks_http2() { H2.to_vec() } else { b"http/1.1".to_vec() }];
     // A resumed session would not show the client certificate again, which is what a run may want to measure.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// What to do about a session that did not come about, where that is known.
+pub(crate) fn way_out(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            Some("--cacert names the authority that signed it, -k accepts any certificate")
+        }
+        Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
+            Some("--sni names the server that the certificate is for")
+        }
+        // The library has no name of its own for this one.
+        Error::InvalidCertificate(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            Some("the server shows an authority's certificate as its own, as self-signed ones often are; -k accepts it")
+        }
+        Error::InvalidMessage(_) => Some("the server may not speak TLS on this port"),
+        _ => None,
+    }
 }
 
 fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {

@@ -26,6 +26,9 @@ use crate::{
 /// How long a closed loop waits after a connection could not be made, so that a server that is gone is not hammered.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// How often a request goes on to a new connection because the server ended the last in order.
+const GOODBYES: u32 = 5;
+
 /// What all threads of a run share.
 pub(crate) struct Work {
     pub(crate) plan: Plan,
@@ -34,6 +37,13 @@ pub(crate) struct Work {
     pub(crate) feed: Feed,
     /// Length of the warm-up in nanoseconds; records count from its end.
     pub(crate) warmup: u64,
+}
+
+impl Work {
+    /// How many different servers the URLs name.
+    pub(crate) fn origins(&self) -> usize {
+        self.jobs.iter().enumerate().filter(|(index, job)| job.origin == *index).count()
+    }
 }
 
 /// A URL with its request.
@@ -108,26 +118,27 @@ impl Worker {
         Self { site, place, kept, seen, connection: Connection::None, keys: Vec::new() }
     }
 
-    /// Makes its connection to the first URL before the clock runs, where connections are kept.
-    pub(crate) async fn preconnect(&mut self) -> Result<(), Failure> {
+    /// Makes its connection to the first URL before the clock runs, where connections are kept; `None` when it needs none of
+    /// its own, which says nothing about the server.
+    pub(crate) async fn preconnect(&mut self) -> Option<Result<(), Failure>> {
         let site = self.site.clone();
-        let Some(((job, dialer), slots)) = site.work.jobs.iter().zip(&site.dialers).zip(&site.slots).next() else { return Ok(()) };
+        let ((job, dialer), slots) = site.work.jobs.iter().zip(&site.dialers).zip(&site.slots).next()?;
         let kept = site.work.plan.per_connection() > 1 && keeps(&site.work.plan, job.target.scheme);
         if !kept && self.place > 0 {
-            return Ok(());
+            return None;
         }
         if kept && matches!(job.request, Prepared::Http2 { .. }) {
-            return match slots.get(self.place) {
-                Some(slot) => slot.open(dialer).await,
-                None => Ok(()),
-            };
+            return Some(slots.get(self.place)?.open(dialer).await);
         }
-        let (io, made) = dialer.timed().await?;
+        let (io, made) = match dialer.timed().await {
+            Ok(made) => made,
+            Err(failure) => return Some(Err(failure)),
+        };
         if kept && let Some(place) = self.kept.first_mut() {
             let held = if matches!(job.request, Prepared::Raw) { Held::Raw(io) } else { Held::Http1(Http1::new(io)) };
             *place = Some(Kept { held, made, used: 0 });
         }
-        Ok(())
+        Some(Ok(()))
     }
 
     /// Sends requests until there are no more.
@@ -200,9 +211,17 @@ impl Worker {
         let Work { plan, wants, .. } = &*site.work;
         let slots = site.slots.get(job.origin).map(Vec::as_slice).unwrap_or_default();
         let (Some(slot), Some(dialer)) = (slots.get(self.place % slots.len().max(1)), site.dialers.get(job.origin)) else { return Ok(()) };
-        let taken = slot.take(plan.per_connection(), dialer).await?;
-        self.connection = taken.connection;
-        http2::exchange(taken, head, body, wants, &mut self.seen).await?;
+        for _ in 0..GOODBYES {
+            let taken = slot.take(plan.per_connection(), dialer).await?;
+            self.connection = taken.connection;
+            if http2::exchange(taken, head, body, wants, &mut self.seen).await? {
+                return self.called(plan);
+            }
+        }
+        Err(Failure::new(Cause::Closed, format!("the server ended {GOODBYES} connections in a row without looking at the request")))
+    }
+
+    fn called(&self, plan: &Plan) -> Result<(), Failure> {
         // A gRPC answer says how the call ended, or is none.
         if plan.grpc && self.seen.status == Some(200) && self.seen.grpc_status().is_none() {
             return Err(Failure::new(Cause::Protocol, "no grpc-status, neither in headers nor in trailers"));

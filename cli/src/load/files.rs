@@ -24,6 +24,15 @@ pub fn read(path: &Path) -> anyhow::Result<Report> {
     Ok(report)
 }
 
+/// Makes sure that a file can be written; what it contains stays.
+///
+/// # Errors
+/// Those of the file system.
+pub fn writable(path: &Path) -> anyhow::Result<()> {
+    let opened = fs::OpenOptions::new().append(true).create(true).open(path);
+    opened.map(drop).with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Writes a file, naming it when that fails.
 ///
 /// # Errors

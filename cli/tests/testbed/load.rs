@@ -107,6 +107,17 @@ fn expectations_hold_for_the_shopfront_and_fail_with_want_and_got_once_its_weigh
 }
 
 #[test]
+fn a_page_that_cannot_be_written_is_said_before_anything_is_sent() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    server.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/", server.local_addr().unwrap());
+    let refused = Command::new(PROGRAM).args(["load", &url, "-n", "1", "--html", "/nowhere/page.html"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stdout));
+    assert!(text(&refused.stderr).contains("/nowhere/page.html"), "{}", text(&refused.stderr));
+    assert!(server.accept().is_err(), "a connection was made all the same");
+}
+
+#[test]
 fn load_jobs_inside_and_outside_the_mesh_complete_with_their_reports_in_the_log() {
     let shop = Shop::up("loadjob");
     for file in ["in-mesh.yaml", "outside-mesh.yaml"] {

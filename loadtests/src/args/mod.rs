@@ -29,23 +29,28 @@ const LENGTH: Duration = Duration::from_secs(10);
 /// What to try after reading the options.
 pub const EXAMPLES: &str = "\
 Examples:
-  outrigger load http://shop/ -c 64 -d 30s              as fast as it goes, 64 requests in flight
-  outrigger load http://shop/ -q 1000 -c 64 -d 30s      1000 a second on a schedule; a late answer delays no other request
-  outrigger load http://shop/ --ramp 100..2000:1m       from 100 to 2000 a second within a minute
+  outrigger load http://shop/ -c 64 -d 30s           as fast as it goes, 64 requests in flight
+  outrigger load http://shop/ -q 1000 -c 64 -d 30s   1000 a second, whatever the answers do
+  outrigger load http://shop/ --ramp 100..2000:1m    from 100 to 2000 a second within a minute
   outrigger load http://shop/ --find-max 'p99<5ms,errors<0.1%'
   outrigger load http://shop/ -n 1000 --expect v1=90,v2=10 --tolerance 1
   outrigger load http://shop.example.com/ --connect 10.0.0.7:80 --count-by header:x-pod
-  outrigger load https://a/ https://b/ --weights 3,1 --http2 --cacert ca.pem --cert me.pem --key me.key
+  outrigger load https://a/ https://b/ --weights 3,1 --http2 --cacert ca.pem
+  outrigger load http://shop/pay --data-file order.json -H 'content-type: application/json'
   outrigger exec POD -- outrigger load http://shop/ -q 100
   outrigger load http://shop/ -q 500 --html report.html -o json > run.json
   outrigger load compare a1.json,a2.json,a3.json b1.json,b2.json,b3.json
 
--q decides how latency is measured. With a rate, requests are due at times fixed beforehand, and each latency counts from
-when its request was due, also when the server stalled and the request had to wait for a connection: nothing is omitted.
-The time from sending alone stands beside it as service time. Without a rate (-q max) each connection sends its next
-request as soon as the last is answered; then the two are the same.
+-q decides how latency is measured. With a rate, requests are due at times fixed
+beforehand, and each latency counts from when its request was due, also when the
+server stalled and the request had to wait for a connection: nothing is omitted.
+The time from sending alone stands beside it as raw. Without a rate (-q max) each
+connection sends its next request as soon as the last is answered; then the two
+are the same.
 
-Exit status: 0, 1 when a demand was not met or nothing was answered, 2 when the options or the target are unusable.";
+Exit status: 0; 1 when a demand was not met or nothing was answered; 2 when the
+options or the target are unusable. Ctrl-C ends a run early, with its report.
+docs/load.md explains every figure, and names the options of other generators.";
 
 /// Arguments of `outrigger load`.
 #[derive(Clone, Debug, clap::Args)]
@@ -90,7 +95,7 @@ pub struct Args {
 #[command(next_help_heading = "Load")]
 pub struct AmountArgs {
     /// Send for so long, such as 500ms, 10s or 2m [default: 10s, if no other option says how much]
-    #[arg(short = 'd', long, value_parser = parse::some_duration, value_name = "TIME")]
+    #[arg(short = 'd', long, short_alias = 'z', value_parser = parse::some_duration, value_name = "TIME")]
     pub duration: Option<Duration>,
     /// Send so many requests; with -d, whichever ends first
     #[arg(short = 'n', long, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
@@ -100,7 +105,10 @@ pub struct AmountArgs {
     #[arg(short = 'c', long, value_parser = at_least_one, value_name = "N")]
     pub concurrency: Option<usize>,
     /// Requests per second on a fixed schedule, such as 500 or 20k; max: each as soon as the last is answered
-    #[arg(short = 'q', long, visible_alias = "qps", default_value = "max", value_parser = parse::rate, value_name = "N|max")]
+    #[arg(
+        short = 'q', long, visible_alias = "qps", short_alias = 'R', allow_negative_numbers = true,
+        default_value = "max", value_parser = parse::rate, value_name = "N|max"
+    )]
     pub rate: Rate,
     /// Rates that change evenly, one stretch after the other, such as 0..1000:30s,1000..1000:1m
     #[arg(long, value_parser = parse::ramp, value_name = "FROM..TO:TIME,...", conflicts_with_all = ["rate", "duration", "steps"])]
@@ -151,7 +159,7 @@ pub struct SearchArgs {
 #[command(next_help_heading = "Request")]
 pub struct RequestArgs {
     /// Method [default: GET, with a body POST]
-    #[arg(short = 'X', long)]
+    #[arg(short = 'X', long, short_alias = 'm')]
     pub method: Option<Method>,
     /// Header, repeatable
     #[arg(short = 'H', long = "header", value_parser = parse::header, value_name = "NAME: VALUE")]
@@ -160,7 +168,7 @@ pub struct RequestArgs {
     #[arg(long, value_name = "HOST[:PORT]")]
     pub host: Option<String>,
     /// Body
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, aliases = ["body", "payload"], value_name = "TEXT")]
     pub data: Option<String>,
     /// Body from a file, or from standard input (-)
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
@@ -184,13 +192,13 @@ pub struct ConnectionArgs {
     #[arg(long, value_parser = at_least_one, value_name = "N")]
     pub connections: Option<usize>,
     /// A new connection for every request
-    #[arg(long, visible_alias = "no-keepalive")]
+    #[arg(long, visible_alias = "no-keepalive", alias = "disable-keepalive")]
     pub new_connections: bool,
     /// A new connection after so many requests
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
     pub requests_per_connection: Option<u64>,
     /// Connect here, whatever the URL's host and port
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_parser = parse::address, value_name = "ADDRESS:PORT")]
     pub connect: Option<SocketAddr>,
     /// Connect to this address for this host (or *) and port, repeatable
     #[arg(long, value_name = "HOST:PORT:ADDRESS")]
@@ -262,7 +270,7 @@ pub struct SidecarArgs {
 pub enum Output {
     /// Tables for people.
     Text,
-    /// The serialised [`crate::Report`].
+    /// One JSON object, described by docs/load.schema.json.
     Json,
 }
 
@@ -321,6 +329,12 @@ impl Args {
             plan.arrivals == Arrivals::Even || plan.is_open_loop(),
             "--jitter varies a schedule: expected -q RATE, --ramp or --steps with it"
         );
+        ensure!(
+            plan.speaks_http2() || connection.connections.is_none(),
+            "--connections is for HTTP/2 (--http2, --grpc), where requests share them: expected -c for how many requests are in flight"
+        );
+        let tcp_only = std::iter::once(&plan.url).chain(&plan.more_urls).all(|url| url.starts_with("tcp:"));
+        ensure!(!plan.tcp_echo || tcp_only, "--tcp-echo is for tcp://HOST:PORT");
         ensure!(
             !plan.tcp_echo || !plan.body.is_empty(),
             "--tcp-echo sends the body and expects it back: expected --data or --data-file with it"
@@ -458,9 +472,35 @@ mod tests {
             "http://a -d 0s",
             "http://a --find-max p99<1ms -d 5s",
             "http://a --unix-socket /x --connect 1.2.3.4:5",
+            "http://a --connections 100",
+            "http://a --tcp-echo --data x",
+            "http://a --connect shop:80",
+            "http://a -q -5",
         ] {
             assert!(plan(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn options_that_other_generators_have_mean_the_same_here() -> anyhow::Result<()> {
+        let ours = plan("http://a -d 3s -q 50 -X PUT --data x --new-connections")?;
+        for line in [
+            "http://a -z 3s -q 50 -m PUT --body x --disable-keepalive",
+            "http://a -d 3s -R 50 -X PUT --payload x --no-keepalive",
+            "http://a -d 3s --qps 50 -X PUT --data x --new-connections",
+        ] {
+            assert_eq!(format!("{:?}", plan(line)?), format!("{ours:?}"), "{line}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn help_fits_a_terminal_and_explains_itself_in_words_of_users() {
+        use clap::CommandFactory;
+        let wide = EXAMPLES.lines().find(|line| line.chars().count() > 96);
+        assert_eq!(wide, None, "clap breaks lines at 100 columns");
+        let help = Load::command().render_long_help().to_string();
+        assert!(!help.contains("crate::") && !help.contains("[`"), "{help}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Values of options, from text.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
@@ -55,9 +55,15 @@ pub(super) fn rate(text: &str) -> Result<Rate, String> {
         .ok_or_else(|| format!("{text:?}: expected requests per second, such as 500, 0.5 or 20k, or max"))
 }
 
-/// Requests per second; a `k` counts thousands.
+/// Where to connect.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{text:?}: expected an IP address with a port, such as 10.0.0.7:80 or [::1]:80"))
+}
+
+/// Requests per second; a `k` counts thousands, an `M` millions.
 fn per_second(text: &str) -> Option<f64> {
-    let (number, factor) = text.strip_suffix('k').map_or((text, 1.0), |number| (number, 1000.0));
+    let scaled = [('k', 1e3), ('M', 1e6)].into_iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
+    let (number, factor) = scaled.unwrap_or((text, 1.0));
     number.parse().ok().map(|number: f64| number * factor).filter(|rate| rate.is_finite() && *rate >= 0.0)
 }
 
@@ -117,6 +123,7 @@ mod tests {
     #[test]
     fn a_rate_is_a_number_or_max() {
         assert_eq!((rate("max"), rate("2.5k"), rate("0.5")), (Ok(Rate::Max), Ok(Rate::PerSecond(2500.0)), Ok(Rate::PerSecond(0.5))));
+        assert_eq!(rate("1M"), Ok(Rate::PerSecond(1e6)));
         for text in ["", "0", "-1", "fast", "inf", "nan"] {
             assert!(rate(text).is_err(), "{text:?}");
         }

@@ -18,7 +18,9 @@ impl Plan {
             Amount::For(time) => add("duration", &format_args!("{}ms", time.as_millis())),
         }
         add("concurrency", &self.concurrency);
-        add("connections", &self.connections);
+        if self.speaks_http2() {
+            add("connections", &self.connections);
+        }
         add("threads", &self.threads);
         add("timeout", &format_args!("{}ms", self.timeout.as_millis()));
         add("connect-timeout", &format_args!("{}ms", self.connect_timeout.as_millis()));

@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use outrigger_loadtests::{Amount, Cause, Plan, Run, Unreachable, run_until};
+use outrigger_loadtests::{Amount, Cause, Plan, Run, Unreachable, bench::certificates, run_until};
 
-use crate::fixture::{answering, plain, plan, read_head, report, scripted};
+use crate::fixture::{answering, free_ports, nghttpd, plain, plan, read_head, report, scripted};
 
 async fn only_cause(plan: Plan) -> Option<Cause> {
     let report = report(plan).await;
@@ -100,6 +100,8 @@ async fn a_run_in_which_nothing_is_ever_answered_is_given_up() {
     let hopeless = Plan { timeout: Duration::from_millis(200), concurrency: 2, give_up: true, ..plan(stalls, 1_000_000) };
     let report = report(hopeless).await;
     assert!((4..100).contains(&report.requests), "{}", report.requests);
+    let told = outrigger_loadtests::table::render(&report, outrigger_loadtests::table::Paint::Plain);
+    assert!(report.run.gave_up && told.contains("ended early: nothing was answered"), "{told}");
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
 }
 
@@ -108,6 +110,41 @@ async fn nobody_to_connect_to_is_said_before_anything_is_sent() {
     let error = Run::prepare(Plan { preconnect: true, ..plan(nobody(), 100) }).expect("threads").finish(std::future::pending()).await;
     let error = error.expect_err("nobody listens");
     assert!(error.is::<Unreachable>() && error.to_string().contains("refused"), "{error:#}");
+}
+
+#[tokio::test]
+async fn nobody_to_connect_to_is_said_for_every_kind_of_connection() {
+    let kept = Plan { preconnect: true, concurrency: 8, threads: 2, ..plan(nobody(), 100) };
+    for plan in [Plan { http2: true, connections: 2, ..kept.clone() }, Plan { new_connections: true, ..kept.clone() }, kept] {
+        let error = Run::prepare(plan).expect("threads").finish(std::future::pending()).await.expect_err("nobody listens");
+        assert!(error.is::<Unreachable>(), "{error:#}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_whose_certificate_is_refused_is_told_with_the_way_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = certificates::write(folder.path()).expect("certificates");
+    let strangers = tempfile::tempdir().expect("a folder");
+    let stranger = certificates::write(strangers.path()).expect("certificates");
+    let [port] = free_ports();
+    let _server = nghttpd(folder.path(), port, Some((&files.key, &files.certificate)));
+    let to = |roots: &std::path::Path, name: &str| {
+        let mut plan = Plan { preconnect: true, http2: true, ..Plan::new(format!("https://127.0.0.1:{port}/"), 1) };
+        (plan.tls.roots, plan.tls.sni) = (Some(roots.to_owned()), Some(name.to_owned()));
+        plan
+    };
+    for (plan, words) in [(to(&stranger.authority, "peer.test"), "--cacert"), (to(&files.authority, "other.test"), "--sni")] {
+        let error = Run::prepare(plan).expect("threads").finish(std::future::pending()).await.expect_err("refused").to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_schedule_lasts_as_long_as_it_says_whenever_its_last_answer_comes() {
+    let quick = answering(|| plain("ok"));
+    let report = report(Plan { rate: Some(5.0), concurrency: 2, ..plan(quick, 2) }).await;
+    assert!((0.4..2.0).contains(&report.seconds) && report.rate <= 5.0, "{} in {} s", report.rate, report.seconds);
 }
 
 #[tokio::test]
@@ -146,6 +183,6 @@ async fn a_stop_waits_only_so_long_for_a_server_that_stalls() {
     let begin = Instant::now();
     let patient = Plan { patience: Duration::from_millis(200), ..plan(stalls, 10) };
     let report = run_until(patient, tokio::time::sleep(Duration::from_millis(200))).await.expect("a report");
-    assert_eq!(report.requests, 0, "what was abandoned is no error of the server");
+    assert_eq!((report.requests, report.run.abandoned), (0, 1), "what was abandoned is no error of the server, and is not hidden");
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 }

@@ -130,6 +130,17 @@ async fn http2_is_spoken_by_prior_knowledge_and_by_alpn_over_shared_connections(
 }
 
 #[tokio::test]
+async fn an_http2_server_that_renews_its_connections_in_order_loses_no_request() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [port] = free_ports();
+    let server = format!("server {{ listen 127.0.0.1:{port} http2; keepalive_requests 20; {ANSWER} }}");
+    let _nginx = nginx(folder.path(), &server, &[port]);
+    let report = report(Plan { http2: true, concurrency: 16, connections: 2, ..Plan::new(url(port, "/"), 600) }).await;
+    assert_eq!((report.status(200), report.error_count()), (600, 0), "{:?}", report.error_examples);
+    assert!(report.connections.opened >= 20, "the server ended none: {:?}", report.connections);
+}
+
+#[tokio::test]
 async fn a_unix_socket_takes_the_place_of_host_and_port() {
     let folder = tempfile::tempdir().expect("a folder");
     let [port] = free_ports();
