@@ -1,4 +1,4 @@
-//! Bodies in both directions: enums, so that nothing is boxed and `Bytes` pass through untouched.
+//! What clients are answered: an enum, so that nothing is boxed and `Bytes` pass through untouched.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,44 +7,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use crate::router::replay::{UploadBody, UploadError};
 use crate::router::stream::Stream;
 use crate::upstream::body::UpstreamBody;
-
-/// What is sent upstream.
-#[derive(Debug)]
-pub enum RequestBody {
-    /// No body.
-    Empty,
-    /// The client's body. Boxed: most requests have none and should stay small.
-    Upload(Box<UploadBody>),
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = UploadError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        match self.get_mut() {
-            RequestBody::Empty => Poll::Ready(None),
-            RequestBody::Upload(body) => Pin::new(body.as_mut()).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            RequestBody::Empty => true,
-            RequestBody::Upload(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            RequestBody::Empty => SizeHint::with_exact(0),
-            RequestBody::Upload(body) => body.size_hint(),
-        }
-    }
-}
 
 /// What is sent to the client. Owns the exchange's bookkeeping: when it is dropped, the exchange is over and is recorded.
 #[derive(Debug)]

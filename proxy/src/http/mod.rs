@@ -13,6 +13,7 @@ pub mod body;
 pub mod grpc;
 pub mod header_operations;
 pub mod headers;
+pub mod http2;
 pub mod local_reply;
 pub mod path_normalization;
 pub mod peer_metadata;
@@ -21,4 +22,4 @@ pub mod upgrade;
 
 pub(crate) use connection_manager::MAX_HEADERS;
 pub use connection_manager::{Codec, Routing, ServedConnection, serve};
-pub use write_batch::{BatchSender, BatchedIo};
+pub use write_batch::{Batched, BatchedIo};

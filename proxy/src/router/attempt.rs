@@ -10,7 +10,6 @@ use bytes::Bytes;
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, response, uri};
-use hyper::body::Incoming;
 use outrigger_config::model::{RetryPolicy, UpstreamProtocol};
 use tokio::time::Instant;
 
@@ -23,13 +22,13 @@ use super::route;
 use super::stream::Upstream;
 use super::timeout::{Deadline, within};
 use crate::error::{Error, Failure, Sent};
-use crate::http::body::RequestBody;
 use crate::http::headers::Answered;
 use crate::http::{header_operations, headers, peers};
 use crate::listener::Direction;
 use crate::upstream::body::UpstreamBody;
 use crate::upstream::connect::Protocol;
 use crate::upstream::http1::{self, Outgoing};
+use crate::upstream::http2;
 use crate::upstream::pool::{Connection, Want};
 use crate::upstream::{ClusterState, Host, Permit, PickContext, Picked, Resource};
 
@@ -109,7 +108,7 @@ struct Travelled {
 /// A body whose connection is still in our hands.
 enum Unread {
     Http1(http1::Framing, Bytes),
-    Http2(Incoming),
+    Http2(http2::Answered),
 }
 
 fn head(status: StatusCode, headers: HeaderMap) -> response::Parts {
@@ -212,7 +211,8 @@ impl Exchange<'_> {
             Protocol::Http2 => {
                 let keep = retry::may_follow(self.route.retry.as_deref(), reused, self.history(tries));
                 let headers = self.take_headers(keep);
-                let (head, body) = lease.send(self.request(headers, tries)).await?.into_parts();
+                let upload = self.upload.as_ref().map(|upload| upload.attempt());
+                let (head, body) = lease.send(self.request(headers, tries), upload).await?;
                 (head, Unread::Http2(body))
             }
             Protocol::Http1 | Protocol::Tcp => {
@@ -285,34 +285,24 @@ impl Exchange<'_> {
     }
 
     /// The request as an HTTP/2 upstream shall see it.
-    fn request(&self, mut headers: HeaderMap, tries: &Tries) -> Request<RequestBody> {
-        let body = match &self.upload {
-            Some(upload) => RequestBody::Upload(Box::new(upload.attempt())),
-            None => RequestBody::Empty,
-        };
+    fn request(&self, mut headers: HeaderMap, tries: &Tries) -> Request<()> {
         self.annotate(&mut headers, tries);
         headers.remove(HOST);
-        let mut request = Request::new(body);
+        let mut request = Request::new(());
         *request.method_mut() = self.head.method.clone();
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = self.absolute_uri(&headers);
         *request.headers_mut() = headers;
-        if let Some(upload) = self.upload.as_ref().filter(|upload| upload.is_waiting()) {
-            let upload = Arc::clone(upload);
-            hyper::ext::on_informational(&mut request, move |answer| {
-                // Others, such as 103 Early Hints, say nothing about the body.
-                if answer.status() == StatusCode::CONTINUE {
-                    upload.open();
-                }
-            });
-        }
         request
     }
 
     fn absolute_uri(&self, headers: &HeaderMap) -> Uri {
         let mut parts = uri::Parts::default();
         parts.scheme = Some(if scheme(headers) == "https" { Scheme::HTTPS } else { Scheme::HTTP });
-        parts.authority = Authority::try_from(self.authority.as_bytes()).ok();
+        parts.authority = self.head.uri.authority().filter(|said| said.as_str().as_bytes() == self.authority.as_bytes()).cloned();
+        if parts.authority.is_none() {
+            parts.authority = Authority::try_from(self.authority.as_bytes()).ok();
+        }
         parts.path_and_query = self.head.uri.path_and_query().cloned();
         Uri::from_parts(parts).unwrap_or_default()
     }

@@ -221,6 +221,11 @@ pub struct UploadBody<B = Incoming> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> UploadBody<B> {
+    /// Whether the client waits for a 100.
+    pub fn is_waiting(&self) -> bool {
+        self.upload.is_waiting()
+    }
+
     /// The upstream agreed to read the body.
     pub fn agreed(&self) {
         self.upload.open();

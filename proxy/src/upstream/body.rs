@@ -7,11 +7,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
 use super::http1::{Framing, Reading, Tunnel};
-use super::pool::{Lease, classify};
+use super::http2;
+use super::pool::Lease;
 use crate::error::Failure;
 
 type Received = Result<Frame<Bytes>, Failure>;
@@ -29,7 +29,7 @@ enum Content {
     /// HTTP/1, read by a task that sends the rest of the request meanwhile.
     Driven(mpsc::Receiver<Received>),
     /// HTTP/2; the stream counts until it is over.
-    Http2 { body: Incoming, _lease: Lease },
+    Http2 { answered: http2::Answered, _lease: Lease },
     /// It broke off, which has not been told yet.
     Broken(Failure),
     /// It came to its end, or broke off.
@@ -64,8 +64,8 @@ impl UpstreamBody {
     }
 
     /// A body that comes over HTTP/2.
-    pub fn http2(body: Incoming, lease: Lease) -> Self {
-        UpstreamBody(Content::Http2 { body, _lease: lease })
+    pub fn http2(answered: http2::Answered, lease: Lease) -> Self {
+        UpstreamBody(Content::Http2 { answered, _lease: lease })
     }
 
     /// The connection of a 101.
@@ -78,8 +78,10 @@ impl UpstreamBody {
 
     /// Ends the body; gives the connection back when every byte of it was read.
     fn end(&mut self) {
-        if let Content::Streaming(_, lease) = std::mem::replace(&mut self.0, Content::Over) {
-            lease.release();
+        match std::mem::replace(&mut self.0, Content::Over) {
+            Content::Streaming(_, lease) => lease.release(),
+            Content::Http2 { answered, .. } => answered.end(),
+            _ => {}
         }
     }
 }
@@ -135,7 +137,7 @@ impl Body for UpstreamBody {
                 frame => frame,
             },
             Content::Driven(frames) => ready!(frames.poll_recv(cx)),
-            Content::Http2 { body, .. } => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(|error| classify(&error))),
+            Content::Http2 { answered, .. } => ready!(answered.poll_frame(cx)),
         };
         match &frame {
             None => this.end(),
@@ -156,7 +158,7 @@ impl Body for UpstreamBody {
             Content::Over => true,
             Content::Whole(bytes) => bytes.is_empty(),
             Content::Streaming(..) | Content::Driven(_) | Content::Broken(_) => false,
-            Content::Http2 { body, .. } => body.is_end_stream(),
+            Content::Http2 { answered, .. } => answered.is_end_stream(),
         }
     }
 
@@ -166,7 +168,7 @@ impl Body for UpstreamBody {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Streaming(reading, _) => reading.size_hint(),
             Content::Driven(_) | Content::Broken(_) => SizeHint::default(),
-            Content::Http2 { body, .. } => body.size_hint(),
+            Content::Http2 { answered, .. } => answered.size_hint(),
         }
     }
 }

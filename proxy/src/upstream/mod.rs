@@ -15,6 +15,7 @@ pub mod body;
 pub mod connect;
 pub mod dns;
 pub mod http1;
+pub mod http2;
 pub mod pool;
 
 pub use cluster::{ClusterState, PickContext, PickError};

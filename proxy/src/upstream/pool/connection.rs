@@ -1,14 +1,9 @@
 //! One upstream HTTP connection as its users see it.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 
 use outrigger_config::model::{ConnectionPool, Workload};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::super::connect::ConnectionFacts;
@@ -32,8 +27,6 @@ pub struct Connection {
     pub streams: AtomicU32,
     /// HTTP/2: requests that the peer allows at a time, as far as it has said.
     pub peer_streams: AtomicU32,
-    /// The first bytes have come.
-    pub heard: Notify,
     lifetime: ConnectionPool,
     permit: Permit,
 }
@@ -50,7 +43,6 @@ impl Connection {
             requests: AtomicU32::new(0),
             streams: AtomicU32::new(0),
             peer_streams: AtomicU32::new(u32::MAX),
-            heard: Notify::new(),
             lifetime,
             permit,
         })
@@ -81,54 +73,5 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.host.state.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Tells when `io` is first heard from.
-#[derive(Debug)]
-pub struct Overheard<I> {
-    io: I,
-    connection: Arc<Connection>,
-    heard: bool,
-}
-
-impl<I> Overheard<I> {
-    /// Tells `connection`.
-    pub fn new(io: I, connection: Arc<Connection>) -> Self {
-        Overheard { io, connection, heard: false }
-    }
-}
-
-impl<I: AsyncRead + Unpin> AsyncRead for Overheard<I> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.io).poll_read(cx, buf);
-        if !this.heard && result.is_ready() {
-            this.heard = true;
-            this.connection.heard.notify_one();
-        }
-        result
-    }
-}
-
-impl<I: AsyncWrite + Unpin> AsyncWrite for Overheard<I> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
     }
 }

@@ -1,23 +1,19 @@
 //! HTTP/2 connections of one key: few, each filled up to its stream limit before another is dialled.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use hyper::client::conn::http2::SendRequest;
-use hyper::rt::Executor;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
-use super::connection::{Connection, Overheard};
+use super::connection::Connection;
 use super::lease::Lease;
 use super::{Shard, Want, dial, lock, pending};
 use crate::error::{Error, Failure};
-use crate::http::body::RequestBody;
-use crate::http::{BatchSender, BatchedIo};
+use crate::http::{Batched, BatchedIo};
 use crate::upstream::connect::{Connected, UpstreamIo};
+use crate::upstream::http2::Requests;
 use crate::upstream::limits::{Permit, Resource};
 
 /// Window of one stream.
@@ -26,28 +22,14 @@ pub const STREAM_WINDOW: u32 = 256 * 1024;
 pub const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Decoded header list.
 pub const MAX_HEADER_LIST: u32 = 60 * 1024;
+/// Bytes of a stream that the codec takes before the peer has room for them.
+pub const MAX_SEND_BUFFER: usize = 64 * 1024;
 /// Streams we put on one connection at most, whatever the peer and the configuration allow: more connections serve
 /// better than more streams.
 const MAX_STREAMS: u32 = 100;
 
-/// The bytes of a connection.
-type Io = Overheard<UpstreamIo>;
-/// hyper's side of a connection.
-type Driver = hyper::client::conn::http2::Connection<TokioIo<BatchedIo<Io>>, RequestBody, Tasks>;
-
-/// Runs the tasks of a connection; one of them is the codec itself, whose writes leave at the end of its polls.
-#[derive(Clone, Debug)]
-struct Tasks(BatchSender<Io>);
-
-impl<F> Executor<F> for Tasks
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    fn execute(&self, task: F) {
-        let sender = self.0.clone();
-        tokio::spawn(async move { sender.run(pin!(task)).await });
-    }
-}
+/// The codec of a connection, whose writes leave at the end of its polls.
+type Driver = Batched<h2::client::Connection<BatchedIo<UpstreamIo>>, UpstreamIo>;
 
 /// HTTP/2 connections.
 #[derive(Debug, Default)]
@@ -77,7 +59,7 @@ impl Failed {
 
 #[derive(Clone, Debug)]
 struct Open {
-    sender: SendRequest<RequestBody>,
+    requests: Requests,
     connection: Arc<Connection>,
     idle_since: Instant,
 }
@@ -123,7 +105,7 @@ impl Bundle {
     fn slot(&self, want: &Want<'_>) -> Option<Lease> {
         let limit = want.cluster.model.connection_pool.max_concurrent_streams.clamp(1, MAX_STREAMS);
         let mut open = lock(&self.open);
-        open.retain(|open| !open.sender.is_closed());
+        open.retain_mut(|open| open.requests.is_open());
         let streams = |open: &&mut Open| open.connection.streams.load(Ordering::Relaxed);
         let usable = |open: &&mut Open| {
             streams(open) < limit
@@ -134,15 +116,15 @@ impl Bundle {
         let fullest = open.iter_mut().filter(usable).max_by_key(streams)?;
         fullest.idle_since = Instant::now();
         let reused = fullest.connection.requests.fetch_add(1, Ordering::Relaxed) > 0;
-        Some(Lease::http2(fullest.sender.clone(), Arc::clone(&fullest.connection), reused))
+        Some(Lease::http2(fullest.requests.clone(), Arc::clone(&fullest.connection), reused))
     }
 
     async fn dial(&self, shard: &Shard, want: Want<'_>, permit: Permit) -> Result<Lease, Error> {
         let (connected, permit) = dial(want, permit).await?;
-        let (sender, connection) = establish(connected, &want, permit).await?;
+        let (requests, connection) = establish(connected, &want, permit).await?;
         connection.requests.fetch_add(1, Ordering::Relaxed);
-        let lease = Lease::http2(sender.clone(), Arc::clone(&connection), false);
-        lock(&self.open).push(Open { sender, connection, idle_since: Instant::now() });
+        let lease = Lease::http2(requests.clone(), Arc::clone(&connection), false);
+        lock(&self.open).push(Open { requests, connection, idle_since: Instant::now() });
         shard.start_sweeping();
         Ok(lease)
     }
@@ -160,22 +142,19 @@ impl Bundle {
         for connection in open.iter_mut().filter(|open| open.connection.streams.load(Ordering::Relaxed) > 0) {
             connection.idle_since = Instant::now();
         }
-        open.retain(|open| {
+        open.retain_mut(|open| {
             let busy = open.connection.streams.load(Ordering::Relaxed) > 0;
-            !open.sender.is_closed() && (busy || keep(&open.connection, open.idle_since))
+            open.requests.is_open() && (busy || keep(&open.connection, open.idle_since))
         });
         open.is_empty()
     }
 }
 
-/// Drives a connection and keeps the peer's limit on streams up to date: the driver runs with every request, and once more
-/// when the first bytes have come, which are the peer's settings.
-async fn drive(driver: Driver, connection: &Connection) -> hyper::Result<()> {
-    let (mut driver, mut heard) = (pin!(driver), pin!(connection.heard.notified()));
+/// Drives a connection and keeps the peer's limit on streams up to date: its settings come with the bytes that wake the driver.
+async fn drive(mut driver: Driver, connection: &Connection) -> Result<(), h2::Error> {
     poll_fn(|cx| {
-        let _ = heard.as_mut().poll(cx);
-        let result = driver.as_mut().poll(cx);
-        let allowed = u32::try_from(driver.current_max_send_streams()).unwrap_or(u32::MAX);
+        let result = Pin::new(&mut driver).poll(cx);
+        let allowed = u32::try_from(driver.get_mut().max_concurrent_send_streams()).unwrap_or(u32::MAX);
         connection.peer_streams.store(allowed, Ordering::Relaxed);
         result
     })
@@ -190,25 +169,26 @@ fn peer_allows(open: &Open) -> bool {
     streams == 0 || streams < open.connection.peer_streams.load(Ordering::Relaxed)
 }
 
-async fn establish(connected: Connected, want: &Want<'_>, permit: Permit) -> Result<(SendRequest<RequestBody>, Arc<Connection>), Error> {
+async fn establish(connected: Connected, want: &Want<'_>, permit: Permit) -> Result<(Requests, Arc<Connection>), Error> {
     let connection = Connection::new(connected.facts, Arc::clone(want.host), want.cluster.model.connection_pool.clone(), permit);
-    let io = BatchedIo::new(Overheard::new(connected.io, Arc::clone(&connection)));
-    let handshake = hyper::client::conn::http2::Builder::new(Tasks(io.sender()))
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
+    let io = BatchedIo::new(connected.io);
+    let sender = io.sender();
+    let handshake = h2::client::Builder::new()
+        .initial_max_send_streams(MAX_STREAMS as usize)
+        .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADER_LIST)
-        .max_send_buf_size(64 * 1024)
-        .keep_alive_timeout(Duration::from_secs(20))
-        .handshake(TokioIo::new(io))
+        .max_send_buffer_size(MAX_SEND_BUFFER)
+        .enable_push(false)
+        .handshake(io)
         .await;
-    let (sender, driver) = handshake.map_err(|error| Error::unsent(Failure::ConnectFailure).with_transport(error.to_string()))?;
-    let held = Arc::clone(&connection);
+    let (requests, driver) = handshake.map_err(|error| Error::unsent(Failure::ConnectFailure).with_transport(error.to_string()))?;
+    let (driver, held) = (sender.run(driver), Arc::clone(&connection));
     tokio::spawn(async move {
         if let Err(error) = drive(driver, &held).await {
             tracing::debug!(upstream = %held.facts.address, %error, "upstream connection ended");
         }
         drop(held);
     });
-    Ok((sender, connection))
+    Ok((Requests::over(requests), connection))
 }

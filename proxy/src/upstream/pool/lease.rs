@@ -2,23 +2,20 @@
 //!
 //! Dropping a lease closes an HTTP/1 connection, which is right for every abnormal end; [`Lease::release`] gives it back.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, response};
 use http_body::Frame;
-use hyper::body::Incoming;
-use hyper::client::conn::http2;
 
 use super::connection::Connection;
 use super::http1::Stack;
-use crate::error::{Error, Failure, Sent};
-use crate::http::body::RequestBody;
-use crate::router::replay::UploadError;
+use crate::error::{Error, Failure};
+use crate::router::replay::UploadBody;
 use crate::upstream::http1::{Answer, Outgoing, Reading, Tunnel, Wire};
+use crate::upstream::http2::{Answered, Requests, Unanswered};
 
 /// Permission to send one request over a connection.
 #[derive(Debug)]
@@ -31,7 +28,7 @@ pub struct Lease {
 #[derive(Debug)]
 enum Sender {
     Http1(Box<Wire>, Arc<Stack>),
-    Http2(http2::SendRequest<RequestBody>),
+    Http2(Requests),
     Returned,
 }
 
@@ -41,9 +38,9 @@ impl Lease {
         Lease { sender: Sender::Http1(wire, home), connection, reused }
     }
 
-    pub(super) fn http2(sender: http2::SendRequest<RequestBody>, connection: Arc<Connection>, reused: bool) -> Self {
+    pub(super) fn http2(requests: Requests, connection: Arc<Connection>, reused: bool) -> Self {
         connection.streams.fetch_add(1, Ordering::Relaxed);
-        Lease { sender: Sender::Http2(sender), connection, reused }
+        Lease { sender: Sender::Http2(requests), connection, reused }
     }
 
     /// Whether the connection served a request before.
@@ -59,7 +56,7 @@ impl Lease {
     /// Sends a request over HTTP/1 and waits for the head of the response.
     ///
     /// # Errors
-    /// With the verdict how far the request got: [`Sent::Nothing`] when no byte of it was written.
+    /// With the verdict how far the request got: [`crate::error::Sent::Nothing`] when no byte of it was written.
     pub async fn exchange(&mut self, request: Outgoing<'_>) -> Result<Answer, Error> {
         let reused = self.reused;
         let Sender::Http1(wire, _) = &mut self.sender else { return Err(Error::unsent(Failure::Terminated)) };
@@ -74,17 +71,11 @@ impl Lease {
     /// Sends a request over HTTP/2 and waits for the head of the response.
     ///
     /// # Errors
-    /// With the verdict how far the request got: [`Sent::Nothing`] when the codec hands it back, or when the peer says that it
-    /// never looked at it.
-    pub async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Error> {
-        let Sender::Http2(sender) = &mut self.sender else { return Err(Error::unsent(Failure::Terminated)) };
-        let result = sender.try_send_request(request).await;
-        result.map_err(|mut failed| {
-            let returned = failed.take_message().is_some();
-            let error = failed.into_error();
-            let failure = classify(&error);
-            let sent = if returned || failure == Failure::RefusedStream { Sent::Nothing } else { Sent::Unanswered };
-            tracing::debug!(upstream = %self.connection.facts.address, %error, ?sent, "request failed");
+    /// With the verdict how far the request got, as [`Requests::exchange`] finds it.
+    pub async fn send(&mut self, request: Request<()>, upload: Option<UploadBody>) -> Result<(response::Parts, Answered), Error> {
+        let Sender::Http2(requests) = &mut self.sender else { return Err(Error::unsent(Failure::Terminated)) };
+        requests.exchange(request, upload).await.map_err(|Unanswered { failure, sent, error }| {
+            tracing::debug!(upstream = %self.connection.facts.address, ?error, ?sent, "request failed");
             Error { failure, sent, reused: self.reused, transport: None }
         })
     }
@@ -135,40 +126,4 @@ impl Drop for Lease {
             self.connection.signal();
         }
     }
-}
-
-/// The reset reason behind a codec error.
-pub(crate) fn classify(error: &hyper::Error) -> Failure {
-    if let Some(h2) = source::<h2::Error>(error) {
-        return classify_h2(h2);
-    }
-    if source::<UploadError>(error).is_some() {
-        return Failure::Downstream;
-    }
-    if error.is_parse() { Failure::Protocol } else { Failure::Terminated }
-}
-
-fn classify_h2(error: &h2::Error) -> Failure {
-    // A stream above the last one that GOAWAY names was never looked at (RFC 9113, 6.8).
-    let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM) || (error.is_go_away() && error.is_remote());
-    if refused {
-        Failure::RefusedStream
-    } else if error.is_reset() && error.is_remote() {
-        Failure::Reset
-    } else if error.is_io() {
-        Failure::Terminated
-    } else {
-        Failure::Protocol
-    }
-}
-
-fn source<E: std::error::Error + 'static>(error: &hyper::Error) -> Option<&E> {
-    let mut next = error.source();
-    while let Some(current) = next {
-        if let Some(found) = current.downcast_ref::<E>() {
-            return Some(found);
-        }
-        next = current.source();
-    }
-    None
 }

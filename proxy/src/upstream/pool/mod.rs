@@ -22,8 +22,6 @@ pub use http2::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW};
 pub use key::Key;
 pub use lease::Lease;
 
-pub(crate) use lease::classify;
-
 use super::cluster::ClusterState;
 use super::connect::{Connected, Dial, Protocol, connect};
 use super::host::Host;

@@ -1,0 +1,86 @@
+//! A body as it comes over a stream.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use http_body::{Frame, SizeHint};
+
+/// What follows the head of a message.
+#[derive(Debug)]
+pub struct Received {
+    stream: RecvStream,
+    /// What is still to come of the announced length. The codec holds the peer to it.
+    left: Option<u64>,
+    next: Next,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Data,
+    Trailers,
+    Nothing,
+}
+
+impl Received {
+    /// The body on `stream`, whose head carried `headers`.
+    pub fn new(stream: RecvStream, headers: &HeaderMap) -> Self {
+        let left = if stream.is_end_stream() { Some(0) } else { announced(headers) };
+        Received { stream, left, next: Next::Data }
+    }
+
+    /// The next frame. What is read is credited to the peer at once: whoever reads holds a frame at a time, so the windows of the
+    /// other side bound what waits here.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        if self.next == Next::Data {
+            match ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) => return Poll::Ready(Some(Ok(self.take(data)))),
+                Some(Err(error)) => return Poll::Ready(self.broken(error)),
+                None => self.next = Next::Trailers,
+            }
+        }
+        if self.next == Next::Nothing {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(match ready!(self.stream.poll_trailers(cx)) {
+            Ok(trailers) => {
+                self.next = Next::Nothing;
+                trailers.map(|trailers| Ok(Frame::trailers(trailers)))
+            }
+            Err(error) => self.broken(error),
+        })
+    }
+
+    fn take(&mut self, data: Bytes) -> Frame<Bytes> {
+        // Fails for a stream that is gone, which the next read tells.
+        let _ = self.stream.flow_control().release_capacity(data.len());
+        self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+        Frame::data(data)
+    }
+
+    /// A peer may reset a stream that it has finished, because it does not want what is still on its way to it. The codec keeps
+    /// the last state only, so that a body is known to be whole by its length.
+    fn broken(&mut self, error: h2::Error) -> Option<Result<Frame<Bytes>, h2::Error>> {
+        self.next = Next::Nothing;
+        if self.left == Some(0) { None } else { Some(Err(error)) }
+    }
+
+    /// Whether nothing follows.
+    pub fn is_end_stream(&self) -> bool {
+        self.next == Next::Nothing || self.stream.is_end_stream()
+    }
+
+    /// What is known about the length of what follows.
+    pub fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// The length that the head announces, unless it contradicts itself.
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter().map(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let first = lengths.next()?;
+    lengths.all(|length| length == first).then_some(first).flatten()
+}

@@ -1,0 +1,179 @@
+//! Requests to an upstream over HTTP/2.
+//!
+//! A request is put on its stream, and its answer taken from there, by the task of the request. The connection has a task of its
+//! own that reads and writes for all its streams ([`super::pool`]).
+
+use std::future::poll_fn;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use http::{Request, StatusCode, response};
+use http_body::{Body, Frame, SizeHint};
+use tokio::task::AbortHandle;
+
+use crate::error::{Failure, Sent};
+use crate::http::http2::{Cut, Received, Sending};
+use crate::router::replay::UploadBody;
+
+/// Starts requests on one connection.
+#[derive(Clone, Debug)]
+pub struct Requests(SendRequest<Bytes>);
+
+/// A request without an answer.
+#[derive(Debug)]
+pub struct Unanswered {
+    /// What failed.
+    pub failure: Failure,
+    /// How far the request got.
+    pub sent: Sent,
+    /// What the codec says; nothing when it was the client who broke off.
+    pub error: Option<h2::Error>,
+}
+
+impl Unanswered {
+    fn new(sent: Sent, error: h2::Error) -> Self {
+        let failure = classify(&error);
+        let sent = if failure == Failure::RefusedStream { Sent::Nothing } else { sent };
+        Unanswered { failure, sent, error: Some(error) }
+    }
+
+    fn by_client() -> Self {
+        Unanswered { failure: Failure::Downstream, sent: Sent::Unanswered, error: None }
+    }
+}
+
+impl Requests {
+    /// Requests over the connection that `sender` belongs to.
+    pub fn over(sender: SendRequest<Bytes>) -> Self {
+        Requests(sender)
+    }
+
+    /// False once the connection takes no more requests: it is gone, its peer said GOAWAY, or its stream numbers are used up.
+    pub fn is_open(&mut self) -> bool {
+        // Never pending, since this handle has no request that waits for the peer's permission.
+        !matches!(self.0.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
+    }
+
+    /// Sends a request and waits for the head of its answer. Dropped before, it resets the stream.
+    ///
+    /// # Errors
+    /// With the verdict how far the request got: [`Sent::Nothing`] when the codec did not take it, or when the peer says that it
+    /// never looked at it.
+    pub async fn exchange(&mut self, request: Request<()>, upload: Option<UploadBody>) -> Result<(response::Parts, Answered), Unanswered> {
+        let upload = upload.filter(|upload| !upload.is_end_stream());
+        let started = self.0.send_request(request, upload.is_none());
+        let (mut answer, stream) = started.map_err(|error| Unanswered::new(Sent::Nothing, error))?;
+        let mut informed = upload.as_ref().is_none_or(|upload| !upload.is_waiting());
+        let mut sending = upload.map(|upload| Sending::new(stream, upload));
+        let answer = poll_fn(|cx| {
+            while !informed {
+                let Poll::Ready(Some(Ok(interim))) = answer.poll_informational(cx) else { break };
+                // Others, such as 103 Early Hints, say nothing about the body.
+                if let (StatusCode::CONTINUE, Some(sending)) = (interim.status(), &sending) {
+                    sending.body().agreed();
+                    informed = true;
+                }
+            }
+            if let Some(upload) = &mut sending
+                && let Poll::Ready(ended) = upload.poll(cx)
+            {
+                sending = None;
+                if let Err(Cut::Body(_)) = ended {
+                    return Poll::Ready(Err(Unanswered::by_client()));
+                }
+                // A peer that does not want the rest says so to the answer too, unless it has answered.
+            }
+            poll_head(&mut answer, cx)
+        });
+        let (head, received) = answer.await?;
+        let rest = sending.map(Rest::send);
+        Ok((head, Answered { received, rest }))
+    }
+}
+
+fn poll_head(answer: &mut ResponseFuture, cx: &mut Context<'_>) -> Poll<Result<(response::Parts, Received), Unanswered>> {
+    std::pin::Pin::new(answer).poll(cx).map(|answer| {
+        let (head, stream) = answer.map_err(|error| Unanswered::new(Sent::Unanswered, error))?.into_parts();
+        let received = Received::new(stream, &head.headers);
+        Ok((head, received))
+    })
+}
+
+/// The body of an answer. Dropped before its end, it resets the stream.
+#[derive(Debug)]
+pub struct Answered {
+    received: Received,
+    rest: Option<Rest>,
+}
+
+impl Answered {
+    /// The next frame.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let frame = std::task::ready!(self.received.poll_frame(cx));
+        Poll::Ready(match frame {
+            // How a server that has answered tells that it does not need the rest of the request (RFC 9113, 8.1).
+            Some(Err(error)) if error.reason() == Some(h2::Reason::NO_ERROR) && self.received.size_hint().exact().is_none() => None,
+            frame => frame.map(|frame| frame.map_err(|error| classify(&error))),
+        })
+    }
+
+    /// The answer is over. What is left of the request is still sent.
+    pub fn end(self) {
+        if let Some(rest) = self.rest {
+            rest.detach();
+        }
+    }
+
+    /// Whether nothing follows.
+    pub fn is_end_stream(&self) -> bool {
+        self.received.is_end_stream()
+    }
+
+    /// What is known about the length of what follows.
+    pub fn size_hint(&self) -> SizeHint {
+        self.received.size_hint()
+    }
+}
+
+/// The rest of a request whose answer has begun, sent by a task, so that it does not wait for the client to take the answer.
+/// Dropped, it is not sent.
+#[derive(Debug)]
+struct Rest(Option<AbortHandle>);
+
+impl Rest {
+    fn send(mut sending: Sending<UploadBody>) -> Self {
+        let task = tokio::spawn(async move {
+            if let Err(cut) = poll_fn(|cx| sending.poll(cx)).await {
+                tracing::debug!(?cut, "request broke off while its answer was on the way");
+            }
+        });
+        Rest(Some(task.abort_handle()))
+    }
+
+    fn detach(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+fn classify(error: &h2::Error) -> Failure {
+    // A stream above the last one that GOAWAY names was never looked at (RFC 9113, 6.8).
+    let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM) || (error.is_go_away() && error.is_remote());
+    if refused {
+        Failure::RefusedStream
+    } else if error.is_reset() && error.is_remote() {
+        Failure::Reset
+    } else if error.is_io() {
+        Failure::Terminated
+    } else {
+        Failure::Protocol
+    }
+}
