@@ -2,7 +2,8 @@
 //!
 //! Components are Envoy's words where we have the same thing: `main`, `config`, `admin`, `http`, `router`, `upstream`,
 //! `connection` (listeners), `pool`, `secret` (identity), `access_log`. A component is either a tracing target of that
-//! name or the module of this crate.
+//! name or the module of this crate. Release builds have no events at `trace`, which is accepted and means `debug` there: no
+//! event of this project is that fine, and HTTP/2 opens spans for every frame.
 
 use std::collections::BTreeMap;
 use std::fmt;
