@@ -1,14 +1,56 @@
-//! What clients are answered: an enum, so that nothing is boxed and `Bytes` pass through untouched.
+//! Bodies from and to clients: enums, so that nothing is boxed and `Bytes` pass through untouched.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use super::http2::Received;
 use crate::router::stream::Stream;
 use crate::upstream::body::UpstreamBody;
+
+/// What follows the head of a client's request.
+#[derive(Debug)]
+pub enum ClientBody {
+    /// Over HTTP/1.
+    Http1(Incoming),
+    /// Over HTTP/2.
+    Http2(Received),
+}
+
+/// A client's body that broke off: the client went away, reset its stream or broke the framing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the client's request body broke off")]
+pub struct BrokeOff;
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = BrokeOff;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
+        match self.get_mut() {
+            ClientBody::Http1(body) => Pin::new(body).poll_frame(cx).map_err(|_| BrokeOff),
+            ClientBody::Http2(body) => body.poll_frame(cx).map_err(|_| BrokeOff),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            ClientBody::Http1(body) => body.is_end_stream(),
+            ClientBody::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ClientBody::Http1(body) => body.size_hint(),
+            ClientBody::Http2(body) => body.size_hint(),
+        }
+    }
+}
 
 /// What is sent to the client. Owns the exchange's bookkeeping: when it is dropped, the exchange is over and is recorded.
 #[derive(Debug)]

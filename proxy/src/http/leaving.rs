@@ -1,4 +1,4 @@
-//! How a connection that hyper serves comes to its end.
+//! How a connection comes to its end.
 
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -19,9 +19,17 @@ use crate::telemetry::ResponseFlags;
 
 /// Runs a connection to its end; asks it to leave in good order when it is time, and cuts it off when that takes too long.
 /// While draining, it may stay until it was without a request for `quiet`.
-pub async fn run<C>(mut serving: Pin<&mut C>, leave: impl FnOnce(Pin<&mut C>), connection: &ServedConnection, quiet: Option<Duration>)
+///
+/// # Errors
+/// What the codec ended it for.
+pub async fn run<C, E>(
+    mut serving: Pin<&mut C>,
+    leave: impl FnOnce(Pin<&mut C>),
+    connection: &ServedConnection,
+    quiet: Option<Duration>,
+) -> Result<(), E>
 where
-    C: Future<Output = hyper::Result<()>>,
+    C: Future<Output = Result<(), E>>,
 {
     let mut drain = connection.worker.drain.clone();
     let ended = {
@@ -34,13 +42,13 @@ where
         .await
     };
     match ended {
-        Some(result) => return report(connection, result),
+        Some(result) => return result,
         None => leave(serving.as_mut()),
     }
     tokio::select! {
-        result = serving => report(connection, result),
-        () = drain.reached(Phase::Forced) => {}
-        () = connection.downstream.overdue() => {}
+        result = serving => result,
+        () = drain.reached(Phase::Forced) => Ok(()),
+        () = connection.downstream.overdue() => Ok(()),
     }
 }
 
@@ -71,7 +79,8 @@ async fn time_to_leave(connection: &ServedConnection, drain: &mut Drain, quiet: 
     }
 }
 
-fn report(connection: &ServedConnection, result: hyper::Result<()>) {
+/// Logs how an HTTP/1 connection ended, and books a head that the codec refused.
+pub fn report(connection: &ServedConnection, result: hyper::Result<()>) {
     let Err(error) = result else { return };
     tracing::debug!(peer = %connection.downstream.peer, %error, "downstream connection ended");
     if error.is_parse() {
@@ -79,7 +88,7 @@ fn report(connection: &ServedConnection, result: hyper::Result<()>) {
     }
 }
 
-/// Books a head that the codec refused by itconnection.
+/// Books a head that the codec refused by itself.
 fn book_refusal(connection: &ServedConnection, error: &hyper::Error) {
     let Refusal { status, details, .. } = Refusal::new(error.is_parse_too_large(), &connection.findings);
     let mut request = Request::new(());

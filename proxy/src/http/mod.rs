@@ -1,6 +1,7 @@
 //! HTTP as spoken to clients: codecs, header rules, local replies.
 
 mod connection_manager;
+mod date;
 mod dozing;
 mod leaving;
 mod raw_head;

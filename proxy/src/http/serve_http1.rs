@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::body::ClientBody;
 use super::connection_manager::{LAST_REQUEST, ServedConnection};
 use super::leaving;
 use super::raw_head::RawHeads;
@@ -33,7 +34,7 @@ where
     let service = service_fn(move |request: Request<Incoming>| {
         let served = Arc::clone(&served);
         async move {
-            let mut response = exchange::serve(&served, request).await;
+            let mut response = exchange::serve(&served, request.map(ClientBody::Http1)).await;
             let leaves = served.worker.drain.phase() > Phase::Serving || served.downstream.must_leave();
             if leaves && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -48,5 +49,6 @@ where
     let mut builder = http1::Builder::new();
     builder.half_close(io.watches()).max_header_size(MAX_HEAD).max_buf_size(MAX_BUFFER).header_read_timeout(None);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service).with_upgrades());
-    leaving::run(serving.as_mut(), |serving| serving.graceful_shutdown(), &connection, Some(LAST_REQUEST)).await;
+    let ended = leaving::run(serving.as_mut(), |serving| serving.graceful_shutdown(), &connection, Some(LAST_REQUEST)).await;
+    leaving::report(&connection, ended);
 }

@@ -1,25 +1,30 @@
 //! The HTTP/2 requests of a connection.
 //!
-//! One hundred streams with windows of 256 KiB under a connection window of 1 MiB, as Istio sets them (Istio semantics 8.1).
+//! One hundred streams with windows of 256 KiB under a connection window of 1 MiB, as Istio sets them (Istio semantics 8.1). Each
+//! request has a task, which puts the answer on the stream by itself; the connection's own task reads, and writes for all.
 
-use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use bytes::Bytes;
+use h2::server::{Connection, Handshake, SendResponse};
+use h2::{Reason, RecvStream};
+use http::header::{CONTENT_LENGTH, DATE};
+use http::{HeaderMap, Request, Response};
+use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::body::{ClientBody, ResponseBody};
 use super::connection_manager::ServedConnection;
-use super::leaving;
+use super::http2::{Received, Sending};
 use super::raw_head::RawHeads;
 use super::write_batch::BatchedIo;
+use super::{date, headers, leaving};
 use crate::listener::Watch;
 use crate::router::exchange;
-use crate::upstream::pool::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW};
+use crate::upstream::pool::{CONNECTION_WINDOW, MAX_HEADER_LIST, MAX_SEND_BUFFER, STREAM_WINDOW};
 
 /// Concurrent streams of an HTTP/2 connection.
 const MAX_STREAMS: u32 = 100;
@@ -35,25 +40,117 @@ pub async fn serve<I>(io: RawHeads<I>, connection: Arc<ServedConnection>)
 where
     I: AsyncRead + AsyncWrite + Watch + Unpin + Send + 'static,
 {
-    let served = Arc::clone(&connection);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let served = Arc::clone(&served);
-        // Boxed at once: the codec moves the future several times before it runs.
-        Box::pin(async move { Ok::<_, Infallible>(exchange::serve(&served, request).await) })
-    });
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let io = BatchedIo::new(io);
+    let sender = io.sender();
+    let stage = Stage::Greeting { handshake: builder().handshake(io), leaving: false };
+    let mut serving = sender.run(Serving { stage, connection: Arc::clone(&connection) });
+    let ended = leaving::run(Pin::new(&mut serving), |serving| serving.get_mut().get_mut().leave(), &connection, None).await;
+    if let Err(error) = ended {
+        tracing::debug!(peer = %connection.downstream.peer, %error, "downstream connection ended");
+    }
+}
+
+fn builder() -> h2::server::Builder {
+    let mut builder = h2::server::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADER_LIST)
         .max_concurrent_streams(MAX_STREAMS)
         .max_pending_accept_reset_streams(MAX_RESET_UNSEEN)
-        .max_local_error_reset_streams(MAX_RESET_BY_US)
-        .max_send_buf_size(64 * 1024);
-    let io = BatchedIo::new(io);
-    let sender = io.sender();
-    let serving = pin!(builder.serve_connection(TokioIo::new(io), service));
-    let mut serving = sender.run(serving);
-    leaving::run(Pin::new(&mut serving), |serving| serving.get_mut().get_mut().as_mut().graceful_shutdown(), &connection, None).await;
+        .max_local_error_reset_streams(Some(MAX_RESET_BY_US))
+        .max_send_buffer_size(MAX_SEND_BUFFER);
+    builder
+}
+
+/// A connection that gives each of its requests a task.
+struct Serving<I> {
+    stage: Stage<I>,
+    connection: Arc<ServedConnection>,
+}
+
+enum Stage<I> {
+    /// Before the client's preface is read.
+    Greeting { handshake: Handshake<BatchedIo<I>, Bytes>, leaving: bool },
+    /// Requests may come.
+    Open(Connection<BatchedIo<I>, Bytes>),
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Serving<I> {
+    /// Takes no more requests, and ends when those in flight are answered.
+    fn leave(&mut self) {
+        match &mut self.stage {
+            Stage::Greeting { leaving, .. } => *leaving = true,
+            Stage::Open(requests) => requests.graceful_shutdown(),
+        }
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Future for Serving<I> {
+    type Output = Result<(), h2::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        let this = self.get_mut();
+        loop {
+            match &mut this.stage {
+                Stage::Greeting { handshake, leaving } => {
+                    let mut requests = ready!(Pin::new(handshake).poll(cx))?;
+                    if *leaving {
+                        requests.graceful_shutdown();
+                    }
+                    this.stage = Stage::Open(requests);
+                }
+                Stage::Open(requests) => {
+                    let Some(accepted) = ready!(requests.poll_accept(cx)) else { return Poll::Ready(Ok(())) };
+                    let (request, respond) = accepted?;
+                    // Boxed at once: the runtime moves a future several times before it runs.
+                    tokio::spawn(Box::pin(answer(Arc::clone(&this.connection), request, respond)));
+                }
+            }
+        }
+    }
+}
+
+/// Serves one request, unless the client resets its stream before.
+async fn answer(connection: Arc<ServedConnection>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    let (head, stream) = request.into_parts();
+    let body = ClientBody::Http2(Received::new(stream, &head.headers));
+    let response = {
+        let mut exchange = pin!(exchange::serve(&connection, Request::from_parts(head, body)));
+        let wanted = poll_fn(|cx| match exchange.as_mut().poll(cx) {
+            Poll::Ready(response) => Poll::Ready(Some(response)),
+            Poll::Pending => respond.poll_reset(cx).map(|_| None),
+        });
+        wanted.await
+    };
+    let Some(response) = response else { return };
+    if let Err(reason) = send(respond, response).await {
+        tracing::debug!(peer = %connection.downstream.peer, reason, "answer broke off");
+    }
+}
+
+async fn send(mut respond: SendResponse<Bytes>, response: Response<ResponseBody>) -> Result<(), String> {
+    let (mut head, body) = response.into_parts();
+    let ends = body.is_end_stream();
+    complete(&mut head.headers, body.size_hint().exact().filter(|_| !ends));
+    let stream = respond.send_response(Response::from_parts(head, ()), ends).map_err(|error| {
+        respond.send_reset(Reason::INTERNAL_ERROR);
+        error.to_string()
+    })?;
+    if ends {
+        return Ok(());
+    }
+    let mut sending = Sending::new(stream, body);
+    poll_fn(|cx| sending.poll(cx)).await.map_err(|cut| format!("{cut:?}"))
+}
+
+/// Makes the head of an answer one of HTTP/2. `length` is that of its body, where it is known.
+fn complete(headers: &mut HeaderMap, length: Option<u64>) {
+    headers::remove_connection_fields(headers);
+    if !headers.contains_key(DATE) {
+        headers.insert(DATE, date::now());
+    }
+    if let Some(length) = length.filter(|_| !headers.contains_key(CONTENT_LENGTH)) {
+        headers.insert(CONTENT_LENGTH, headers::number(length));
+    }
 }

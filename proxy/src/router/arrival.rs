@@ -8,12 +8,11 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, Version};
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use super::replay::Upload;
 use super::stream::Stream;
-use crate::http::body::ResponseBody;
+use crate::http::body::{ClientBody, ResponseBody};
 use crate::http::headers::{self, Seen};
 use crate::http::local_reply::{LocalReply, respond};
 use crate::http::path_normalization::normalize;
@@ -50,7 +49,7 @@ pub fn receive(
     connection: &ServedConnection,
     routing: &Routing,
     mut head: Parts,
-    body: Incoming,
+    body: ClientBody,
 ) -> Result<Arrival, Box<Response<ResponseBody>>> {
     let fields = head.headers.len();
     let seen = headers::scan(&head.headers);
@@ -142,7 +141,7 @@ fn remember_peer(connection: &ServedConnection, received: &Received) {
     }
 }
 
-fn upload(body: Incoming, head: &Parts, seen: Seen) -> Option<Arc<Upload>> {
+fn upload(body: ClientBody, head: &Parts, seen: Seen) -> Option<Arc<Upload>> {
     if body.is_end_stream() {
         return None;
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use outrigger_config::matcher::RequestHead;
 use outrigger_config::model::{Route, RouteAction, WeightedCluster};
@@ -23,7 +22,7 @@ use super::stream::Stream;
 use super::timeout::{self, Deadline, within};
 use crate::error::{Error, Failure, Sent};
 use crate::filter::fault;
-use crate::http::body::ResponseBody;
+use crate::http::body::{ClientBody, ResponseBody};
 use crate::http::headers::FORWARDED_PROTO;
 use crate::http::local_reply::{LocalReply, respond};
 use crate::http::peers::Received;
@@ -32,7 +31,7 @@ use crate::telemetry::ResponseFlags;
 use crate::upstream::{ClusterState, Resource};
 
 /// Serves one request.
-pub async fn serve(connection: &ServedConnection, request: Request<Incoming>) -> Response<ResponseBody> {
+pub async fn serve(connection: &ServedConnection, request: Request<ClientBody>) -> Response<ResponseBody> {
     let (head, body) = request.into_parts();
     let routing = connection.routing();
     let arrival = match arrival::receive(connection, &routing, head, body) {
@@ -265,7 +264,7 @@ fn discard(result: Result<Answer, Error>) {
 mod tests {
     use super::*;
 
-    fn future_size<F: Future>(_: impl Fn(&'static ServedConnection, Request<Incoming>) -> F) -> usize {
+    fn future_size<F: Future>(_: impl Fn(&'static ServedConnection, Request<ClientBody>) -> F) -> usize {
         size_of::<F>()
     }
 

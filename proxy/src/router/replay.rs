@@ -14,8 +14,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
+
+use crate::http::body::ClientBody;
 
 /// Envoy's per-stream buffer limit under Istio.
 const CAP: usize = 1 << 20;
@@ -26,7 +27,7 @@ const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A request body shared by the attempts to send it.
 #[derive(Debug)]
-pub struct Upload<B = Incoming> {
+pub struct Upload<B = ClientBody> {
     state: Mutex<State<B>>,
     received: AtomicU64,
     hint: SizeHint,
@@ -213,7 +214,7 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
 
 /// One attempt's view of an [`Upload`].
 #[derive(Debug)]
-pub struct UploadBody<B = Incoming> {
+pub struct UploadBody<B = ClientBody> {
     upload: Arc<Upload<B>>,
     attempt: u32,
     position: usize,

@@ -10,6 +10,7 @@ mod doors;
 mod gateway_tls;
 mod http;
 mod http2;
+mod http2_streams;
 mod http_codecs;
 mod http_policies;
 mod http_records;

@@ -159,3 +159,21 @@ fn cookie_crumbs_are_joined() {
 fn numbers_read_right() {
     assert_eq!((number(0), number(255), number(256)), (HeaderValue::from(0), HeaderValue::from(255), HeaderValue::from(256)));
 }
+
+#[test]
+fn values_that_no_two_requests_share_stay_out_of_header_compression() {
+    let mut headers = map(&[("x-request-id", "1"), ("traceparent", "00-1"), ("user-agent", "curl"), ("te", "trailers")]);
+    keep_out_of_compression(&mut headers);
+    let kept_out = headers.iter().filter(|(_, value)| value.is_sensitive()).map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+    assert_eq!(kept_out, ["x-request-id", "traceparent"]);
+}
+
+#[test]
+fn fields_that_http2_does_not_know_are_removed() {
+    let mut headers = map(&[("connection", "close"), ("keep-alive", "5"), ("te", "gzip"), ("accept", "*/*")]);
+    remove_connection_fields(&mut headers);
+    assert_eq!(headers.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["accept"]);
+    let mut trailers = map(&[("te", "trailers")]);
+    remove_connection_fields(&mut trailers);
+    assert_eq!(trailers.len(), 1);
+}

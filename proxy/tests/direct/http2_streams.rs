@@ -1,0 +1,275 @@
+//! Streams that break off, are refused or go both ways at once, seen from a client and an origin that handle them themselves.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use outrigger_config::model::*;
+use outrigger_proxy::listener::EntranceKind;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::fixture::*;
+use crate::http_fixture::*;
+
+/// An origin that leaves each request and its stream to `act`.
+async fn origin<F, R>(act: F) -> SocketAddr
+where
+    F: Fn(Request<RecvStream>, SendResponse<Bytes>) -> R + Clone + Send + 'static,
+    R: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let act = act.clone();
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.expect("handshake");
+                while let Some(Ok((request, respond))) = connection.accept().await {
+                    tokio::spawn(act(request, respond));
+                }
+            });
+        }
+    });
+    address
+}
+
+fn in_front_of_http2(origin: SocketAddr, change: impl FnOnce(&mut Route)) -> Proxy {
+    let mut route = route(&[(2, 1)]);
+    change(&mut route);
+    let cluster = Cluster { protocol: UpstreamProtocol::Http2, ..web("outbound|80||web", &[origin]) };
+    Proxy::plain(model(route, vec![cluster]))
+}
+
+async fn client(proxy: &Proxy) -> h2::client::SendRequest<Bytes> {
+    let stream = proxy.capture(EntranceKind::Outbound, vip()).await;
+    let (sender, connection) = h2::client::handshake(stream).await.expect("handshake");
+    tokio::spawn(connection);
+    sender
+}
+
+fn get() -> Request<()> {
+    Request::get("http://web.shop/").body(()).expect("request")
+}
+
+fn post() -> Request<()> {
+    Request::post("http://web.shop/").body(()).expect("request")
+}
+
+/// Data until it ends, or why it broke off.
+async fn read(body: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
+    let mut all = Vec::new();
+    while let Some(data) = soon(body.data()).await {
+        let data = data?;
+        body.flow_control().release_capacity(data.len()).expect("read");
+        all.extend_from_slice(&data);
+    }
+    Ok(all)
+}
+
+async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes) {
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len());
+        let room = soon(std::future::poll_fn(|cx| stream.poll_capacity(cx))).await.expect("open").expect("capacity");
+        stream.send_data(data.split_to(room.min(data.len())), false).expect("sent");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_the_origin_cancels_does_not_look_complete_to_the_client() {
+    let address = origin(|_, mut respond| async move {
+        let mut body = respond.send_response(Response::new(()), false).expect("head");
+        body.send_data(Bytes::from_static(b"half"), false).expect("data");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        body.send_reset(Reason::CANCEL);
+    })
+    .await;
+    let proxy = in_front_of_http2(address, |_| ());
+    let (answer, _) = client(&proxy).await.send_request(get(), true).expect("sent");
+    let error = read(soon(answer).await.expect("head").body_mut()).await.expect_err("broken off");
+    assert!(error.is_reset() && error.is_remote(), "{error}");
+    proxy.metric("istio_requests_total", &["response_code=\"200\"", "response_flags=\"UR\""]).await;
+}
+
+#[tokio::test]
+async fn a_request_that_the_client_cancels_does_not_look_complete_to_the_origin() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let address = origin(move |mut request, _respond| {
+        let tell = tell.clone();
+        async move {
+            let first = request.body_mut().data().await.expect("data").expect("data");
+            tell.send(Ok(first.to_vec())).expect("test is there");
+            tell.send(read(request.body_mut()).await).expect("test is there");
+        }
+    })
+    .await;
+    let proxy = in_front_of_http2(address, |_| ());
+    let (_answer, mut body) = client(&proxy).await.send_request(post(), false).expect("sent");
+    body.send_data(Bytes::from_static(b"half"), false).expect("data");
+    assert_eq!(soon(told.recv()).await.expect("told").expect("data"), b"half");
+    body.send_reset(Reason::CANCEL);
+    let end = soon(told.recv()).await.expect("told");
+    assert!(end.is_err(), "the origin took this for the whole body: {end:?}");
+}
+
+#[tokio::test]
+async fn an_origin_that_has_answered_need_not_take_the_rest_of_the_request() {
+    // The codec resets a stream with NO_ERROR behind an answer whose request nobody reads.
+    let address = origin(|_, mut respond| async move {
+        let mut body = respond.send_response(Response::builder().status(403).body(()).expect("head"), false).expect("head");
+        body.send_data(Bytes::from_static(b"no, thank you"), true).expect("data");
+    })
+    .await;
+    let proxy = in_front_of_http2(address, |_| ());
+    let (answer, _body) = client(&proxy).await.send_request(post(), false).expect("sent");
+    let mut answer = soon(answer).await.expect("answered");
+    assert_eq!(answer.status(), 403);
+    assert_eq!(read(answer.body_mut()).await.expect("whole"), b"no, thank you");
+}
+
+#[tokio::test]
+async fn data_goes_both_ways_at_once_and_trailers_after_it() {
+    let address = origin(|mut request, mut respond| async move {
+        let mut body = respond.send_response(Response::new(()), false).expect("head");
+        while let Some(data) = request.body_mut().data().await {
+            let data = data.expect("data");
+            request.body_mut().flow_control().release_capacity(data.len()).expect("read");
+            body.send_data(data, false).expect("echo");
+        }
+        let trailers = request.body_mut().trailers().await.expect("trailers").expect("trailers");
+        body.send_trailers(trailers).expect("echo");
+    })
+    .await;
+    let proxy = in_front_of_http2(address, |_| ());
+    let (answer, mut body) = client(&proxy).await.send_request(post(), false).expect("sent");
+    let mut answer = soon(answer).await.expect("a head before any data");
+    for round in ["one", "two", "three"] {
+        body.send_data(Bytes::from(round), false).expect("data");
+        assert_eq!(soon(answer.body_mut().data()).await.expect("echo").expect("echo"), round);
+    }
+    body.send_trailers(HeaderMap::from_iter([(HeaderName::from_static("x-sum"), HeaderValue::from_static("3"))])).expect("trailers");
+    assert!(soon(answer.body_mut().data()).await.is_none());
+    assert_eq!(soon(answer.body_mut().trailers()).await.expect("trailers").expect("trailers")["x-sum"], "3");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_ends_both_directions_at_the_origin() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let address = origin(move |mut request, mut respond| {
+        let tell = tell.clone();
+        async move {
+            let mut body = respond.send_response(Response::new(()), false).expect("head");
+            tell.send(read(request.body_mut()).await.is_err()).expect("test is there");
+            tell.send(std::future::poll_fn(|cx| body.poll_reset(cx)).await.is_ok()).expect("test is there");
+        }
+    })
+    .await;
+    let proxy = in_front_of_http2(address, |_| ());
+    let (answer, mut body) = client(&proxy).await.send_request(post(), false).expect("sent");
+    let answer = soon(answer).await.expect("head");
+    body.send_reset(Reason::CANCEL);
+    drop(answer);
+    assert!(soon(told.recv()).await.expect("told"), "the request ended as if complete");
+    assert!(soon(told.recv()).await.expect("told"), "the answer is still wanted");
+    let cluster = &proxy.worker.config.load().clusters()[2].clone();
+    assert_eq!(cluster.hosts()[0].state.active.load(Ordering::Relaxed), 0, "nothing is leaked");
+}
+
+#[tokio::test]
+async fn bodies_larger_than_every_window_and_buffer_arrive_whole_in_both_directions() {
+    const SIZE: usize = 3 << 20;
+    let address = origin(|mut request, mut respond| async move {
+        let all = read(request.body_mut()).await.expect("whole");
+        let mut body = respond.send_response(Response::new(()), false).expect("head");
+        send(&mut body, Bytes::from(all)).await;
+        body.send_data(Bytes::new(), true).expect("end");
+    })
+    .await;
+    let proxy = in_front_of_http2(address, |_| ());
+    let (answer, mut body) = client(&proxy).await.send_request(post(), false).expect("sent");
+    let bytes: Bytes = (0..SIZE).map(|position| (position % 251) as u8).collect();
+    send(&mut body, bytes.clone()).await;
+    body.send_data(Bytes::new(), true).expect("end");
+    let mut answer = soon(answer).await.expect("head");
+    // A client that takes its time fills every window on the way.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(read(answer.body_mut()).await.expect("whole") == bytes);
+}
+
+#[tokio::test]
+async fn a_stream_that_the_origin_refuses_is_sent_again() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let address = origin(move |request, mut respond| {
+        let number = counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            if number == 0 {
+                return respond.send_reset(Reason::REFUSED_STREAM);
+            }
+            let mut body = respond.send_response(Response::new(()), false).expect("head");
+            let all = read(&mut request.into_body()).await.expect("whole");
+            body.send_data(Bytes::from(all), true).expect("data");
+        }
+    })
+    .await;
+    let proxy = in_front_of_http2(address, |route| route.retry = Some(default_retries().into()));
+    let (answer, mut body) = client(&proxy).await.send_request(post(), false).expect("sent");
+    body.send_data(Bytes::from_static(b"once"), true).expect("data");
+    let mut answer = soon(answer).await.expect("answered");
+    assert_eq!((answer.status().as_u16(), calls.load(Ordering::SeqCst)), (200, 2));
+    assert_eq!(read(answer.body_mut()).await.expect("whole"), b"once");
+}
+
+#[tokio::test]
+async fn an_http2_origin_asks_an_http1_client_for_the_body_it_holds_back() {
+    let address = origin(|mut request, mut respond| async move {
+        respond.send_informational(Response::builder().status(100).body(()).expect("100")).expect("100");
+        let all = read(request.body_mut()).await.expect("whole");
+        respond.send_response(Response::new(()), false).expect("head").send_data(Bytes::from(all), true).expect("data");
+    })
+    .await;
+    let proxy = in_front_of_http2(address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    let since = Instant::now();
+    client.send("POST / HTTP/1.1\r\nhost: web.shop\r\ncontent-length: 4\r\nexpect: 100-continue\r\n\r\n").await;
+    assert!(read_head(&mut client.0).await.starts_with("HTTP/1.1 100"));
+    assert!(since.elapsed() < Duration::from_millis(900), "the client was not left to its patience");
+    client.send("body").await;
+    assert_eq!(client.receive().await.text(), "body");
+}
+
+#[tokio::test]
+async fn a_field_that_http2_does_not_know_stays_behind_and_a_date_is_there() {
+    let address = origin(|request, mut respond| async move {
+        let status = if request.headers().contains_key(CONNECTION) { 500 } else { 200 };
+        respond.send_response(Response::builder().status(status).body(()).expect("head"), true).expect("head");
+    })
+    .await;
+    let close =
+        || HeaderOperations { add: vec![(CONNECTION, HeaderFormat::Literal(HeaderValue::from_static("close")))], ..Default::default() };
+    let proxy = in_front_of_http2(address, |route| {
+        route.request_headers = close().into();
+        route.response_headers = close().into();
+    });
+    let (answer, _) = client(&proxy).await.send_request(get(), true).expect("sent");
+    let answer = soon(answer).await.expect("answered");
+    assert_eq!((answer.status().as_u16(), answer.headers().get(CONNECTION)), (200, None));
+    assert!(answer.headers()[DATE].to_str().expect("text").ends_with(" GMT"));
+}
+
+#[tokio::test]
+async fn an_answer_made_here_tells_its_length() {
+    let unreachable = "127.0.0.1:1".parse().expect("address");
+    let proxy = in_front_of_http2(unreachable, |_| ());
+    let (answer, _) = client(&proxy).await.send_request(get(), true).expect("sent");
+    let mut answer = soon(answer).await.expect("answered");
+    let length = answer.headers()[CONTENT_LENGTH].to_str().expect("text").parse::<usize>().expect("number");
+    let body = read(answer.body_mut()).await.expect("whole");
+    assert_eq!((answer.status().as_u16(), body.len()), (503, length));
+}
