@@ -4,7 +4,7 @@
 //! configures the data plane passes through it, and the proxy, the analyser and the tests share its compiler and its matchers.
 //!
 //! Data flows: [`load`] gives texts, [`yaml`] makes trees of them, [`decode`] types them as [`api`] structs, [`parse`] wraps
-//! these into [`object`]s that [`validate`] has checked, [`store`] remembers the last good ones, [`registry`] indexes them
+//! these into [`object`]s that [`validate`] has checked, [`store`] remembers the last good ones (packed between changes, `pack`), [`registry`] indexes them
 //! (with [`mesh`] for mesh-wide settings), and the compiler turns the registry into the run-time [`model`] of one workload
 //! with the help of the [`matcher`]s. What is wrong is told as [`diagnostic`]s.
 
@@ -19,6 +19,7 @@ pub mod matcher;
 pub mod mesh;
 pub mod model;
 pub mod object;
+mod pack;
 pub mod parse;
 pub mod protocol;
 pub mod registry;

@@ -8,6 +8,7 @@ pub use crate::api::kubernetes::{ObjectMeta, OwnerReference, Timestamp};
 use crate::api::{destination_rule, gateway, kubernetes, peer_authentication, service_entry, virtual_service};
 use crate::diagnostic::{Consequence, Diagnostic, Severity};
 use crate::mesh::ProxyConfigResource;
+use crate::parse::DEFAULT_NAMESPACE;
 use crate::yaml::{self, Node, Position};
 
 macro_rules! kinds {
@@ -108,6 +109,19 @@ pub struct ObjectId {
     pub name: Arc<str>,
 }
 
+impl ObjectId {
+    /// The identity that metadata gives an object; `None` without a name.
+    pub(crate) fn of(kind: Kind, meta: &ObjectMeta) -> Option<ObjectId> {
+        let name = if meta.name.is_empty() { &meta.generate_name } else { &meta.name };
+        let namespace = match (kind.is_namespaced(), meta.namespace.as_str()) {
+            (false, _) => "",
+            (true, "") => DEFAULT_NAMESPACE,
+            (true, namespace) => namespace,
+        };
+        (!name.is_empty()).then(|| ObjectId { kind, namespace: namespace.into(), name: name.as_str().into() })
+    }
+}
+
 /// `VirtualService shop/frontend`.
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -181,6 +195,14 @@ pub struct Object {
 pub(crate) struct PositionCache(Mutex<Vec<(Box<str>, Position)>>);
 
 impl PositionCache {
+    pub(crate) fn of(known: Vec<(Box<str>, Position)>) -> Self {
+        PositionCache(Mutex::new(known))
+    }
+
+    pub(crate) fn known(&self) -> Vec<(Box<str>, Position)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn get_or_find(&self, path: &str, find: impl FnOnce() -> Position) -> Position {
         // A poisoned lock holds complete entries all the same.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);

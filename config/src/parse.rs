@@ -105,7 +105,7 @@ impl FileParser {
             Some(metadata) => Decode::decode(metadata, &Path::Root.field("metadata"), &mut cx),
             None => ObjectMeta::default(),
         };
-        let Some(id) = identity(kind, &meta) else {
+        let Some(id) = ObjectId::of(kind, &meta) else {
             let position = node.entry("metadata").map_or(node.position, |entry| entry.key_position);
             cx.error(position, &Path::Root.field("metadata").field("name"), format!("a {kind} needs a name"));
             cx.into_problems().into_iter().for_each(|problem| self.unreadable(problem));
@@ -233,16 +233,6 @@ fn recognise(node: &Node) -> Recognised {
         }
         None => Recognised::Foreign(format!("{kind} of {api_version} is not used here")),
     }
-}
-
-fn identity(kind: Kind, meta: &ObjectMeta) -> Option<ObjectId> {
-    let name = if meta.name.is_empty() { &meta.generate_name } else { &meta.name };
-    let namespace = match (kind.is_namespaced(), meta.namespace.as_str()) {
-        (false, _) => "",
-        (true, "") => DEFAULT_NAMESPACE,
-        (true, namespace) => namespace,
-    };
-    (!name.is_empty()).then(|| ObjectId { kind, namespace: namespace.into(), name: name.as_str().into() })
 }
 
 /// Reads the part of an object that its kind defines.

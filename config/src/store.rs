@@ -3,10 +3,13 @@
 //! At first load an invalid object is left out and named. On reload the last good version of that object stays until it is
 //! mended or deleted. A file with a syntax error freezes only what that file held.
 
+mod resting;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use self::resting::Resting;
 use crate::diagnostic::{self, Consequence, Diagnostic, Severity};
 use crate::keep::Keeper;
 use crate::object::{Object, ObjectId};
@@ -39,8 +42,31 @@ pub struct Store {
 #[derive(Debug, Default)]
 struct FileState {
     objects: Vec<Arc<Object>>,
+    /// What is wrong in it, in few files of many.
+    trouble: Option<Arc<Trouble>>,
+}
+
+#[derive(Debug, Default)]
+struct Trouble {
+    /// Objects that are there but may not be used.
     invalid: Vec<ObjectId>,
     diagnostics: Vec<Diagnostic>,
+}
+
+impl FileState {
+    fn invalid(&self) -> &[ObjectId] {
+        self.trouble.as_ref().map_or(&[], |trouble| &trouble.invalid)
+    }
+
+    fn diagnostics(&self) -> &[Diagnostic] {
+        self.trouble.as_ref().map_or(&[], |trouble| &trouble.diagnostics)
+    }
+}
+
+impl Trouble {
+    fn new(invalid: Vec<ObjectId>, diagnostics: Vec<Diagnostic>) -> Option<Arc<Trouble>> {
+        (!invalid.is_empty() || !diagnostics.is_empty()).then(|| Arc::new(Trouble { invalid, diagnostics }))
+    }
 }
 
 impl Store {
@@ -96,16 +122,16 @@ impl Store {
     fn replace(&mut self, path: &Arc<Path>, parsed: Parsed) {
         let Parsed { objects, invalid, mut diagnostics, syntax_error } = parsed;
         let state = self.files.entry(path.clone()).or_default();
-        let held = !state.objects.is_empty() || !state.invalid.is_empty();
+        let held = !state.objects.is_empty() || !state.invalid().is_empty();
         if syntax_error && held {
             for diagnostic in &mut diagnostics {
                 if diagnostic.consequence != Consequence::None {
                     diagnostic.consequence = Consequence::FileFrozen;
                 }
             }
-            state.diagnostics = diagnostics;
+            state.trouble = Trouble::new(state.invalid().to_vec(), diagnostics);
         } else {
-            *state = FileState { objects, invalid, diagnostics };
+            *state = FileState { objects, trouble: Trouble::new(invalid, diagnostics) };
         }
     }
 
@@ -128,14 +154,14 @@ impl Store {
             }
         }
         let mut kept = HashMap::new();
-        for id in self.files.values().flat_map(|state| &state.invalid) {
+        for id in self.files.values().flat_map(FileState::invalid) {
             if !self.objects.contains_key(id)
                 && let Some(object) = before.get(id)
             {
                 kept.insert(id.clone(), object.clone());
             }
         }
-        for diagnostic in self.files.values().flat_map(|state| &state.diagnostics) {
+        for diagnostic in self.files.values().flat_map(FileState::diagnostics) {
             let mut diagnostic = diagnostic.clone();
             let last_good = diagnostic.object.as_ref().is_some_and(|id| kept.contains_key(id));
             if last_good && diagnostic.consequence == Consequence::LeftOut {

@@ -31,16 +31,8 @@ fn report(manifest: &Path) -> String {
 
 #[test]
 fn every_manifest_gives_its_diagnostics() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut manifests: Vec<PathBuf> = std::fs::read_dir(&folder)
-        .expect("the folder")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
-        .collect();
-    manifests.sort();
-    assert!(!manifests.is_empty());
     let mut wrong = String::new();
-    for manifest in manifests {
+    for manifest in manifests() {
         let expected_path = manifest.with_extension("txt");
         let got = report(&manifest);
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -52,4 +44,31 @@ fn every_manifest_gives_its_diagnostics() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// All manifests, in order.
+fn manifests() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut manifests: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .collect();
+    manifests.sort();
+    assert!(!manifests.is_empty());
+    manifests
+}
+
+#[test]
+fn a_store_that_has_rested_holds_and_says_the_same() {
+    let texts = manifests().into_iter().map(|path| FileChange { text: std::fs::read_to_string(&path).ok(), path });
+    let mut store = Store::new();
+    store.apply(texts.collect());
+    assert!(store.objects().len() > 20);
+    let rested = store.rest().apply(Vec::new());
+    for (before, after) in store.objects().zip(rested.objects()) {
+        assert_eq!(before, after);
+    }
+    assert_eq!(store.objects().len(), rested.objects().len());
+    assert_eq!(store.diagnostics(), rested.diagnostics());
 }

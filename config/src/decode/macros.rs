@@ -10,7 +10,7 @@ macro_rules! field_name {
     };
 }
 
-/// Declares a struct of the API and its [`Decode`](crate::decode::Decode).
+/// Declares a struct of the API with its [`Decode`](crate::decode::Decode) and [`Pack`](crate::pack::Pack).
 ///
 /// `pub field: Type = "key"` gives a key that the Rust name does not spell. `oneof [a, b]` lists fields of which at most one
 /// may be set. `also ["x"]` lists fields the API has and this program does not use, so that they are not called unknown.
@@ -45,6 +45,37 @@ macro_rules! api_struct {
                 Self {
                     $( $field: fields.get($crate::decode::field_name!($field $($key)?), path, cx), )*
                 }
+            }
+        }
+
+        /// Each field that is set follows its number; 0 ends them.
+        #[allow(unused_mut, unused_variables)] // Of some kinds no field is read.
+        impl $crate::pack::Pack for $name {
+            fn pack(&self, out: &mut $crate::pack::Packer) {
+                let unset = Self::default();
+                let mut number = 0;
+                $(
+                    number += 1;
+                    if self.$field != unset.$field {
+                        out.number(number);
+                        $crate::pack::Pack::pack(&self.$field, out);
+                    }
+                )*
+                out.number(0);
+            }
+
+            fn unpack(input: &mut $crate::pack::Unpacker<'_>) -> Option<Self> {
+                let mut value = Self::default();
+                let mut set = input.number()?;
+                let mut number = 0;
+                $(
+                    number += 1;
+                    if set == number {
+                        value.$field = $crate::pack::Pack::unpack(input)?;
+                        set = input.number()?;
+                    }
+                )*
+                (set == 0).then_some(value)
             }
         }
     };
@@ -93,6 +124,17 @@ macro_rules! api_enum {
                         Self::default()
                     }
                 }
+            }
+        }
+
+        impl $crate::pack::Pack for $name {
+            fn pack(&self, out: &mut $crate::pack::Packer) {
+                out.number(*self as u64);
+            }
+
+            fn unpack(input: &mut $crate::pack::Unpacker<'_>) -> Option<Self> {
+                const VALUES: &[$name] = &[$( $name::$variant ),*];
+                VALUES.get(input.length()?).copied()
             }
         }
     };

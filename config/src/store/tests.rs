@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{FileChange, Store};
+use super::{FileChange, Resting, Store};
 use crate::compile::compile;
 use crate::keep::Keeper;
 use crate::model::{Node, ProxyType};
@@ -231,5 +231,28 @@ fn sidecar() -> Node {
         owner: String::new(),
         cluster_id: "Kubernetes".to_owned(),
         mesh_id: "cluster.local".to_owned(),
+    }
+}
+
+#[test]
+fn rest_between_changes_changes_nothing() {
+    let changes = || {
+        [
+            vec![write("a.yaml", config_map("a", "x") + &config_map("b", "y")), write("b.yaml", config_map("c", "z"))],
+            vec![write("a.yaml", config_map("a", "1") + &config_map("b", "w"))],
+            vec![write("b.yaml", config_map("c", "z") + "kind: [")],
+            vec![write("c.yaml", config_map("b", "later"))],
+            vec![remove("b.yaml"), write("d.yaml", config_map("c", "moved"))],
+            vec![write("a.yaml", config_map("a", "mended"))],
+        ]
+    };
+    let mut awake = Store::new();
+    let mut resting = Resting::default();
+    for change in changes() {
+        awake.apply(change.clone());
+        let woken = resting.apply(change);
+        assert_eq!(in_force(&woken), in_force(&awake));
+        assert_eq!(woken.diagnostics(), awake.diagnostics());
+        resting = woken.rest();
     }
 }

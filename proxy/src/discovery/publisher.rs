@@ -13,7 +13,7 @@ use outrigger_config::diagnostic::{self, Diagnostic, Severity};
 use outrigger_config::keep::Keeper;
 use outrigger_config::model::{AccessLogSettings, Node, Snapshot};
 use outrigger_config::registry::Registry;
-use outrigger_config::store::{FileChange, Store};
+use outrigger_config::store::{FileChange, Resting};
 use outrigger_config::validate::references;
 
 use super::DiscoveryStatus;
@@ -34,7 +34,7 @@ pub struct Publisher {
     node: Node,
     pub(super) compiler: Compiler,
     overrides: Overrides,
-    store: Store,
+    store: Resting,
     status: Arc<DiscoveryStatus>,
     logged: BTreeSet<String>,
 }
@@ -70,24 +70,26 @@ impl Publisher {
     /// A publisher for the proxy of `node`, without objects.
     pub fn new(node: Node, overrides: Overrides, status: Arc<DiscoveryStatus>) -> Self {
         let keeper = Keeper { namespace: node.namespace.clone(), pod: node.name.clone() };
-        Publisher { node, compiler: compile, overrides, store: Store::keeping(keeper), status, logged: BTreeSet::new() }
+        Publisher { node, compiler: compile, overrides, store: Resting::keeping(keeper), status, logged: BTreeSet::new() }
     }
 
     /// Takes over changed files and compiles all objects in force. Blocking; run it off the workers.
     pub fn compile(&mut self, changes: Vec<FileChange>) -> Draft {
-        self.store.apply(changes);
-        let registry = Registry::with_domain(self.store.objects(), &self.node.cluster_domain);
+        let store = self.store.apply(changes);
+        // Before anything is made of it: should that fail, the changes are not lost.
+        self.store = store.rest();
+        let registry = Registry::with_domain(store.objects(), &self.node.cluster_domain);
         let Compiled { mut snapshot, diagnostics: compiled } = (self.compiler)(&registry, &self.node);
         if let Some(access_log) = &self.overrides.access_log {
             snapshot.mesh.access_log = Some(access_log.clone());
         }
-        let mut diagnostics = self.store.diagnostics().to_vec();
+        let mut diagnostics = store.diagnostics().to_vec();
         diagnostics.extend(references::check(&registry));
         diagnostics.extend(compiled);
         diagnostic::sort(&mut diagnostics);
-        let versions = self.store.objects().filter_map(|object| object.meta.resource_version.parse().ok());
+        let versions = store.objects().filter_map(|object| object.meta.resource_version.parse().ok());
         let resource_version = versions.max().unwrap_or(0);
-        let report = Report { diagnostics, objects: self.store.objects().len(), resource_version };
+        let report = Report { diagnostics, objects: store.objects().len(), resource_version };
         Draft { model: snapshot, report }
     }
 
