@@ -1,21 +1,21 @@
 //! The compiled model joined with run-time state, published to the workers.
 //!
 //! The model ([`outrigger_config::model::Snapshot`]) is immutable and stateless; cluster and route state lives in
-//! `Arc`s keyed by stable names and is carried over when a new model arrives, so that cursors, active requests and pools
-//! survive. One [`Config`] is loaded per request and held throughout the exchange.
+//! `Arc`s keyed by stable names, is made at the first request that needs it, and is carried over when a new model arrives, so
+//! that cursors, active requests and pools survive. One [`Config`] is loaded per request and held throughout the exchange.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
-use outrigger_config::model::{ClusterId, RouteConfiguration, RouteId, Snapshot};
+use outrigger_config::model::{ClusterId, Route, RouteConfiguration, Snapshot, TcpRoute};
 
 use crate::http::peer_metadata::PeerMetadata;
 use crate::listener::{Direction, Door, Doors};
-use crate::router::RouteState;
+use crate::router::{RouteState, RouteStates};
 use crate::telemetry::access_log::AccessLog;
-use crate::upstream::ClusterState;
+use crate::upstream::{ClusterState, Clusters};
 
 /// One generation of configuration with its run-time handles resolved.
 #[derive(Debug)]
@@ -24,10 +24,10 @@ pub struct Config {
     pub generation: u64,
     /// The compiled model.
     pub model: Snapshot,
-    /// Run-time state of clusters, by [`ClusterId`].
-    clusters: Vec<Arc<ClusterState>>,
-    /// Run-time state of routes, by [`RouteId`].
-    routes: Vec<Arc<RouteState>>,
+    /// Run-time state of clusters.
+    pub(crate) clusters: Clusters,
+    /// Run-time state of routes.
+    routes: RouteStates,
     /// Every route configuration by name, for connections that outlive the generation they were accepted under.
     route_tables: HashMap<String, Arc<RouteConfiguration>>,
     /// The access log, when it is on.
@@ -40,10 +40,8 @@ impl Config {
     /// Joins a model with the state of the previous generation. State whose key stays is carried over.
     pub fn build(mut model: Snapshot, previous: Option<&Config>) -> Config {
         let generation = previous.map_or(1, |config| config.generation + 1);
-        let clusters = ClusterState::carry_over(&model, previous.map(|config| config.clusters.as_slice()).unwrap_or_default());
-        // A cluster that stays is held by its state already; the equal one just compiled would be a second copy.
-        model.clusters = clusters.iter().map(|state| Arc::clone(&state.model)).collect();
-        let routes = RouteState::carry_over(&model, previous.map(|config| config.routes.as_slice()).unwrap_or_default());
+        let clusters = Clusters::carry_over(&mut model, previous.map(|config| (&config.model, &config.clusters)));
+        let routes = RouteStates::carry_over(&model, previous.map(|config| (&config.model, &config.routes)));
         let route_tables = route_tables(&model);
         let access_log = AccessLog::reuse_or_compile(model.mesh.access_log.as_ref(), previous.and_then(Config::access_log));
         let peer_metadata = PeerMetadata::of(&model.node);
@@ -62,17 +60,22 @@ impl Config {
 
     /// Run-time state of a cluster of this generation.
     pub fn cluster(&self, id: ClusterId) -> Option<&Arc<ClusterState>> {
-        self.clusters.get(id.0 as usize)
+        self.clusters.get(&self.model, id)
     }
 
-    /// All cluster states, in the model's order.
-    pub fn clusters(&self) -> &[Arc<ClusterState>] {
-        &self.clusters
+    /// All cluster states, in the model's order. For those that look at them all: see [`Clusters::all`].
+    pub fn clusters(&self) -> Vec<Arc<ClusterState>> {
+        self.clusters.all(&self.model)
     }
 
     /// Run-time state of a route of this generation.
-    pub fn route(&self, id: RouteId) -> Option<&Arc<RouteState>> {
-        self.routes.get(id.0 as usize)
+    pub fn route(&self, route: &Route) -> Option<&Arc<RouteState>> {
+        self.routes.get(route)
+    }
+
+    /// Run-time state of a route of connections of this generation.
+    pub fn tcp_route(&self, route: &TcpRoute) -> Option<&Arc<RouteState>> {
+        self.routes.get_tcp(route)
     }
 
     /// The route configuration of a name.

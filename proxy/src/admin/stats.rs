@@ -184,7 +184,7 @@ fn server(process: &Process) -> Vec<Stat> {
         stat("cluster_manager", "cds.update_success", Kind::Counter, report.updates),
         stat("cluster_manager", "cds.update_rejected", Kind::Counter, report.rejected),
         stat("cluster_manager", "cds.version", Kind::Gauge, report.generation),
-        stat("cluster_manager", "active_clusters", Kind::Gauge, config.clusters().len() as u64),
+        stat("cluster_manager", "active_clusters", Kind::Gauge, config.model.clusters.len() as u64),
         stat("filesystem", "write_completed", Kind::Counter, writes),
         stat("filesystem", "write_failed", Kind::Counter, failed),
     ]

@@ -123,7 +123,7 @@ pub(super) struct Exchange<'a> {
 impl<'a> Exchange<'a> {
     fn begin(connection: &'a ServedConnection, routing: &'a Routing, route: &'a Route, arrival: Arrival) -> Self {
         let Arrival { head, authority, host_stands, upload, upgrade, received, mut stream } = arrival;
-        let state = routing.config.route(route.id);
+        let state = routing.config.route(route);
         stream.note(|record| record.route_name = state.map_or_else(|| route.name.as_str().into(), |state| Arc::clone(&state.name)));
         Exchange {
             connection,

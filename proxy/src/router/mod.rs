@@ -18,5 +18,7 @@ pub mod stream;
 pub mod timeout;
 
 mod state;
+mod states;
 
 pub use state::RouteState;
+pub use states::RouteStates;

@@ -1,19 +1,74 @@
-//! Run-time state of routes, carried over from snapshot to snapshot by route key.
+//! Run-time state of one route: what a request draws from, and names shared with its records.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use outrigger_config::model::{Fault, Route, RouteAction, Snapshot, TcpRoute};
+use outrigger_config::model::{Fault, Route, RouteAction, RouteId, TcpRoute};
 
 use super::split::{Share, Split};
 
-/// The texts of a route that its state turns into shared values.
+/// A route of requests or of connections, which have a split as requests have, and nothing else.
 #[derive(Clone, Copy)]
+pub(super) enum RouteRef<'a> {
+    /// Of requests.
+    Http(&'a Route),
+    /// Of connections.
+    Tcp(&'a TcpRoute),
+}
+
+/// The texts of a route that its state turns into shared values.
+#[derive(Clone, Copy, PartialEq)]
 struct RouteNames<'a> {
     key: &'a str,
     name: &'a str,
     decorator: &'a str,
+}
+
+impl<'a> RouteRef<'a> {
+    pub(super) fn id(&self) -> RouteId {
+        match self {
+            RouteRef::Http(route) => route.id,
+            RouteRef::Tcp(route) => route.id,
+        }
+    }
+
+    pub(super) fn key(&self) -> &'a str {
+        self.names().key
+    }
+
+    /// Whether one state serves both.
+    pub(super) fn is_continued_by(&self, next: &RouteRef<'_>) -> bool {
+        self.names() == next.names() && self.fault() == next.fault() && self.destinations().eq(next.destinations())
+    }
+
+    fn names(&self) -> RouteNames<'a> {
+        match self {
+            RouteRef::Http(route) => RouteNames { key: &route.key, name: &route.name, decorator: &route.decorator },
+            RouteRef::Tcp(route) => RouteNames { key: &route.key, name: "", decorator: "" },
+        }
+    }
+
+    fn fault(&self) -> Option<&'a Fault> {
+        match self {
+            RouteRef::Http(route) => route.fault.as_deref(),
+            RouteRef::Tcp(_) => None,
+        }
+    }
+
+    /// Names and weights of the destinations.
+    fn destinations(&self) -> impl Iterator<Item = (&'a str, u32)> {
+        let (http, tcp): (&[_], &[_]) = match self {
+            RouteRef::Http(Route { action: RouteAction::Forward(clusters), .. }) => (clusters, &[]),
+            RouteRef::Http(_) => (&[], &[]),
+            RouteRef::Tcp(route) => (&[], &route.clusters),
+        };
+        let http = http.iter().map(|destination| (destination.name.as_str(), destination.weight));
+        http.chain(tcp.iter().map(|destination| (destination.name.as_str(), destination.weight)))
+    }
+
+    fn weights(&self) -> Vec<(String, u64)> {
+        self.destinations().map(|(name, weight)| (name.to_owned(), u64::from(weight))).collect()
+    }
 }
 
 /// Run-time state of one route: the split's cursor and schedule, those of the faults, and names shared with records.
@@ -36,47 +91,10 @@ pub struct RouteState {
 }
 
 impl RouteState {
-    /// States by [`outrigger_config::model::RouteId`]; those of `previous` with the same key go on where they are, each
-    /// part as long as its own settings stay.
-    pub fn carry_over(model: &Snapshot, previous: &[Arc<RouteState>]) -> Vec<Arc<RouteState>> {
-        let known: HashMap<&str, &Arc<RouteState>> = previous.iter().map(|state| (state.key.as_str(), state)).collect();
-        let mut states: Vec<Option<Arc<RouteState>>> = vec![None; model.route_count as usize];
-        let hosts = model.route_configurations().flat_map(|table| &table.virtual_hosts);
-        for route in hosts.flat_map(|host| &host.routes) {
-            if let Some(place) = states.get_mut(route.id.0 as usize) {
-                *place = Some(Self::next(route, known.get(route.key.as_str()).copied()));
-            }
-        }
-        for route in model.tcp_routes() {
-            if let Some(place) = states.get_mut(route.id.0 as usize) {
-                *place = Some(Self::next_tcp(route, known.get(route.key.as_str()).copied()));
-            }
-        }
-        let unused = Arc::new(Self::build(RouteNames { key: "", name: "", decorator: "" }, Vec::new(), None, None));
-        states.into_iter().map(|state| state.unwrap_or_else(|| Arc::clone(&unused))).collect()
-    }
-
-    fn next(route: &Route, previous: Option<&Arc<RouteState>>) -> Arc<RouteState> {
-        let weights: Vec<(String, u64)> = match &route.action {
-            RouteAction::Forward(clusters) => clusters.iter().map(|cluster| (cluster.name.clone(), u64::from(cluster.weight))).collect(),
-            RouteAction::Redirect(_) | RouteAction::DirectResponse(_) => Vec::new(),
-        };
-        let names = RouteNames { key: &route.key, name: &route.name, decorator: &route.decorator };
-        Self::continued(names, weights, route.fault.as_deref().cloned(), previous)
-    }
-
-    /// Connections have a split as requests have, and nothing else.
-    fn next_tcp(route: &TcpRoute, previous: Option<&Arc<RouteState>>) -> Arc<RouteState> {
-        let weights = route.clusters.iter().map(|cluster| (cluster.name.clone(), u64::from(cluster.weight))).collect();
-        Self::continued(RouteNames { key: &route.key, name: "", decorator: "" }, weights, None, previous)
-    }
-
-    fn continued(
-        names: RouteNames<'_>,
-        weights: Vec<(String, u64)>,
-        fault: Option<Fault>,
-        previous: Option<&Arc<RouteState>>,
-    ) -> Arc<RouteState> {
+    /// The state of a route. That of `previous`, of the same key, goes on where it is, each part as long as its own settings
+    /// stay.
+    pub(super) fn next(route: &RouteRef<'_>, previous: Option<&Arc<RouteState>>) -> Arc<RouteState> {
+        let (names, weights, fault) = (route.names(), route.weights(), route.fault().cloned());
         match previous {
             Some(state) if state.weights == weights && state.fault == fault && state.has_names(names) => Arc::clone(state),
             _ => Arc::new(Self::build(names, weights, fault, previous.map(Arc::as_ref))),

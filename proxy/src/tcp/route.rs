@@ -19,7 +19,7 @@ pub enum Target {
 impl Target {
     /// Draws one of a route's weighted clusters, by the same exact schedule as requests.
     pub fn route(config: &Config, route: &TcpRoute) -> Target {
-        let drawn = config.route(route.id).map_or(0, |state| state.split.draw().destination);
+        let drawn = config.tcp_route(route).map_or(0, |state| state.split.draw().destination);
         match weighted(&route.clusters, drawn) {
             Some(TcpDestination { cluster: Some(id), name, .. }) => Self::known(config, *id, name),
             Some(destination) => Target::Missing(destination.name.clone()),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use outrigger_config::model::{Cluster, Discovery, LbPolicy, ServiceRef, Snapshot};
+use outrigger_config::model::{Cluster, Discovery, LbPolicy, ServiceRef};
 
 use super::host::{Host, HostState, Picked};
 use super::lb::HostSet;
@@ -73,22 +73,14 @@ pub enum PickError {
 }
 
 impl ClusterState {
-    /// States for all clusters of `model`, in its order; those of `previous` with the same name are continued, and hosts
-    /// that are gone are marked so that their idle connections close.
-    pub fn carry_over(model: &Snapshot, previous: &[Arc<ClusterState>]) -> Vec<Arc<ClusterState>> {
-        let known: HashMap<&str, &Arc<ClusterState>> = previous.iter().map(|state| (state.name.as_ref(), state)).collect();
-        let next: Vec<_> = model.clusters.iter().map(|cluster| Self::next(cluster, known.get(cluster.name.as_str()).copied())).collect();
-        mark_removed(previous, &next);
-        next
-    }
-
     /// The state of a cluster on its own.
     #[cfg(test)]
     pub(super) fn single(cluster: Arc<Cluster>) -> Arc<ClusterState> {
         Self::next(&cluster, None)
     }
 
-    fn next(cluster: &Arc<Cluster>, previous: Option<&Arc<ClusterState>>) -> Arc<ClusterState> {
+    /// The state of a cluster; `previous` is that of the same name before.
+    pub(super) fn next(cluster: &Arc<Cluster>, previous: Option<&Arc<ClusterState>>) -> Arc<ClusterState> {
         match previous {
             Some(state) if Arc::ptr_eq(&state.model, cluster) || *state.model == **cluster => Arc::clone(state),
             _ => Arc::new(Self::build(cluster, previous.map(Arc::as_ref))),
@@ -234,7 +226,7 @@ impl Hosts {
 }
 
 /// Marks the hosts of `previous` that no cluster of `next` continues.
-fn mark_removed(previous: &[Arc<ClusterState>], next: &[Arc<ClusterState>]) {
+pub(super) fn mark_removed(previous: &[Arc<ClusterState>], next: &[Arc<ClusterState>]) {
     let successors: HashMap<&str, &Arc<ClusterState>> = next.iter().map(|state| (state.name.as_ref(), state)).collect();
     for state in previous {
         let successor = successors.get(state.name.as_ref()).copied();

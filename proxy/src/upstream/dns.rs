@@ -33,7 +33,7 @@ const PARALLEL: usize = 16;
 pub async fn run(config: ConfigHandle) {
     let mut known: HashMap<u64, Names> = HashMap::new();
     loop {
-        let clusters: Vec<_> = config.load().clusters().iter().filter(|cluster| cluster.resolvable().is_some()).cloned().collect();
+        let clusters: Vec<_> = config.load().clusters.made().filter(|cluster| cluster.resolvable().is_some()).cloned().collect();
         known.retain(|id, _| clusters.iter().any(|cluster| cluster.id == *id));
         let mut due = Vec::new();
         for cluster in clusters {

@@ -5,6 +5,7 @@
 //! connections. TCP proxying uses the first two, HTTP all three.
 
 mod cluster;
+mod clusters;
 mod host;
 mod limits;
 pub(crate) mod transparent;
@@ -19,5 +20,6 @@ pub mod http2;
 pub mod pool;
 
 pub use cluster::{ClusterState, PickContext, PickError};
+pub use clusters::Clusters;
 pub use host::{Host, HostState, Picked};
 pub use limits::{Limits, Permit, Resource};

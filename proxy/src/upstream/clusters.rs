@@ -1,0 +1,79 @@
+//! The clusters of one configuration at run time, each made when it is first asked for.
+//!
+//! A mesh has a thousand services and a pod calls a few of them: what a cluster needs to serve (cursor, limits, hosts with
+//! their counters) is three times its description. A cluster whose description stays shares its place with the configuration
+//! before, so that whoever asks first, under either, makes it for both. One that changes takes over what was made by then.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use outrigger_config::model::{Cluster, ClusterId, Discovery, Snapshot};
+
+use super::cluster::{self, ClusterState};
+
+type Place = Arc<OnceLock<Arc<ClusterState>>>;
+
+/// Run-time state of clusters, by [`ClusterId`].
+#[derive(Debug, Default)]
+pub struct Clusters {
+    places: Box<[Place]>,
+}
+
+impl Clusters {
+    /// The clusters of `model`, continuing those of `previous` with the same name. Hosts that are gone are marked so that
+    /// their idle connections close. In `model` each description that stays gives way to the equal one of before: it would
+    /// be a second copy.
+    pub fn carry_over(model: &mut Snapshot, previous: Option<(&Snapshot, &Clusters)>) -> Clusters {
+        let known: HashMap<&str, (&Arc<Cluster>, &Place)> = previous.map(|(model, clusters)| clusters.by_name(model)).unwrap_or_default();
+        let places = model.clusters.iter_mut().map(|cluster| match known.get(cluster.name.as_str()) {
+            Some((before, place)) if **before == *cluster => {
+                *cluster = Arc::clone(before);
+                Arc::clone(place)
+            }
+            known => place_for(cluster, known.and_then(|(_, place)| place.get())),
+        });
+        let clusters = Clusters { places: places.collect() };
+        if let Some((_, previous)) = previous {
+            cluster::mark_removed(&previous.made().cloned().collect::<Vec<_>>(), &clusters.made().cloned().collect::<Vec<_>>());
+        }
+        clusters
+    }
+
+    /// The cluster of a number that `model`, the snapshot these are the clusters of, gave out.
+    pub fn get(&self, model: &Snapshot, id: ClusterId) -> Option<&Arc<ClusterState>> {
+        let place = self.places.get(id.0 as usize)?;
+        if let Some(made) = place.get() {
+            return Some(made);
+        }
+        let cluster = model.cluster(id)?;
+        Some(place.get_or_init(|| ClusterState::next(cluster, None)))
+    }
+
+    /// Those that were asked for, or that work without being asked.
+    pub fn made(&self) -> impl Iterator<Item = &Arc<ClusterState>> {
+        self.places.iter().filter_map(|place| place.get())
+    }
+
+    /// All of them, to be looked at: those that nobody has asked for are made for the look alone.
+    pub fn all(&self, model: &Snapshot) -> Vec<Arc<ClusterState>> {
+        let show = |(place, cluster): (&Place, &Arc<Cluster>)| place.get().cloned().unwrap_or_else(|| ClusterState::next(cluster, None));
+        self.places.iter().zip(&model.clusters).map(show).collect()
+    }
+
+    fn by_name<'m>(&'m self, model: &'m Snapshot) -> HashMap<&'m str, (&'m Arc<Cluster>, &'m Place)> {
+        model.clusters.iter().zip(&self.places).map(|(cluster, place)| (cluster.name.as_str(), (cluster, place))).collect()
+    }
+}
+
+/// The place of a cluster that is new or has changed. Names are resolved before anybody asks.
+fn place_for(cluster: &Arc<Cluster>, previous: Option<&Arc<ClusterState>>) -> Place {
+    let resolves = matches!(cluster.discovery, Discovery::StrictDns(_));
+    let place = Place::default();
+    if resolves || previous.is_some() {
+        place.get_or_init(|| ClusterState::next(cluster, previous));
+    }
+    place
+}
+
+#[cfg(test)]
+mod tests;

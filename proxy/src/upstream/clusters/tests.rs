@@ -1,0 +1,81 @@
+//! What is made, when, and what goes on when the configuration changes.
+
+use outrigger_config::compile::compile;
+use outrigger_config::model::{Node, ProxyType};
+use outrigger_config::registry::Registry;
+use outrigger_config::store::{FileChange, Store};
+
+use super::*;
+
+/// Two services, the second with this address behind it.
+fn model(second: &str) -> Snapshot {
+    let service = |name: &str, address: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{name: http, port: 80}}]}}\n---\n\
+             apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+             metadata: {{name: {name}, labels: {{kubernetes.io/service-name: {name}}}}}\naddressType: IPv4\n\
+             ports: [{{name: http, port: 80}}]\nendpoints: [{{addresses: [{address}]}}]\n---\n"
+        )
+    };
+    let mut store = Store::new();
+    store.apply(vec![FileChange { path: "a.yaml".into(), text: Some(service("one", "10.0.0.1") + &service("two", second)) }]);
+    compile(&Registry::new(store.objects()), &node()).snapshot
+}
+
+fn node() -> Node {
+    Node {
+        proxy_type: ProxyType::Sidecar,
+        name: "client".into(),
+        namespace: "default".into(),
+        service_account: String::new(),
+        trust_domain: "cluster.local".into(),
+        cluster_domain: "cluster.local".into(),
+        ip_addresses: Vec::new(),
+        labels: Default::default(),
+        annotations: Default::default(),
+        workload_name: String::new(),
+        owner: String::new(),
+        cluster_id: String::new(),
+        mesh_id: String::new(),
+    }
+}
+
+fn id(model: &Snapshot, service: &str) -> ClusterId {
+    let name = format!("outbound|80||{service}.default.svc.cluster.local");
+    let position = model.clusters.iter().position(|cluster| cluster.name == name).expect("a cluster of this name");
+    ClusterId(position as u32)
+}
+
+#[test]
+fn a_cluster_is_made_when_it_is_first_asked_for_and_looking_at_all_makes_none() {
+    let mut model = model("10.0.0.2");
+    let clusters = Clusters::carry_over(&mut model, None);
+    assert_eq!(clusters.made().count(), 0);
+    assert_eq!(clusters.all(&model).len(), model.clusters.len());
+    assert_eq!(clusters.made().count(), 0);
+    let one = clusters.get(&model, id(&model, "one")).expect("known");
+    assert!(Arc::ptr_eq(one, clusters.get(&model, id(&model, "one")).expect("known")));
+    assert!(clusters.all(&model).iter().any(|shown| Arc::ptr_eq(shown, one)));
+    assert_eq!(clusters.made().count(), 1);
+}
+
+#[test]
+fn whoever_asks_first_under_either_configuration_makes_an_unchanged_cluster_for_both() {
+    let (mut first, mut second) = (model("10.0.0.2"), model("10.0.0.3"));
+    let before = Clusters::carry_over(&mut first, None);
+    let after = Clusters::carry_over(&mut second, Some((&first, &before)));
+    let late = before.get(&first, id(&first, "one")).expect("known");
+    assert!(Arc::ptr_eq(late, after.get(&second, id(&second, "one")).expect("known")));
+}
+
+#[test]
+fn a_cluster_that_changes_goes_on_with_what_was_made_and_marks_what_is_gone() {
+    let (mut first, mut second) = (model("10.0.0.2"), model("10.0.0.3"));
+    let before = Clusters::carry_over(&mut first, None);
+    let two = Arc::clone(before.get(&first, id(&first, "two")).expect("known"));
+    let after = Clusters::carry_over(&mut second, Some((&first, &before)));
+    let changed = after.get(&second, id(&second, "two")).expect("known");
+    assert!(Arc::ptr_eq(&two.limits, &changed.limits));
+    assert_eq!(two.id, changed.id);
+    assert!(two.hosts()[0].is_removed() && !changed.hosts()[0].is_removed());
+}
