@@ -24,6 +24,7 @@ pub mod parse;
 pub mod protocol;
 pub mod registry;
 pub mod store;
+pub mod string_list;
 pub mod string_map;
 pub mod validate;
 pub mod visibility;

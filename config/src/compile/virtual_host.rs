@@ -117,7 +117,7 @@ fn unknown_hosts<'c>(cx: &'c Context<'_>) -> Vec<&'c str> {
 
 /// A virtual host; the table that takes it in builds its index.
 pub(super) fn virtual_host(name: String, domains: Vec<String>, routes: Vec<Route>) -> VirtualHost {
-    VirtualHost { name, domains, routes, index: Default::default(), require_tls: false }
+    VirtualHost { name, domains: domains.into_iter().collect(), routes, index: Default::default(), require_tls: false }
 }
 
 /// Everything a Host header may say to mean a service.
@@ -129,6 +129,5 @@ fn domains(cx: &Context<'_>, service: &Service<'_>) -> Vec<String> {
         domains.extend(pods);
     }
     domains.extend(service.addresses.iter().map(|address| host::address_domain(*address)));
-    domains.shrink_to_fit();
     domains
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::ClusterId;
 use crate::matcher::{HostMap, RequestHead, RouteMatch, RuleIndex};
+use crate::string_list::StringList;
 
 /// Dense number of a route (HTTP or TCP) within one snapshot, below [`super::Snapshot::route_count`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -33,7 +34,7 @@ impl RouteConfiguration {
     pub fn new(name: impl Into<String>, mut virtual_hosts: Vec<VirtualHost>) -> Self {
         let mut hosts = HostMap::default();
         for (position, host) in virtual_hosts.iter_mut().enumerate() {
-            host.domains.retain(|domain| hosts.insert(domain, position));
+            host.domains = host.domains.iter().filter(|domain| hosts.insert(domain, position)).collect();
             host.index = RuleIndex::new(&host.routes);
         }
         hosts.shrink_to_fit();
@@ -60,7 +61,7 @@ pub struct VirtualHost {
     /// `reviews.default.svc.cluster.local:80`, `allow_any`, `block_all`, `inbound|http|8080`.
     pub name: String,
     /// Domains that select it.
-    pub domains: Vec<String>,
+    pub domains: StringList,
     /// Routes in order: the first match wins.
     pub routes: Vec<Route>,
     /// Prefilter over `routes`; yields the same answer as trying them in order.

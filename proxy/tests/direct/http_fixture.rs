@@ -80,7 +80,7 @@ pub fn table(name: &str, route: Route) -> Arc<RouteConfiguration> {
     hosts.insert("*", 0);
     let host = VirtualHost {
         name: "any".to_owned(),
-        domains: vec!["*".to_owned()],
+        domains: ["*"].into_iter().collect(),
         index: RuleIndex::new(std::slice::from_ref(&route)),
         routes: vec![route],
         require_tls: false,
