@@ -34,7 +34,7 @@ unsafe extern "C" {
 }
 
 /// Gives what this thread and all arenas hold free back to the operating system now, without waiting for decay. For the end
-/// of a start, which needs several times what it leaves.
+/// of a start and of a change of configuration, which need several times what they leave.
 pub(crate) fn release_free_memory() {
     // 4096 stands for all arenas (MALLCTL_ARENAS_ALL).
     for command in [c"thread.tcache.flush", c"arena.4096.purge"] {

@@ -3,6 +3,7 @@
 //! At first load an invalid object is left out and named. On reload the last good version of that object stays until it is
 //! mended or deleted. A file with a syntax error freezes only what that file held.
 
+mod parallel;
 mod resting;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,6 +15,9 @@ use crate::diagnostic::{self, Consequence, Diagnostic, Severity};
 use crate::keep::Keeper;
 use crate::object::{Object, ObjectId};
 use crate::parse::{Parsed, parse};
+
+/// Reading so many files takes longer than starting a thread for half of them.
+const MIN_FILES_PER_THREAD: usize = 32;
 
 /// A file that was written, or removed (`text` is `None`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,20 +87,17 @@ impl Store {
     /// Takes over changed files, all at once: an object that moves from one file to another is never missing. Returns what
     /// there is to say about the changed files; [`Store::diagnostics`] has everything.
     pub fn apply(&mut self, changes: Vec<FileChange>) -> Vec<Diagnostic> {
-        let mut changed = Vec::new();
-        for FileChange { path, text } in changes {
-            let path: Arc<Path> = path.into();
-            match text {
+        let changed: Vec<Arc<Path>> = changes.iter().map(|change| Arc::from(change.path.as_path())).collect();
+        let parsed =
+            parallel::map(&changes, MIN_FILES_PER_THREAD, |change| change.text.as_deref().map(|text| self.read(&change.path, text)));
+        drop(changes);
+        for (path, parsed) in changed.iter().zip(parsed) {
+            match parsed {
                 None => {
-                    self.files.remove(&path);
+                    self.files.remove(path);
                 }
-                Some(text) => {
-                    let mut parsed = parse(&path, &text);
-                    self.reduce(&mut parsed.objects);
-                    self.replace(&path, parsed);
-                }
+                Some(parsed) => self.replace(path, parsed),
             }
-            changed.push(path);
         }
         self.rebuild();
         self.diagnostics.iter().filter(|diagnostic| changed.contains(&diagnostic.file)).cloned().collect()
@@ -112,11 +113,13 @@ impl Store {
         &self.diagnostics
     }
 
-    fn reduce(&self, objects: &mut Vec<Arc<Object>>) {
+    fn read(&self, path: &Path, text: &str) -> Parsed {
+        let mut parsed = parse(path, text);
         if let Some(keeper) = &self.keeper {
-            objects.iter_mut().filter_map(Arc::get_mut).for_each(|object| keeper.reduce(object));
+            parsed.objects.iter_mut().filter_map(Arc::get_mut).for_each(|object| keeper.reduce(object));
         }
-        objects.shrink_to_fit();
+        parsed.objects.shrink_to_fit();
+        parsed
     }
 
     fn replace(&mut self, path: &Arc<Path>, parsed: Parsed) {

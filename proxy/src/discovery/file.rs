@@ -81,7 +81,7 @@ impl FileSource {
         let mut unlisted = Vec::new();
         for root in self.roots.clone() {
             match load::list(std::slice::from_ref(&root)) {
-                Ok(files) => present.extend(files),
+                Ok(mut files) => present.append(&mut files),
                 Err(error) => {
                     self.problems.insert(root.clone(), error.to_string());
                     unlisted.push(root);

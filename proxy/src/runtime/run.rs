@@ -34,7 +34,8 @@ const DRAIN_TICK: Duration = Duration::from_millis(50);
 const CUT: Duration = Duration::from_secs(1);
 
 /// Serves until a signal or an admin request ends the process. `warnings` are what [`Settings::resolve`] found odd;
-/// `release_free_memory` is the allocator's, and is called once the start is over.
+/// `release_free_memory` is the allocator's, and is called once the start is over and after every change of configuration:
+/// compiling takes several times what it leaves.
 ///
 /// # Errors
 /// A wrong log level, configuration that `--strict` refuses, a port that is taken, no thread to be had. Nothing is bound
@@ -69,7 +70,7 @@ pub fn run(settings: Settings, warnings: Vec<String>, release_free_memory: fn())
 
     let code = control.block_on(async {
         servers.into_iter().for_each(|server| drop(tokio::spawn(server.run())));
-        follow_files(&process, loaded, generations);
+        follow_files(&process, loaded, generations, release_free_memory);
         tokio::spawn(Arc::clone(&process.identity).watch(CERTIFICATE_INTERVAL));
         tokio::spawn(upstream::dns::run(process.config.clone()));
         supervise(&process, commands, &threads).await
@@ -175,13 +176,14 @@ fn bind_servers(process: &Arc<Process>) -> anyhow::Result<Vec<admin::Server>> {
 }
 
 /// Keeps the configuration up to date from now on, and tells those who keep something derived from it.
-fn follow_files(process: &Arc<Process>, loaded: Loaded, generations: watch::Sender<u64>) {
+fn follow_files(process: &Arc<Process>, loaded: Loaded, generations: watch::Sender<u64>, release_free_memory: fn()) {
     let Loaded { source, publisher, status, config } = loaded;
     let process = Arc::clone(process);
     tokio::spawn(watch_files(source, publisher, config, status, move |generation| {
         follow_access_log(&process.access_log, &process.config);
         process.identity.set_trust_domains(&process.config.load().model.mesh.trust_domains);
         generations.send_replace(generation);
+        release_free_memory();
     }));
 }
 
