@@ -4,7 +4,8 @@
 //! own that reads and writes for all its streams ([`super::pool`]).
 
 use std::future::poll_fn;
-use std::task::{Context, Poll, Waker};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
@@ -63,41 +64,47 @@ impl Requests {
     pub async fn exchange(&mut self, request: Request<()>, upload: Option<UploadBody>) -> Result<(response::Parts, Answered), Unanswered> {
         let upload = upload.filter(|upload| !upload.is_end_stream());
         let started = self.0.send_request(request, upload.is_none());
-        let (mut answer, stream) = started.map_err(|error| Unanswered::new(Sent::Nothing, error))?;
-        let mut informed = upload.as_ref().is_none_or(|upload| !upload.is_waiting());
-        let mut sending = upload.map(|upload| Sending::new(stream, upload));
-        let answer = poll_fn(|cx| {
-            while !informed {
-                let Poll::Ready(Some(Ok(interim))) = answer.poll_informational(cx) else { break };
-                // Others, such as 103 Early Hints, say nothing about the body.
-                if let (StatusCode::CONTINUE, Some(sending)) = (interim.status(), &sending) {
-                    sending.body().agreed();
-                    informed = true;
-                }
-            }
-            if let Some(upload) = &mut sending
-                && let Poll::Ready(ended) = upload.poll(cx)
-            {
-                sending = None;
-                if let Err(Cut::Body(_)) = ended {
-                    return Poll::Ready(Err(Unanswered::by_client()));
-                }
-                // A peer that does not want the rest says so to the answer too, unless it has answered.
-            }
-            poll_head(&mut answer, cx)
-        });
-        let (head, received) = answer.await?;
-        let rest = sending.map(Rest::send);
-        Ok((head, Answered { received, rest }))
+        let (answer, stream) = started.map_err(|error| Unanswered::new(Sent::Nothing, error))?;
+        let holds_back = upload.as_ref().is_some_and(UploadBody::is_waiting);
+        let mut waiting = Waiting { answer, sending: upload.map(|upload| Sending::new(stream, upload)), holds_back };
+        let (head, received) = poll_fn(|cx| waiting.poll(cx)).await?;
+        Ok((head, Answered { received, rest: waiting.sending.map(Rest::send) }))
     }
 }
 
-fn poll_head(answer: &mut ResponseFuture, cx: &mut Context<'_>) -> Poll<Result<(response::Parts, Received), Unanswered>> {
-    std::pin::Pin::new(answer).poll(cx).map(|answer| {
+/// A request on its stream, without the head of its answer.
+struct Waiting {
+    answer: ResponseFuture,
+    /// The request's body, while it is not sent to its end.
+    sending: Option<Sending<UploadBody>>,
+    /// The client waits for a 100 before it sends the body.
+    holds_back: bool,
+}
+
+impl Waiting {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(response::Parts, Received), Unanswered>> {
+        while self.holds_back {
+            let Poll::Ready(Some(Ok(interim))) = self.answer.poll_informational(cx) else { break };
+            // Others, such as 103 Early Hints, say nothing about the body.
+            if let (StatusCode::CONTINUE, Some(sending)) = (interim.status(), &self.sending) {
+                sending.body().agreed();
+                self.holds_back = false;
+            }
+        }
+        if let Some(sending) = &mut self.sending
+            && let Poll::Ready(ended) = sending.poll(cx)
+        {
+            self.sending = None;
+            // A peer that does not want the rest has answered, or the answer will fail as well.
+            if let Err(Cut::Body(_)) = ended {
+                return Poll::Ready(Err(Unanswered::by_client()));
+            }
+        }
+        let answer = ready!(Pin::new(&mut self.answer).poll(cx));
         let (head, stream) = answer.map_err(|error| Unanswered::new(Sent::Unanswered, error))?.into_parts();
         let received = Received::new(stream, &head.headers);
-        Ok((head, received))
-    })
+        Poll::Ready(Ok((head, received)))
+    }
 }
 
 /// The body of an answer. Dropped before its end, it resets the stream.
@@ -110,12 +117,17 @@ pub struct Answered {
 impl Answered {
     /// The next frame.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let frame = std::task::ready!(self.received.poll_frame(cx));
-        Poll::Ready(match frame {
-            // How a server that has answered tells that it does not need the rest of the request (RFC 9113, 8.1).
-            Some(Err(error)) if error.reason() == Some(h2::Reason::NO_ERROR) && self.received.size_hint().exact().is_none() => None,
+        Poll::Ready(match ready!(self.received.poll_frame(cx)) {
+            Some(Err(error)) if self.is_done_with(&error) => None,
             frame => frame.map(|frame| frame.map_err(|error| classify(&error))),
         })
+    }
+
+    /// Whether a server that has answered says with `error` that it does not need the rest of the request (RFC 9113, 8.1). An answer
+    /// that announced its length is measured by that instead.
+    fn is_done_with(&self, error: &h2::Error) -> bool {
+        let no_error = error.is_reset() && error.reason() == Some(h2::Reason::NO_ERROR);
+        no_error && self.received.size_hint().exact().is_none()
     }
 
     /// The answer is over. What is left of the request is still sent.
@@ -171,6 +183,9 @@ fn classify(error: &h2::Error) -> Failure {
         Failure::RefusedStream
     } else if error.is_reset() && error.is_remote() {
         Failure::Reset
+    } else if error.is_reset() && !error.is_library() {
+        // By ourselves, when the client's body broke off.
+        Failure::Downstream
     } else if error.is_io() {
         Failure::Terminated
     } else {

@@ -179,6 +179,7 @@ async fn a_client_that_leaves_in_the_middle_ends_both_directions_at_the_origin()
     assert!(soon(told.recv()).await.expect("told"), "the answer is still wanted");
     let cluster = &proxy.worker.config.load().clusters()[2].clone();
     assert_eq!(cluster.hosts()[0].state.active.load(Ordering::Relaxed), 0, "nothing is leaked");
+    proxy.metric("istio_requests_total", &["response_code=\"200\"", "response_flags=\"DC\""]).await;
 }
 
 #[tokio::test]
