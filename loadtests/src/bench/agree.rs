@@ -21,8 +21,6 @@ use super::table::{Table, number};
 
 const OURS: &str = "outrigger";
 const AGAINST: [&str; 3] = ["envoy", "haproxy", "nginx"];
-/// Its own tables leave out what was measured while others used more CPUs than this.
-const DISTURBED: f64 = 0.2;
 
 /// What the comparison of two runs came to.
 pub struct Agreement {
@@ -81,8 +79,16 @@ pub fn theirs(text: &str) -> Result<Results> {
     };
     let rows = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(parse).collect::<Result<Vec<Row>>>()?;
     ensure!(!rows.is_empty(), "nothing was measured");
-    let quiet = |row: &Row| row.foreign <= DISTURBED || row.test.starts_with("mem");
-    Ok(Results { rows: rows.into_iter().filter(quiet).collect(), ..Results::default() })
+    Ok(Results { rows, ..Results::default() })
+}
+
+/// What was measured while other programs used at most so many CPUs; memory does not depend on that. With how many rows were
+/// left out.
+pub fn quiet(results: Results, most: f64) -> (Results, usize) {
+    let all = results.rows.len();
+    let rows: Vec<Row> = results.rows.into_iter().filter(|row| row.foreign <= most || row.test.starts_with("mem")).collect();
+    let left_out = all - rows.len();
+    (Results { rows, ..results }, left_out)
 }
 
 /// Our name of a figure.
@@ -229,8 +235,8 @@ mod tests {
         let text = good.clone()
             + &good.replace("\"foreign\": 0.0", "\"foreign\": 0.5")
             + &good.replace("\"calls\"", "\"error\": \"x\", \"calls\"");
-        let results = theirs(&text).expect("results");
-        assert_eq!((results.rows.len(), results.rows[1].figures.len()), (2, 0));
+        let (results, left_out) = quiet(theirs(&text).expect("results"), 0.2);
+        assert_eq!((results.rows.len(), results.rows[1].figures.len(), left_out), (2, 0, 1));
         assert!(theirs("").is_err() && theirs("{}").expect_err("no row").to_string().contains("line 1"));
     }
 }

@@ -71,44 +71,74 @@ fn goals() -> Vec<Goal> {
 /// What an access log line may cost.
 const LOG_LINE_US: f64 = 1.5;
 
+/// A goal beside what was measured.
+struct Verdict {
+    test: &'static str,
+    figure: String,
+    against: &'static str,
+    wanted: String,
+    found: String,
+    reached: bool,
+}
+
+/// One for each goal whose tests were run.
+fn verdicts(results: &Results) -> Vec<Verdict> {
+    let mut verdicts: Vec<Verdict> = goals().iter().filter_map(|goal| verdict(results, goal)).collect();
+    verdicts.extend(log_line(results).map(|cost| Verdict {
+        test: "h1_log_sat_c64",
+        figure: "cost of a log line".to_owned(),
+        against: "log off",
+        wanted: format!("<= {LOG_LINE_US} us"),
+        found: format!("{} us", number(cost)),
+        reached: cost <= LOG_LINE_US,
+    }));
+    verdicts
+}
+
+fn verdict(results: &Results, goal: &Goal) -> Option<Verdict> {
+    let (figure, name, measured) = match goal.figure {
+        Figure::Plain(figure) => (figure, figure.to_owned(), results.ratio(goal.test, figure, OURS, goal.peer)),
+        Figure::Added(figure) => (figure, format!("added {figure}"), results.added_ratio(goal.test, figure, OURS, goal.peer)),
+    };
+    let measured = measured?;
+    let (wanted, found, reached) = match goal.limit {
+        Limit::Ratio(limit) => (format!("<= {}", number(limit)), number(measured), measured <= limit),
+        Limit::Equal => {
+            let chance = results.chance(goal.test, figure, OURS, goal.peer).unwrap_or(1.0);
+            let more = results.median_difference(goal.test, figure, OURS, goal.peer) > 0.0;
+            ("not more".to_owned(), format!("{} (p = {})", number(measured), number(chance)), !more || chance >= SIGNIFICANT)
+        }
+    };
+    Some(Verdict { test: goal.test, figure: name, against: goal.peer, wanted, found, reached })
+}
+
 /// One row for each goal whose tests were run.
 pub fn table(results: &Results) -> Table {
     let mut table = Table::new(["test", "figure", "against", "goal", "measured", "reached"]);
-    for goal in goals() {
-        let (figure, name, measured) = match goal.figure {
-            Figure::Plain(figure) => (figure, figure.to_owned(), results.ratio(goal.test, figure, OURS, goal.peer)),
-            Figure::Added(figure) => (figure, format!("added {figure}"), results.added_ratio(goal.test, figure, OURS, goal.peer)),
-        };
-        let Some(measured) = measured else { continue };
-        let (wanted, found, reached) = match goal.limit {
-            Limit::Ratio(limit) => (format!("<= {}", number(limit)), number(measured), measured <= limit),
-            Limit::Equal => {
-                let chance = results.chance(goal.test, figure, OURS, goal.peer).unwrap_or(1.0);
-                let more = results.median_difference(goal.test, figure, OURS, goal.peer) > 0.0;
-                ("not more".to_owned(), format!("{} (p = {})", number(measured), number(chance)), !more || chance >= SIGNIFICANT)
-            }
-        };
-        table.row([goal.test.to_owned(), name, goal.peer.to_owned(), wanted, found, yes(reached)]);
-    }
-    if let Some(cost) = log_line(results) {
-        table.row([
-            "h1_log_sat_c64",
-            "cost of a log line",
-            "log off",
-            "<= 1.5 us",
-            &format!("{} us", number(cost)),
-            &yes(cost <= LOG_LINE_US),
-        ]);
+    for Verdict { test, figure, against, wanted, found, reached } in verdicts(results) {
+        let reached = if reached { "yes" } else { "**no**" };
+        table.row([test.to_owned(), figure, against.to_owned(), wanted, found, reached.to_owned()]);
     }
     table
+}
+
+/// How many goals are reached, and which are not, in a sentence; `None` when no goal's test was run.
+pub fn summary(results: &Results) -> Option<String> {
+    let verdicts = verdicts(results);
+    let missed = verdicts.iter().filter(|verdict| !verdict.reached);
+    let list: Vec<String> = missed
+        .map(|verdict| {
+            let Verdict { test, figure, against, wanted, found, .. } = verdict;
+            let figure = if figure.starts_with("added") { format!(" {figure}") } else { String::new() };
+            format!("{test}{figure} against {against} ({found}, goal {wanted})")
+        })
+        .collect();
+    let rest = if list.is_empty() { String::new() } else { format!(" Missed: {}.", list.join("; ")) };
+    (!verdicts.is_empty()).then(|| format!("{} of {} goals are reached.{rest}", verdicts.len() - list.len(), verdicts.len()))
 }
 
 /// What the access log adds to a request, in microseconds of CPU.
 pub fn log_line(results: &Results) -> Option<f64> {
     let median = |test| results.spread(test, OURS, "cpu_us").map(|spread| spread.median);
     Some(median("h1_log_sat_c64")? - median("h1_sat_c64")?)
-}
-
-fn yes(reached: bool) -> String {
-    if reached { "yes" } else { "**no**" }.to_owned()
 }

@@ -141,7 +141,9 @@ fn everything(results: &Results) -> Table {
 
 /// Sentences that follow from the figures.
 fn reading(results: &Results) -> Vec<String> {
-    let mut lines: Vec<String> = PEERS.iter().filter_map(|peer| against(results, peer)).collect();
+    let mut lines = vec![coverage(results)];
+    lines.extend(goals::summary(results));
+    lines.extend(PEERS.iter().filter_map(|peer| against(results, peer)));
     lines.extend(split_of_time(results));
     lines.extend(generator(results));
     lines.extend(load_bound(results));
@@ -157,6 +159,18 @@ fn reading(results: &Results) -> Vec<String> {
     }
     lines.extend(results.errors().into_iter().map(|error| format!("**Failed**: {error}")));
     lines
+}
+
+/// How much of the comparison this run is.
+fn coverage(results: &Results) -> String {
+    let tests = present(results).count();
+    let absent: Vec<&str> =
+        Kind::ALL.map(Kind::name).into_iter().filter(|peer| !results.rows.iter().any(|row| row.peer == *peer)).collect();
+    let peers = if absent.is_empty() { "all proxies".to_owned() } else { format!("without {}", absent.join(" and ")) };
+    let some_unpaced = results.rows.iter().any(|row| row.test.contains("_reno_"));
+    let all = CASES.iter().filter(|case| some_unpaced || case.method != (Method::Bulk { reno: true })).count();
+    let which = if tests == all { "Every test".to_owned() } else { format!("{tests} of {all} tests") };
+    format!("{which}, {peers}.")
 }
 
 /// In how many rows Outrigger needs less than this peer, and where it does not.
@@ -250,6 +264,14 @@ mod tests {
             text.contains("Against haproxy Outrigger needs less, or the same, in 0 of 2 rows; more, in ratio: h1_sat_c64 (1.25)"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_reading_begins_with_what_was_run_and_which_goals_are_missed() {
+        let text = document(&results());
+        assert!(text.contains("- 2 of 25 tests, without nginx.\n- "), "{text}");
+        assert!(text.contains("Missed: h1_sat_c64 against haproxy (1.25, goal <= 1.20)"), "{text}");
+        assert!(text.contains("h1_r4k_c64 added p50_us against haproxy (1.33 (p = 0.03), goal not more)"), "{text}");
     }
 
     #[test]

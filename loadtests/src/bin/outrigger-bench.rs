@@ -45,6 +45,9 @@ enum Command {
         /// By how much two ratios may differ, in percent
         #[arg(long, default_value_t = 10.0, value_name = "PERCENT")]
         tolerance: f64,
+        /// Leave out what was measured while other programs used more CPUs
+        #[arg(long, default_value_t = 0.2, value_name = "CPUS")]
+        disturbed: f64,
         /// Write the table here as well, as Markdown
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -61,11 +64,13 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
-        Command::Agree { ours, theirs, tolerance, out } => match agree(&ours, &theirs, tolerance / 100.0, out.as_deref()) {
-            Ok(true) => Ok(()),
-            Ok(false) => return ExitCode::FAILURE,
-            Err(error) => Err(error),
-        },
+        Command::Agree { ours, theirs, tolerance, disturbed, out } => {
+            match agree(&ours, &theirs, tolerance / 100.0, disturbed, out.as_deref()) {
+                Ok(true) => Ok(()),
+                Ok(false) => return ExitCode::FAILURE,
+                Err(error) => Err(error),
+            }
+        }
         Command::List => {
             list();
             Ok(())
@@ -99,12 +104,18 @@ fn report(file: &Path, picture: Option<PathBuf>) -> Result<()> {
 }
 
 /// Whether all ratios agree.
-fn agree(ours: &Path, theirs: &Path, tolerance: f64, out: Option<&Path>) -> Result<bool> {
+fn agree(ours: &Path, theirs: &Path, tolerance: f64, disturbed: f64, out: Option<&Path>) -> Result<bool> {
     let read = |file: &Path| std::fs::read_to_string(file).with_context(|| file.display().to_string());
     let mine = Results::parse(&read(ours)?).with_context(|| ours.display().to_string())?;
     let other = agree::theirs(&read(theirs)?).with_context(|| theirs.display().to_string())?;
-    let agreement = agree::compare(&mine, &other, tolerance);
-    ensure!(agreement.compared > 0, "{} and {} have no test and proxy in common", ours.display(), theirs.display());
+    let (mine, mine_out) = agree::quiet(mine, disturbed);
+    let (other, other_out) = agree::quiet(other, disturbed);
+    let mut agreement = agree::compare(&mine, &other, tolerance);
+    if mine_out + other_out > 0 {
+        let why = format!("others used more than {disturbed} CPUs meanwhile");
+        agreement.notes.push(format!("Left out are {mine_out} measurements of `make bench` and {other_out} of the other program: {why}."));
+    }
+    ensure!(agreement.compared > 0, "no test and proxy in common: {}", agreement.notes.join(" "));
     print!("{}", agreement.text());
     if let Some(file) = out {
         std::fs::write(file, agreement.document(&mine)).with_context(|| file.display().to_string())?;
