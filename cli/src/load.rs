@@ -100,12 +100,11 @@ async fn find_max(args: &Args, search: &Search, plan: &Plan) -> anyhow::Result<b
     let found = search.run(plan, stop()?, |probe| say(args.output, &probe_line(probe))).await?;
     found.report.iter().try_for_each(|report| page(args, report))?;
     match args.output {
-        Output::Json => println!("{}", serde_json::to_string(&found)?),
+        Output::Json => files::print(&(serde_json::to_string(&found)? + "\n"))?,
         Output::Text => {
-            if let Some(report) = &found.report {
-                print!("\n{}", table::render(report, Paint::for_terminal(std::io::stdout().is_terminal())));
-            }
-            println!("\n{}", verdict(&found, search));
+            let report = |report| format!("\n{}", table::render(report, Paint::for_terminal(std::io::stdout().is_terminal())));
+            let report = found.report.as_ref().map(report).unwrap_or_default();
+            files::print(&format!("{report}\n{}\n", verdict(&found, search)))?;
         }
     }
     Ok(found.rate.is_some())
@@ -135,6 +134,7 @@ fn verdict(found: &Found, search: &Search) -> String {
     match found.rate {
         Some(rate) if rate >= search.most => format!("{} holds at {rate}/s, the highest rate to be tried{early}", found.slo),
         Some(rate) => format!("highest rate with {}: {rate}/s{early}", found.slo),
+        None if found.probes.is_empty() => "interrupted before the first probe was over".to_owned(),
         None => format!("no rate tried meets {}{early}", found.slo),
     }
 }
@@ -147,9 +147,9 @@ fn page(args: &Args, report: &Report) -> anyhow::Result<()> {
 /// Prints the report. With JSON on standard output, what was demanded and missed goes to standard error.
 fn present(report: &Report, output: Output) -> anyhow::Result<()> {
     match output {
-        Output::Text => print!("{}", table::render(report, Paint::for_terminal(std::io::stdout().is_terminal()))),
+        Output::Text => files::print(&table::render(report, Paint::for_terminal(std::io::stdout().is_terminal())))?,
         Output::Json => {
-            println!("{}", serde_json::to_string(report)?);
+            files::print(&(serde_json::to_string(report)? + "\n"))?;
             if report.checks.iter().any(|check| !check.ok) {
                 eprint!("{}", table::render_checks(&report.checks, Paint::for_terminal(std::io::stderr().is_terminal())));
             }

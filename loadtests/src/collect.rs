@@ -49,7 +49,8 @@ fn totals(recorder: &Recorder, report: &mut Report) {
     let mut all = Times::default();
     let Breakdown { status, error, url, .. } = &mut report.breakdown;
     let mut by_status: BTreeMap<String, Times> = BTreeMap::new();
-    let mut by_url: BTreeMap<String, Times> = BTreeMap::new();
+    // A URL that never answered is worth a row as well.
+    let mut by_url: BTreeMap<String, Times> = recorder.layout.targets.iter().map(|url| (url.clone(), Times::default())).collect();
     let mut by_cause = BTreeMap::new();
     for cell in &recorder.cells {
         let count = cell.times.latency.count();

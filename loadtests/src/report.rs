@@ -138,7 +138,7 @@ pub struct Group {
     pub histograms: Histograms,
 }
 
-/// The run taken apart. Only what occurred is listed; of each property the first 64 values met have times.
+/// The run taken apart. Only what occurred is listed, and every URL; of each property the first 64 values met have times.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Breakdown {
@@ -146,7 +146,7 @@ pub struct Breakdown {
     pub status: BTreeMap<String, Group>,
     /// Failed requests by cause, with the time until they failed.
     pub error: BTreeMap<Cause, Group>,
-    /// Complete answers by URL.
+    /// Complete answers by URL; every URL is listed.
     pub url: BTreeMap<String, Group>,
     /// Complete answers by property (`version`, `pod`, and those of `--count-by`) and its value.
     pub answer: BTreeMap<String, BTreeMap<String, Group>>,

@@ -39,8 +39,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let comparison = compare(&read(&arguments.a)?, &read(&arguments.b)?);
     match arguments.output {
-        Output::Text => print!("{}", render(&comparison, Paint::for_terminal(std::io::stdout().is_terminal()))),
-        Output::Json => println!("{}", serde_json::to_string(&comparison)?),
+        Output::Text => files::print(&render(&comparison, Paint::for_terminal(std::io::stdout().is_terminal())))?,
+        Output::Json => files::print(&(serde_json::to_string(&comparison)? + "\n"))?,
     }
     let slower = comparison.metrics.iter().any(|metric| metric.verdict == Verdict::Slower);
     Ok(if slower && arguments.fail_if_slower { ExitCode::FAILURE } else { ExitCode::SUCCESS })

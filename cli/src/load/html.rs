@@ -25,7 +25,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let page = render(&files::read(&arguments.report)?);
     match &arguments.page {
         Some(path) => files::write(path, &page)?,
-        None => print!("{page}"),
+        None => files::print(&page)?,
     }
     Ok(ExitCode::SUCCESS)
 }

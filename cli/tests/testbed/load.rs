@@ -118,6 +118,23 @@ fn a_page_that_cannot_be_written_is_said_before_anything_is_sent() {
 }
 
 #[test]
+fn a_report_that_cannot_be_printed_is_an_error_and_no_panic() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", server.local_addr().unwrap());
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        for mut stream in server.incoming().flatten() {
+            let _request = stream.read(&mut [0; 1024]);
+            let _sent = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n");
+        }
+    });
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let run = Command::new(PROGRAM).args(["load", &url, "-n", "1"]).stdout(full).output().unwrap();
+    assert_eq!(run.status.code(), Some(2), "{}", text(&run.stderr));
+    assert!(text(&run.stderr).contains("cannot write to standard output"), "{}", text(&run.stderr));
+}
+
+#[test]
 fn load_jobs_inside_and_outside_the_mesh_complete_with_their_reports_in_the_log() {
     let shop = Shop::up("loadjob");
     for file in ["in-mesh.yaml", "outside-mesh.yaml"] {

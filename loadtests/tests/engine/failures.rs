@@ -148,6 +148,15 @@ async fn a_schedule_lasts_as_long_as_it_says_whenever_its_last_answer_comes() {
 }
 
 #[tokio::test]
+async fn a_url_that_never_answers_stands_among_those_that_do() {
+    let (up, down) = (answering(|| plain("ok")), format!("http://{}/", nobody()));
+    let report = report(Plan { more_urls: vec![down.clone()], ..plan(up, 10) }).await;
+    assert_eq!((report.breakdown.url[&down].requests, report.error_count()), (0, 5), "{:?}", report.breakdown.url.keys());
+    let told = outrigger_loadtests::table::render(&report, outrigger_loadtests::table::Paint::Plain);
+    assert!(told.contains("and 1 more") && told.contains(&down), "{told}");
+}
+
+#[tokio::test]
 async fn a_connection_closed_between_requests_is_replaced_without_an_error() {
     let one_each = scripted(|mut stream| {
         if read_head(&mut stream).is_some() {
