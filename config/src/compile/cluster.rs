@@ -52,7 +52,7 @@ impl<'a, 'r> Subject<'a, 'r> {
 /// The fixed clusters, then those of all services in order.
 pub(super) fn outbound(cx: &Context<'_>) -> Vec<Cluster> {
     let mut passthrough = fixed(cx, PASSTHROUGH, Discovery::OriginalDst { port: None });
-    passthrough.connection_pool.idle_timeout = Some(PASSTHROUGH_IDLE);
+    passthrough.connection_pool = Arc::new(ConnectionPool { idle_timeout: Some(PASSTHROUGH_IDLE), ..ConnectionPool::default() });
     let mut clusters = vec![passthrough, fixed(cx, BLACK_HOLE, Discovery::BlackHole)];
     for service in cx.services.iter() {
         let rule = cx.destination_rules.find(service.host(), &service.definition.namespace);
@@ -82,7 +82,7 @@ pub(super) fn fixed(cx: &Context<'_>, name: &str, discovery: Discovery) -> Clust
         endpoints: Vec::new(),
         protocol: UpstreamProtocol::UseDownstream,
         connect_timeout: cx.mesh.connect_timeout,
-        connection_pool: ConnectionPool::default(),
+        connection_pool: cx.connection_pool(ConnectionPool::default()),
         tls: UpstreamTls::Disabled,
         service: None,
         port: 0,
@@ -104,7 +104,7 @@ fn of_subject(cx: &Context<'_>, subject: &Subject<'_, '_>) -> Cluster {
         lb_policy,
         protocol: protocol(cx, port.protocol, policy),
         connect_timeout: policy.connect_timeout(cx.mesh.connect_timeout),
-        connection_pool: policy.pool(cx.mesh.tcp_keepalive.as_ref()),
+        connection_pool: cx.connection_pool(policy.pool(cx.mesh.tcp_keepalive.as_ref())),
         tls,
         endpoints,
         service: Some(Arc::new(service.reference())),
@@ -165,7 +165,9 @@ fn protocol(cx: &Context<'_>, declared: Protocol, policy: &EffectivePolicy<'_>) 
 
 /// Wraps the finished clusters and indexes their names. The first of a name stays.
 pub(super) fn index(clusters: Vec<Cluster>) -> (Vec<Arc<Cluster>>, BTreeMap<String, crate::model::ClusterId>) {
-    let clusters: Vec<Arc<Cluster>> = clusters.into_iter().map(Arc::new).collect();
+    let mut clusters: Vec<Arc<Cluster>> = clusters.into_iter().map(Arc::new).collect();
+    // What was collected into is the space of the clusters themselves.
+    clusters.shrink_to_fit();
     let mut names = BTreeMap::new();
     for (position, cluster) in (0..).zip(&clusters) {
         names.entry(cluster.name.clone()).or_insert(crate::model::ClusterId(position));

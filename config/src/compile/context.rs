@@ -10,7 +10,7 @@ use super::service::Services;
 use super::virtual_service::{self, Candidate};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::mesh::MeshConfig;
-use crate::model::{ClusterId, Endpoint, Node, RetryPolicy, RouteId, Workload};
+use crate::model::{ClusterId, ConnectionPool, Endpoint, Node, RetryPolicy, RouteId, Workload};
 use crate::object::Object;
 use crate::registry::{self, Registry};
 
@@ -43,6 +43,8 @@ pub(super) struct Context<'r> {
     pub(super) workloads: RefCell<HashMap<*const registry::Workload, Arc<Workload>>>,
     /// Endpoints converted so far, by their place in the registry, which holds each under one port of one service.
     pub(super) endpoints: RefCell<HashMap<*const registry::Endpoint, Arc<Endpoint>>>,
+    /// The pool settings of the cluster made last.
+    pub(super) connection_pool: RefCell<Arc<ConnectionPool>>,
     /// Problems found on the way.
     pub(super) diagnostics: RefCell<Vec<Diagnostic>>,
 }
@@ -66,6 +68,7 @@ impl<'r> Context<'r> {
             routes: Cell::new(0),
             workloads: RefCell::default(),
             endpoints: RefCell::default(),
+            connection_pool: RefCell::default(),
             diagnostics: RefCell::default(),
         }
     }
@@ -85,6 +88,15 @@ impl<'r> Context<'r> {
         let mut known = self.workloads.borrow_mut();
         let make = || super::endpoint::telemetry(workload, &self.node.cluster_id);
         known.entry(Arc::as_ptr(workload)).or_insert_with(make).clone()
+    }
+
+    /// Pool settings, the same object as those of the cluster before when they are equal: those of most services are.
+    pub(super) fn connection_pool(&self, pool: ConnectionPool) -> Arc<ConnectionPool> {
+        let mut last = self.connection_pool.borrow_mut();
+        if **last != pool {
+            *last = Arc::new(pool);
+        }
+        Arc::clone(&last)
     }
 
     /// Reports a field that cannot be used as written; the same complaint only once.

@@ -35,7 +35,7 @@ pub(super) fn clusters(cx: &Context<'_>) -> Vec<Cluster> {
             name: cluster_name(*number),
             protocol: upstream(target.protocol),
             connect_timeout: policy.connect_timeout(cx.mesh.connect_timeout),
-            connection_pool: policy.pool(cx.mesh.tcp_keepalive.as_ref()),
+            connection_pool: cx.connection_pool(policy.pool(cx.mesh.tcp_keepalive.as_ref())),
             tls: UpstreamTls::Disabled,
             service: Some(Arc::new(service::reference(target.service))),
             port: target.port.number,

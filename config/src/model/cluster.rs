@@ -29,8 +29,8 @@ pub struct Cluster {
     pub protocol: UpstreamProtocol,
     /// Time allowed for TCP connect plus TLS handshake. Default 10 s.
     pub connect_timeout: Duration,
-    /// Limits and lifetimes of connections.
-    pub connection_pool: ConnectionPool,
+    /// Limits and lifetimes of connections; shared by the clusters that have the same.
+    pub connection_pool: Arc<ConnectionPool>,
     /// Transport security towards the endpoints.
     pub tls: UpstreamTls,
     /// The service behind the cluster, for metric labels; none for passthrough and inbound without a Service.

@@ -38,6 +38,7 @@ impl RouteConfiguration {
             host.index = RuleIndex::new(&host.routes);
         }
         hosts.shrink_to_fit();
+        virtual_hosts.shrink_to_fit();
         RouteConfiguration { name: name.into(), hosts, virtual_hosts }
     }
 

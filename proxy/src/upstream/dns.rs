@@ -133,7 +133,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use outrigger_config::model::{Cluster, ConnectionPool, LbPolicy, UpstreamProtocol, UpstreamTls};
+    use outrigger_config::model::{Cluster, LbPolicy, UpstreamProtocol, UpstreamTls};
 
     use super::*;
 
@@ -146,7 +146,7 @@ mod tests {
             endpoints: Vec::new(),
             protocol: UpstreamProtocol::Http1,
             connect_timeout: Duration::from_secs(1),
-            connection_pool: ConnectionPool::default(),
+            connection_pool: Arc::default(),
             tls: UpstreamTls::Disabled,
             service: None,
             port: 80,

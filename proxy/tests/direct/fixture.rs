@@ -52,7 +52,7 @@ pub fn cluster(name: &str, discovery: Discovery, endpoints: &[SocketAddr]) -> Cl
         endpoints: endpoints.iter().map(endpoint).collect(),
         protocol: UpstreamProtocol::Tcp,
         connect_timeout: Duration::from_secs(2),
-        connection_pool: ConnectionPool::default(),
+        connection_pool: Arc::default(),
         tls: UpstreamTls::Disabled,
         service: None,
         port: 0,

@@ -148,7 +148,7 @@ async fn streams_beyond_the_limit_get_another_connection() {
     })
     .await;
     let mut service = grpc_cluster(origin.address);
-    service.connection_pool.max_concurrent_streams = 10;
+    Arc::make_mut(&mut service.connection_pool).max_concurrent_streams = 10;
     let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![service]));
     let sender = client(&proxy).await;
     let calls: Vec<_> = (0..30)
@@ -355,7 +355,7 @@ async fn under_a_limit_of_one_connection_every_endpoint_gets_its_turn() {
     let first = origin(|_| async { Response::new(full("first")) }).await;
     let second = origin(|_| async { Response::new(full("second")) }).await;
     let mut cluster = Cluster { protocol: UpstreamProtocol::Http2, ..web("outbound|80||grpc", &[first.address, second.address]) };
-    cluster.connection_pool.max_connections = 1;
+    Arc::make_mut(&mut cluster.connection_pool).max_connections = 1;
     let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![cluster]));
     let mut sender = client(&proxy).await;
     let mut answers = Vec::new();

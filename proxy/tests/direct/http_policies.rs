@@ -1,6 +1,7 @@
 //! Splits, faults, time-outs, limits, balancing and header operations, seen from outside.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
@@ -141,8 +142,8 @@ async fn the_clock_does_not_run_while_the_request_is_still_coming() {
 async fn one_request_in_flight_one_waiting_and_the_rest_overflows() {
     let origin = Origin::start().await;
     let mut service = web("svc", &[origin.address()]);
-    service.connection_pool.max_connections = 1;
-    service.connection_pool.max_pending_requests = 1;
+    Arc::make_mut(&mut service.connection_pool).max_connections = 1;
+    Arc::make_mut(&mut service.connection_pool).max_pending_requests = 1;
     let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![service]));
     let mut clients = Vec::new();
     for _ in 0..3 {
@@ -167,7 +168,7 @@ async fn one_request_in_flight_one_waiting_and_the_rest_overflows() {
 async fn an_answer_that_is_retried_and_never_ends_holds_neither_a_limit_nor_its_connection() {
     let origin = Origin::start().await;
     let mut service = web("svc", &[origin.address()]);
-    service.connection_pool.max_requests = 1;
+    Arc::make_mut(&mut service.connection_pool).max_requests = 1;
     let mut route = route(&[(2, 1)]);
     route.retry = Some(retry_5xx(1).into());
     let proxy = Proxy::plain(model(route, vec![service]));
@@ -187,7 +188,7 @@ async fn an_answer_that_is_retried_and_never_ends_holds_neither_a_limit_nor_its_
 async fn a_limit_on_requests_per_connection_is_kept() {
     let origin = named("x").await;
     let mut service = web("svc", &[origin.address]);
-    service.connection_pool.max_requests_per_connection = 2;
+    Arc::make_mut(&mut service.connection_pool).max_requests_per_connection = 2;
     let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![service]));
     let mut client = Client::of(&proxy).await;
     for _ in 0..6 {
@@ -270,7 +271,7 @@ async fn rewrites_redirects_and_direct_responses() {
 async fn an_upstream_connection_that_is_idle_for_too_long_is_closed() {
     let origin = Origin::start().await;
     let mut service = web("svc", &[origin.address()]);
-    service.connection_pool.idle_timeout = Some(Duration::from_millis(100));
+    Arc::make_mut(&mut service.connection_pool).idle_timeout = Some(Duration::from_millis(100));
     let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![service]));
     let mut client = Client::of(&proxy).await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -289,7 +290,7 @@ async fn every_upstream_connection_is_counted_once_however_many_requests_it_carr
     let gone = own_address();
     let kept = web("kept", &[origin.address]);
     let mut single = web("single", &[origin.address]);
-    single.connection_pool.max_requests_per_connection = 1;
+    Arc::make_mut(&mut single.connection_pool).max_requests_per_connection = 1;
     let dead = web("dead", &[(gone, 9).into()]);
     for (cluster, connections) in [(kept, 1), (single, 3), (dead, 3)] {
         let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![cluster]));
@@ -306,7 +307,7 @@ async fn every_upstream_connection_is_counted_once_however_many_requests_it_carr
 async fn clients_that_give_up_in_crowds_leak_nothing() {
     let hang = Origin::start().await;
     let mut service = web("svc", &[hang.address()]);
-    service.connection_pool.max_connections = 10;
+    Arc::make_mut(&mut service.connection_pool).max_connections = 10;
     let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![service]));
     for _ in 0..3 {
         let mut crowd = Vec::new();

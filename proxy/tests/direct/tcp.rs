@@ -1,5 +1,6 @@
 //! Bytes forwarded: half-close, resets, time-outs, endpoints that are gone, destinations nobody knows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_config::model::{ClusterId, Discovery, Listener, ListenerProtocol, SniRoute, TcpDestination};
@@ -108,7 +109,7 @@ async fn inbound_connections_reach_the_application_from_127_0_0_6() {
 async fn idle_and_overlong_connections_end() {
     let origin = Origin::start().await;
     let mut idle = service(&[origin.address()]);
-    idle.connection_pool.idle_timeout = Some(Duration::from_millis(300));
+    Arc::make_mut(&mut idle.connection_pool).idle_timeout = Some(Duration::from_millis(300));
     let proxy = Proxy::plain(opaque(idle));
     let mut client = proxy.capture(Outbound, vip()).await;
     let (mut server, _) = origin.accept().await;
@@ -119,7 +120,7 @@ async fn idle_and_overlong_connections_end() {
     }
     assert_eq!(rest(&mut client).await, b"", "closed once idle");
     let mut short = service(&[origin.address()]);
-    short.connection_pool.max_connection_duration = Some(Duration::from_millis(300));
+    Arc::make_mut(&mut short.connection_pool).max_connection_duration = Some(Duration::from_millis(300));
     let proxy = Proxy::plain(opaque(short));
     let mut client = proxy.capture(Outbound, vip()).await;
     let (mut server, _) = origin.accept().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outrigger_config::model::{ConnectionPool, UpstreamProtocol, UpstreamTls};
+use outrigger_config::model::{UpstreamProtocol, UpstreamTls};
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn cluster(discovery: Discovery, hosts: &[u8]) -> Arc<Cluster> {
         endpoints: hosts.iter().map(|last| Host::bare(address(*last)).endpoint).collect(),
         protocol: UpstreamProtocol::Http1,
         connect_timeout: Duration::from_secs(1),
-        connection_pool: ConnectionPool::default(),
+        connection_pool: Arc::default(),
         tls: UpstreamTls::Disabled,
         service: None,
         port: 80,

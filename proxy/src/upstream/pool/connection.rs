@@ -27,13 +27,13 @@ pub struct Connection {
     pub streams: AtomicU32,
     /// HTTP/2: requests that the peer allows at a time, as far as it has said.
     pub peer_streams: AtomicU32,
-    lifetime: ConnectionPool,
+    lifetime: Arc<ConnectionPool>,
     permit: Permit,
 }
 
 impl Connection {
     /// Counts as an open connection of `host` and of its cluster until dropped.
-    pub fn new(facts: ConnectionFacts, host: Arc<Host>, lifetime: ConnectionPool, permit: Permit) -> Arc<Self> {
+    pub fn new(facts: ConnectionFacts, host: Arc<Host>, lifetime: Arc<ConnectionPool>, permit: Permit) -> Arc<Self> {
         host.state.connections.fetch_add(1, Ordering::Relaxed);
         Arc::new(Connection {
             facts,

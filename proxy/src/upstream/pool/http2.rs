@@ -170,7 +170,7 @@ fn peer_allows(open: &Open) -> bool {
 }
 
 async fn establish(connected: Connected, want: &Want<'_>, permit: Permit) -> Result<(Requests, Arc<Connection>), Error> {
-    let connection = Connection::new(connected.facts, Arc::clone(want.host), want.cluster.model.connection_pool.clone(), permit);
+    let connection = Connection::new(connected.facts, Arc::clone(want.host), Arc::clone(&want.cluster.model.connection_pool), permit);
     let io = BatchedIo::new(connected.io);
     let sender = io.sender();
     let handshake = h2::client::Builder::new()

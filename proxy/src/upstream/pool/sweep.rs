@@ -118,7 +118,7 @@ impl Inner {
 mod tests {
     use std::net::IpAddr;
 
-    use outrigger_config::model::{Cluster, ConnectionPool, Discovery, LbPolicy, UpstreamProtocol, UpstreamTls};
+    use outrigger_config::model::{Cluster, Discovery, LbPolicy, UpstreamProtocol, UpstreamTls};
     use tokio::net::{TcpListener, TcpStream};
 
     use super::super::Want;
@@ -136,7 +136,7 @@ mod tests {
             endpoints: Vec::new(),
             protocol: UpstreamProtocol::Http1,
             connect_timeout: Duration::from_secs(10),
-            connection_pool: ConnectionPool::default(),
+            connection_pool: Arc::default(),
             tls: UpstreamTls::Disabled,
             service: None,
             port: 80,
