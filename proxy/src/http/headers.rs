@@ -400,25 +400,24 @@ pub fn server_name(direction: Direction) -> HeaderValue {
     })
 }
 
-/// Removes what HTTP/2 has no fields for (RFC 9113, 8.2.2). What comes from a peer is cleaned before; this is for what a route's
-/// own header operations add.
-pub fn remove_connection_fields(headers: &mut HeaderMap) {
-    const NONE: [HeaderName; 5] = [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE];
-    // The codec refuses `te` with other values.
-    let strange = |name: &HeaderName, value: &HeaderValue| NONE.contains(name) || (*name == TE && value != "trailers");
-    if headers.iter().any(|(name, value)| strange(name, value)) {
-        NONE.iter().for_each(|name| drop(headers.remove(name)));
-        headers.remove(TE);
-    }
-}
-
-/// Marks the values that no two requests share. Header compression would push one out of its table for each that it takes in,
-/// here and at the peer, so that in the end no value would be found there.
-pub fn keep_out_of_compression(headers: &mut HeaderMap) {
+/// Makes fields fit for HTTP/2.
+///
+/// What it has no fields for is removed (RFC 9113, 8.2.2): what comes from a peer is cleaned before, but a route's own header
+/// operations may add such. Values that no two messages share are kept out of header compression, which would push one out of its table
+/// for each that it takes in, here and at the peer, so that in the end no value would be found there.
+pub fn fit_for_http2(headers: &mut HeaderMap) {
+    let mut misfits = false;
     for (name, value) in headers.iter_mut() {
-        if matches!(name.as_str(), "x-request-id" | "traceparent" | "x-b3-traceid" | "x-b3-spanid") {
-            value.set_sensitive(true);
+        match name.as_str() {
+            "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => misfits = true,
+            // The codec refuses others.
+            "te" => misfits |= value != "trailers",
+            "x-request-id" | "traceparent" | "x-b3-traceid" | "x-b3-spanid" => value.set_sensitive(true),
+            _ => {}
         }
+    }
+    if misfits {
+        [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, TE].iter().for_each(|name| drop(headers.remove(name)));
     }
 }
 

@@ -146,7 +146,7 @@ async fn send(mut respond: SendResponse<Bytes>, response: Response<ResponseBody>
 
 /// Makes the head of an answer one of HTTP/2. `length` is that of its body, where it is known.
 fn complete(headers: &mut HeaderMap, length: Option<u64>) {
-    headers::remove_connection_fields(headers);
+    headers::fit_for_http2(headers);
     if !headers.contains_key(DATE) {
         headers.insert(DATE, date::now());
     }

@@ -288,8 +288,7 @@ impl Exchange<'_> {
     fn request(&self, mut headers: HeaderMap, tries: &Tries) -> Request<()> {
         self.annotate(&mut headers, tries);
         headers.remove(HOST);
-        headers::remove_connection_fields(&mut headers);
-        headers::keep_out_of_compression(&mut headers);
+        headers::fit_for_http2(&mut headers);
         let mut request = Request::new(());
         *request.method_mut() = self.head.method.clone();
         *request.version_mut() = Version::HTTP_2;
