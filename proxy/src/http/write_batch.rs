@@ -55,12 +55,6 @@ impl<I> BatchedIo<I> {
 #[derive(Debug)]
 pub struct BatchSender<I>(Arc<Mutex<Writer<I>>>);
 
-impl<I> Clone for BatchSender<I> {
-    fn clone(&self) -> Self {
-        BatchSender(Arc::clone(&self.0))
-    }
-}
-
 impl<I> BatchSender<I> {
     /// The connection, with its writes sent at the end of each poll.
     pub fn run<C>(self, connection: C) -> Batched<C, I> {
