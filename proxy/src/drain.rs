@@ -30,6 +30,12 @@ impl Drain {
         *self.0.borrow()
     }
 
+    /// Waits for another phase than that of the last call, or of the handle this one was cloned from; false when there will be
+    /// none, since the sender is lost.
+    pub async fn changed(&mut self) -> bool {
+        self.0.changed().await.is_ok()
+    }
+
     /// Waits until the phase is at least `phase`. A lost sender counts as [`Phase::Forced`].
     pub async fn reached(&mut self, phase: Phase) {
         let _ = self.0.wait_for(|current| *current >= phase).await;

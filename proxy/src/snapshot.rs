@@ -4,12 +4,13 @@
 //! `Arc`s keyed by stable names, is made at the first request that needs it, and is carried over when a new model arrives, so
 //! that cursors, active requests and pools survive. One [`Config`] is loaded per request and held throughout the exchange.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
+use foldhash::HashMap;
 use outrigger_config::model::{ClusterId, Route, RouteConfiguration, Snapshot, TcpRoute};
+use tokio::sync::watch;
 
 use crate::http::peer_metadata::PeerMetadata;
 use crate::listener::{Direction, Door, Doors};
@@ -120,6 +121,11 @@ impl ConfigHandle {
         let config = Arc::new(config);
         self.0.current.store(Arc::clone(&config));
         self.0.doors.follow(&config.model);
+    }
+
+    /// Changes whenever a way in was taken away.
+    pub fn shut_doors(&self) -> watch::Receiver<u64> {
+        self.0.doors.shut()
     }
 
     /// The door of a connection that is about to be served; `None` when its way in cannot be taken away.

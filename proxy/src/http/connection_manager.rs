@@ -12,7 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::raw_head::{Findings, RawHeads};
 use super::{serve_http1, serve_http2};
-use crate::drain::{Drain, Phase};
+use crate::drain::Phase;
+use crate::listener::summons::IDLE;
 use crate::listener::{Downstream, Watch};
 use crate::runtime::Worker;
 use crate::snapshot::Config;
@@ -25,8 +26,6 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// at once would lose a request that is on its way: HTTP/1 has no GOAWAY, and hyper closes a connection without a request
 /// in hand when told to shut down.
 pub(super) const LAST_REQUEST: Duration = Duration::from_millis(500);
-/// Downstream connections without a request for this long are closed, within a factor of two (Istio semantics 8.1).
-pub(super) const IDLE: Duration = Duration::from_secs(3600);
 
 /// Which HTTP version a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,11 +95,13 @@ where
 {
     let (codec, early) = match codec {
         Codec::Auto => tokio::select! {
+            // Most clients have spoken by now: then nothing is waited for.
+            biased;
             found = sniff(&mut io) => match found {
                 Ok(found) => found,
                 Err(_) => return,
             },
-            () = enough_silence(worker.drain.clone()) => return,
+            () = enough_silence(&worker) => return,
         },
         known => (known, Bytes::new()),
     };
@@ -115,10 +116,15 @@ where
 }
 
 /// How long a client may be connected without a byte: the idle limit, and no longer than for a last request when draining.
-async fn enough_silence(mut drain: Drain) {
-    tokio::select! {
-        () = drain.reached(Phase::Draining) => tokio::time::sleep(LAST_REQUEST).await,
-        () = tokio::time::sleep(IDLE) => {}
+async fn enough_silence(worker: &Worker) {
+    let (mut since, mut drains) = (None, false);
+    let due = |period: u32| {
+        drains = worker.drain.phase() >= Phase::Draining;
+        drains || period.wrapping_sub(*since.get_or_insert(period)) >= IDLE
+    };
+    worker.summons.until(&worker.config, &worker.drain, due).await;
+    if drains {
+        tokio::time::sleep(LAST_REQUEST).await;
     }
 }
 

@@ -9,11 +9,12 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request};
 
-use super::connection_manager::{IDLE, ServedConnection};
+use super::connection_manager::ServedConnection;
 use super::dozing::Dozing;
 use super::headers::Seen;
 use super::refusal::Refusal;
-use crate::drain::{Drain, Phase};
+use crate::drain::Phase;
+use crate::listener::summons::IDLE;
 use crate::router::stream::Stream;
 use crate::telemetry::ResponseFlags;
 
@@ -31,9 +32,8 @@ pub async fn run<C, E>(
 where
     C: Future<Output = Result<(), E>>,
 {
-    let mut drain = connection.worker.drain.clone();
     let ended = {
-        let reason = pin!(time_to_leave(connection, &mut drain, quiet));
+        let reason = pin!(time_to_leave(connection, quiet));
         let mut reason = Dozing::new(reason);
         poll_fn(|cx| match serving.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
@@ -45,6 +45,7 @@ where
         Some(result) => return result,
         None => leave(serving.as_mut()),
     }
+    let mut drain = connection.worker.drain.clone();
     tokio::select! {
         result = serving => result,
         () = drain.reached(Phase::Forced) => Ok(()),
@@ -52,23 +53,22 @@ where
     }
 }
 
-/// Waits for a reason to end the connection: draining, a way in that is gone, or an hour without a
-/// request. Whatever is in flight is finished.
-async fn time_to_leave(connection: &ServedConnection, drain: &mut Drain, quiet: Option<Duration>) {
+/// Waits for a reason to end the connection: draining, a way in that is gone, or an hour without a request, within a factor of
+/// two. Whatever is in flight is finished.
+async fn time_to_leave(connection: &ServedConnection, quiet: Option<Duration>) {
+    let worker = &connection.worker;
+    let (mut seen, mut since, mut idle) = (None, 0, false);
+    let due = |period: u32| {
+        let requests = Some(connection.findings.requests());
+        if requests != seen {
+            (seen, since) = (requests, period);
+        }
+        idle = period.wrapping_sub(since) >= IDLE;
+        idle || worker.drain.phase() >= Phase::Draining || connection.downstream.must_leave()
+    };
+    worker.summons.until(&worker.config, &worker.drain, due).await;
+    let Some(quiet) = quiet.filter(|_| !idle) else { return };
     let mut seen = connection.findings.requests();
-    loop {
-        tokio::select! {
-            () = drain.reached(Phase::Draining) => break,
-            () = connection.downstream.told_to_leave() => break,
-            () = tokio::time::sleep(IDLE) => {}
-        }
-        let requests = connection.findings.requests();
-        if requests == seen {
-            return;
-        }
-        seen = requests;
-    }
-    let Some(quiet) = quiet else { return };
     loop {
         tokio::time::sleep(quiet).await;
         let requests = connection.findings.requests();

@@ -23,4 +23,5 @@ pub mod upgrade;
 
 pub(crate) use connection_manager::MAX_HEADERS;
 pub use connection_manager::{Codec, Routing, ServedConnection, serve};
+pub(crate) use dozing::Dozing;
 pub use write_batch::{Batched, BatchedIo};

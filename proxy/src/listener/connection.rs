@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use super::accept::EntranceKind;
 use super::dispatch::Accepted;
+use super::live::Place;
 use super::occasion::Occasion;
 use super::original_dst::{self, canonical};
 use super::{Direction, Downstream, DownstreamIo, DownstreamTls, Prefixed, Transport, gateway, inbound, outbound};
@@ -36,8 +37,8 @@ pub struct Captured {
     pub source: Option<IpAddr>,
 }
 
-/// Serves an accepted connection until its end.
-pub(super) async fn serve(worker: Arc<Worker>, accepted: Accepted) {
+/// Serves an accepted connection until its end; it has its place for as long.
+pub(super) async fn serve(worker: Arc<Worker>, accepted: Accepted, place: Place) {
     let Accepted { stream, peer, accepted_at, entrance, guard } = accepted;
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let destination = match entrance.kind {
@@ -61,7 +62,7 @@ pub(super) async fn serve(worker: Arc<Worker>, accepted: Accepted) {
             }
         }
     }
-    drop(guard);
+    drop((guard, place));
 }
 
 /// Serves a connection whose destination is known until its end. `port` is the one it came in on.
@@ -113,8 +114,8 @@ impl Captured {
     }
 
     /// Hands the connection to the HTTP connection manager.
-    pub(super) async fn serve_http(self, io: DownstreamIo, downstream: Arc<Downstream>, table: &str, codec: Codec) {
-        Box::pin(http::serve(io, downstream, table.into(), codec, self.worker)).await;
+    pub(super) async fn serve_http(self, io: DownstreamIo, downstream: Arc<Downstream>, table: Arc<str>, codec: Codec) {
+        Box::pin(http::serve(io, downstream, table, codec, self.worker)).await;
     }
 }
 

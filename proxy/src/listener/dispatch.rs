@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinSet;
 
 use super::accept::Entrance;
 use super::connection;
+use super::live::Live;
 use super::occasion::Occasion;
 use crate::drain::Phase;
 use crate::runtime::Worker;
@@ -121,27 +121,19 @@ impl Incoming {
     /// [`Phase::Forced`], when what is left is cut.
     pub async fn run(mut self) {
         let mut drain = self.worker.drain.clone();
-        let mut tasks = JoinSet::new();
+        let live = Arc::default();
         tokio::select! {
-            () = self.serve(&mut tasks) => {}
+            () = self.serve(&live) => {}
             () = drain.reached(Phase::Forced) => {}
         }
-        tasks.shutdown().await;
+        live.cut().await;
     }
 
-    async fn serve(&mut self, tasks: &mut JoinSet<()>) {
-        let mut open = true;
-        while open || !tasks.is_empty() {
-            tokio::select! {
-                accepted = self.receiver.recv(), if open => match accepted {
-                    Some(accepted) => {
-                        tasks.spawn(connection::serve(Arc::clone(&self.worker), accepted));
-                    }
-                    None => open = false,
-                },
-                Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
-            }
+    async fn serve(&mut self, live: &Arc<Live>) {
+        while let Some(accepted) = self.receiver.recv().await {
+            live.spawn(|place| connection::serve(Arc::clone(&self.worker), accepted, place));
         }
+        live.ended().await;
     }
 }
 

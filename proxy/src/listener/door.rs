@@ -86,7 +86,11 @@ impl Door {
 
 /// All ways in that connections have taken and that may be taken away.
 #[derive(Debug, Default)]
-pub struct Doors(Mutex<Known>);
+pub struct Doors {
+    known: Mutex<Known>,
+    /// How often one was shut.
+    shut: watch::Sender<u64>,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -102,7 +106,7 @@ impl Doors {
         if direction == Direction::Outbound || (direction == Direction::Inbound && is_tls) {
             return None;
         }
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let config = current.load();
         let model = &config.model;
         let until = || Some(Instant::now() + model.mesh.drain_duration);
@@ -118,15 +122,26 @@ impl Doors {
 
     /// Tells the connections whose way is not in `model`.
     pub(crate) fn follow(&self, model: &Snapshot) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let until = Instant::now() + model.mesh.drain_duration;
+        let mut shut = 0;
         known.doors.retain(|way, door| {
             let open = way.is_open(model);
             if !open {
                 door.send_replace(Some(until));
+                shut += 1;
             }
             open && door.receiver_count() > 0
         });
+        self.shut.send_if_modified(|count| {
+            *count += shut;
+            shut > 0
+        });
+    }
+
+    /// Changes whenever doors are shut.
+    pub(crate) fn shut(&self) -> watch::Receiver<u64> {
+        self.shut.subscribe()
     }
 }
 

@@ -84,14 +84,6 @@ impl Downstream {
         self.door.as_ref().is_some_and(Door::is_shut)
     }
 
-    /// Waits until the connection's way in is taken away.
-    pub async fn told_to_leave(&self) {
-        match &self.door {
-            Some(door) => drop(door.shut().await),
-            None => std::future::pending().await,
-        }
-    }
-
     /// Waits until what is left of a connection whose way in was taken away is cut.
     pub async fn overdue(&self) {
         match &self.door {

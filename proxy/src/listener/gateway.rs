@@ -31,10 +31,10 @@ pub(super) async fn serve(captured: Captured, port: u16, stream: TcpStream) {
     let io = |stream| plain((Bytes::new(), stream));
     match &listener.kind {
         GatewayListenerKind::Http(routes) => {
-            let table = routes.name.clone();
+            let table = routes.name.as_str().into();
             drop(config);
             let downstream = captured.downstream(Direction::Gateway, findings);
-            captured.serve_http(io(stream), downstream, &table, Codec::Auto).await;
+            captured.serve_http(io(stream), downstream, table, Codec::Auto).await;
         }
         GatewayListenerKind::Tcp(route) => {
             let target = route.as_ref().map(|route| Target::route(&config, route));
@@ -80,12 +80,12 @@ async fn by_name(captured: Captured, findings: Findings, hello: Hello) {
     };
     match &chain.action {
         GatewayTlsAction::Http { tls, routes } => {
-            let (tls, table) = (Arc::clone(tls), routes.name.clone());
+            let (tls, table) = (Arc::clone(tls), routes.name.as_str().into());
             drop(config);
             let Some((io, tls)) = Box::pin(terminate(&captured, &tls, &findings, hello)).await else { return };
             let codec = codec_of(&tls);
             let downstream = captured.downstream(Direction::Gateway, Findings { tls: Some(tls), ..findings });
-            captured.serve_http(io, downstream, &table, codec).await;
+            captured.serve_http(io, downstream, table, codec).await;
         }
         GatewayTlsAction::Tcp { tls, route } => {
             let (tls, target) = (Arc::clone(tls), route.as_ref().map(|route| Target::route(&config, route)));

@@ -98,7 +98,7 @@ async fn client_spoke(
                 _ => Codec::Auto,
             };
             let downstream = facts(&captured, &chain, Findings::default());
-            captured.serve_http(plain(read), downstream, &chain.http.name, codec).await;
+            captured.serve_http(plain(read), downstream, chain.http.name.as_str().into(), codec).await;
         }
         (InboundAction::Plain(Inner::Tcp), first) => {
             let sni = match first {
@@ -141,7 +141,7 @@ async fn secure(
     let downstream = facts(&captured, &chain, Findings { tls: Some(tls), ..findings });
     let io = Prefixed::new(bytes::Bytes::new(), Transport::Tls(Box::new(session)));
     match inner {
-        Inner::Http => captured.serve_http(io, downstream, &chain.http.name, codec).await,
+        Inner::Http => captured.serve_http(io, downstream, chain.http.name.as_str().into(), codec).await,
         Inner::Tcp => to_application(&captured, &chain, downstream, io, dialled).await,
     }
 }

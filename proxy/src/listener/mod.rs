@@ -33,11 +33,14 @@ mod door;
 
 mod downstream;
 mod io;
+mod live;
 mod occasion;
+pub mod summons;
 
 pub use accept::{BindError, CapturePorts, Entrance, EntranceKind, Listeners, entrances};
 pub use dispatch::{ConnectionGuard, Dispatcher, Incoming};
 pub use door::{Door, Doors};
 pub use downstream::{Direction, Downstream, DownstreamTls};
 pub use io::{DownstreamIo, Meanwhile, Prefixed, Transport, Watch};
+pub use summons::Summons;
 pub use tls::Handshakes;

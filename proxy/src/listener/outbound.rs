@@ -65,7 +65,7 @@ async fn client_spoke(captured: Captured, first: &FirstBytes, dialled: Option<Up
     match decide(&captured, first) {
         Decision::Http(table, version) => {
             drop(dialled);
-            captured.serve_http(io, downstream, &table, version.into()).await;
+            captured.serve_http(io, downstream, table, version.into()).await;
         }
         Decision::Tcp(target) => match dialled.filter(|upstream| upstream.serves(&target)) {
             Some(upstream) => Box::pin(tcp::forward(&captured.worker, downstream, io, upstream)).await,
@@ -77,7 +77,7 @@ async fn client_spoke(captured: Captured, first: &FirstBytes, dialled: Option<Up
 /// What the configuration of this moment says about a connection; holds nothing of it.
 enum Decision {
     /// HTTP by the route table of this name.
-    Http(String, HttpVersion),
+    Http(Arc<str>, HttpVersion),
     /// Bytes.
     Tcp(Target),
 }
@@ -87,7 +87,7 @@ fn decide(captured: &Captured, first: &FirstBytes) -> Decision {
     let listener = config.model.outbound.find(captured.destination).map(Arc::as_ref);
     let chain = listener.map_or(OutboundChain::Unknown, |listener| filter_chain::outbound(listener, first, captured.destination));
     match chain {
-        OutboundChain::Http(table, version) => Decision::Http(table.name.clone(), version),
+        OutboundChain::Http(table, version) => Decision::Http(table.name.as_str().into(), version),
         OutboundChain::Tcp(route) => Decision::Tcp(Target::route(&config, route)),
         OutboundChain::Unknown => Decision::Tcp(Target::cluster(&config, config.model.outbound.unknown)),
     }

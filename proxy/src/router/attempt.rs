@@ -25,9 +25,10 @@ use crate::error::{Error, Failure, Sent};
 use crate::http::headers::Answered;
 use crate::http::{header_operations, headers, peers};
 use crate::listener::Direction;
+use crate::runtime::clock;
 use crate::upstream::body::UpstreamBody;
 use crate::upstream::connect::Protocol;
-use crate::upstream::http1::{self, Outgoing};
+use crate::upstream::http1::{self, Notes, Outgoing};
 use crate::upstream::http2;
 use crate::upstream::pool::{Connection, Want};
 use crate::upstream::{ClusterState, Host, Permit, PickContext, Picked, Resource};
@@ -72,12 +73,12 @@ pub struct Tries {
 impl Tries {
     /// No attempt yet, with a time limit for all of them.
     pub fn within(limit: Option<Duration>) -> Self {
-        Tries { limit: limit.map(|limit| (limit, Instant::now())), ..Tries::default() }
+        Tries { limit: limit.map(|limit| (limit, clock::now())), ..Tries::default() }
     }
 
     /// What is left of the time limit.
     fn remaining(&self) -> Option<Duration> {
-        self.limit.map(|(limit, begun)| limit.saturating_sub(begun.elapsed()))
+        self.limit.map(|(limit, begun)| limit.saturating_sub(clock::now() - begun))
     }
 
     /// Remembers where an attempt goes, as far as the policy makes the next one depend on it.
@@ -176,7 +177,7 @@ impl Exchange<'_> {
         tries.goes_to(&picked, self.route.retry.as_deref());
         self.stream.tries(&picked, tries.number);
         let per_try = self.route.retry.as_ref().and_then(|policy| policy.per_try_timeout);
-        let mut deadline = per_try.map(|limit| Deadline::new(limit, self.upload.as_ref(), Instant::now()));
+        let mut deadline = per_try.map(|limit| Deadline::new(limit, self.upload.as_ref(), clock::now()));
         let travelled = {
             let travel = pin!(self.travel(cluster, &picked, tries));
             within(deadline.as_mut(), travel).await
@@ -206,7 +207,7 @@ impl Exchange<'_> {
         let mut lease = worker.pool.checkout(want).await?;
         self.stream.travels_over(lease.connection());
         let reused = lease.is_reused();
-        let sent = Instant::now();
+        let sent = clock::now();
         let (head, body) = match protocol {
             Protocol::Http2 => {
                 let keep = retry::may_follow(self.route.retry.as_deref(), reused, self.history(tries));
@@ -231,7 +232,7 @@ impl Exchange<'_> {
             Unread::Http1(_, rest) if switches => UpstreamBody::switching(rest, lease),
             Unread::Http1(framing, rest) => UpstreamBody::http1(framing, rest, lease),
         };
-        Ok(Travelled { response: Response::from_parts(head, body), connection, seen, service_time: sent.elapsed() })
+        Ok(Travelled { response: Response::from_parts(head, body), connection, seen, service_time: clock::now() - sent })
     }
 
     fn protocol(&self, cluster: &ClusterState) -> Protocol {
@@ -256,37 +257,38 @@ impl Exchange<'_> {
     }
 
     /// Headers that tell of the attempt.
-    fn annotate(&self, headers: &mut HeaderMap, tries: &Tries) {
+    fn notes(&self, tries: &Tries) -> Notes {
         // The application is to see which attempt of the client's proxy it serves: Istio's inbound routes leave the header.
-        if self.connection.downstream.direction != Direction::Inbound {
-            headers.insert(headers::ATTEMPT_COUNT, headers::number(u64::from(tries.number)));
-        }
-        if let Some(limit) = self.route.retry.as_ref().and_then(|policy| policy.per_try_timeout).or_else(|| tries.remaining()) {
-            let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-            headers.insert(headers::EXPECTED_TIMEOUT, headers::number(millis));
+        let outward = self.connection.downstream.direction != Direction::Inbound;
+        let limit = self.route.retry.as_ref().and_then(|policy| policy.per_try_timeout).or_else(|| tries.remaining());
+        Notes {
+            attempt: outward.then_some(tries.number),
+            expected_millis: limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 
     /// The request as an HTTP/1 upstream shall see it. Its headers stay here, for another attempt or for an answer that
     /// quotes them.
     fn outgoing(&mut self, tries: &Tries) -> Outgoing<'_> {
-        let mut headers = std::mem::take(&mut self.head.headers);
-        self.annotate(&mut headers, tries);
-        if !self.host_stands {
-            headers.insert(HOST, self.authority.clone());
+        let mut notes = self.notes(tries);
+        if self.answer_quotes_request() {
+            std::mem::take(&mut notes).insert(&mut self.head.headers);
         }
-        self.head.headers = headers;
+        if !self.host_stands {
+            self.head.headers.insert(HOST, self.authority.clone());
+        }
         Outgoing {
             method: &self.head.method,
             target: self.head.uri.path_and_query().map_or("/", PathAndQuery::as_str),
             headers: &self.head.headers,
+            notes,
             upload: self.upload.as_ref().map(|upload| upload.attempt()),
         }
     }
 
     /// The request as an HTTP/2 upstream shall see it.
     fn request(&self, mut headers: HeaderMap, tries: &Tries) -> Request<()> {
-        self.annotate(&mut headers, tries);
+        self.notes(tries).insert(&mut headers);
         headers.remove(HOST);
         headers::fit_for_http2(&mut headers);
         let mut request = Request::new(());

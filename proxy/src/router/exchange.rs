@@ -9,7 +9,6 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use outrigger_config::matcher::RequestHead;
 use outrigger_config::model::{Route, RouteAction, WeightedCluster};
-use tokio::time::Instant;
 
 use super::RouteState;
 use super::arrival::{self, Arrival};
@@ -27,6 +26,7 @@ use crate::http::headers::FORWARDED_PROTO;
 use crate::http::local_reply::{LocalReply, respond};
 use crate::http::peers::Received;
 use crate::http::{Routing, ServedConnection};
+use crate::runtime::{clock, spawn};
 use crate::telemetry::ResponseFlags;
 use crate::upstream::{ClusterState, Resource};
 
@@ -187,7 +187,7 @@ impl<'a> Exchange<'a> {
     async fn forward(&mut self, cluster: &Arc<ClusterState>) -> Ending {
         self.prepare(cluster);
         let limit = timeout::effective(self.route.timeout, self.stream.is_grpc(), &self.head.headers);
-        let mut deadline = limit.map(|limit| Deadline::new(limit, self.upload.as_ref(), Instant::now()));
+        let mut deadline = limit.map(|limit| Deadline::new(limit, self.upload.as_ref(), clock::now()));
         let mut tries = Tries::within(limit);
         let result = {
             let attempts = pin!(self.attempts(cluster, &mut tries));
@@ -247,6 +247,8 @@ impl<'a> Exchange<'a> {
 fn discard(result: Result<Answer, Error>) {
     const DRAINED: u64 = 64 * 1024;
     const PATIENCE: Duration = Duration::from_secs(1);
+    /// Bytes of the task.
+    const DISCARD: usize = 384;
     let Ok(Answer { response, upstream, .. }) = result else { return };
     drop(upstream);
     let mut body = response.into_body();
@@ -254,7 +256,7 @@ fn discard(result: Result<Answer, Error>) {
     if large || http_body::Body::is_end_stream(&body) {
         return;
     }
-    tokio::spawn(async move {
+    spawn::<DISCARD, _>(async move {
         let reading = async { while let Some(Ok(_)) = http_body_util::BodyExt::frame(&mut body).await {} };
         let _ = tokio::time::timeout(PATIENCE, reading).await;
     });

@@ -6,20 +6,21 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::Frame;
+use tokio::time::Instant;
 
 use super::replay::Upload;
 use crate::error::{Error, Failure, Sent};
 use crate::http::grpc;
 use crate::http::headers::Seen;
 use crate::listener::Downstream;
-use crate::runtime::Worker;
+use crate::runtime::{Worker, clock};
 use crate::telemetry::access_log::CapturedHeaders;
 use crate::telemetry::{HttpRecord, ResponseFlags, UpstreamFacts};
 use crate::upstream::pool::Connection;
@@ -80,7 +81,7 @@ impl Stream {
             captured: None,
         };
         let worker = Arc::clone(worker);
-        Box::new(Stream { record, worker, started: Instant::now(), upload: None, upstream: None, ended: false })
+        Box::new(Stream { record, worker, started: clock::now(), upload: None, upstream: None, ended: false })
     }
 
     /// Changes the record.
@@ -222,7 +223,7 @@ impl Drop for Stream {
             record.flags.insert(ResponseFlags::DC);
             record.details = Cow::Borrowed("downstream_remote_disconnect");
         }
-        record.duration = self.started.elapsed();
+        record.duration = clock::now() - self.started;
         record.bytes_received += self.upload.as_ref().map_or(0, |upload| upload.received());
         self.worker.telemetry.http(record);
     }

@@ -4,6 +4,7 @@
 //! signals), `acceptor`, `worker-0` and following, and `access-log` once the log is on. Traffic touches only the acceptor
 //! and the workers. A single worker accepts for itself.
 
+pub mod clock;
 mod companions;
 mod concurrency;
 mod cpu_limit;
@@ -14,6 +15,7 @@ mod panics;
 mod process;
 mod run;
 mod signals;
+mod spawn;
 mod termination;
 mod threads;
 mod turn;
@@ -25,5 +27,6 @@ pub use logging::{LogControl, LogLevels};
 pub use panics::panics;
 pub use process::Process;
 pub use run::run;
+pub use spawn::spawn;
 pub use turn::Turn;
 pub use worker::Worker;

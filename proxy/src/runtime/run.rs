@@ -150,6 +150,7 @@ fn assemble(parts: Parts<'_>) -> (Arc<Process>, Dispatcher, Vec<Incoming>) {
             drain: drain.clone(),
             connections: AtomicUsize::new(0),
             handshakes: Default::default(),
+            summons: Default::default(),
         })
     };
     let workers: Vec<Arc<Worker>> = per_worker.into_iter().enumerate().map(worker).collect();

@@ -13,7 +13,7 @@ use outrigger_config::api::mesh::InterceptionMode;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
-use super::Process;
+use super::{Process, clock};
 use crate::drain::{Drain, Phase};
 use crate::listener::{BindError, CapturePorts, Dispatcher, Incoming, Listeners, entrances};
 
@@ -22,7 +22,7 @@ const RETRY_BIND: Duration = Duration::from_secs(1);
 
 /// A runtime that does everything on the thread that enters it.
 pub fn runtime() -> anyhow::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build().context("cannot start a runtime")
+    Builder::new_current_thread().enable_all().on_thread_unpark(clock::turn).build().context("cannot start a runtime")
 }
 
 /// The threads that carry traffic.

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicUsize;
 
 use crate::drain::Drain;
 use crate::identity::Identity;
-use crate::listener::Handshakes;
+use crate::listener::{Handshakes, Summons};
 use crate::snapshot::ConfigHandle;
 use crate::tcp::Pipes;
 use crate::telemetry::WorkerTelemetry;
@@ -35,4 +35,6 @@ pub struct Worker {
     pub connections: AtomicUsize,
     /// TLS handshakes with clients in progress.
     pub handshakes: Handshakes,
+    /// Where HTTP connections wait for reasons to leave.
+    pub summons: Summons,
 }

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
@@ -17,8 +18,9 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::copy::{Copy, End};
 use super::upstream::Hold;
 use super::{Client, Refused, Target, Upstream, connect};
+use crate::http::Dozing;
 use crate::listener::{Downstream, DownstreamIo, Prefixed, Transport};
-use crate::runtime::Worker;
+use crate::runtime::{Worker, clock};
 use crate::telemetry::{ResponseFlags, TcpRecord, TcpReport, UpstreamFacts};
 use crate::upstream::connect::UpstreamIo;
 
@@ -72,9 +74,15 @@ pub async fn forward(worker: &Arc<Worker>, downstream: Arc<Downstream>, io: Down
         _hold: hold,
     };
     let downstream = Arc::clone(&session.downstream);
-    let outcome = tokio::select! {
-        outcome = session.run(Limits::new(idle, longest)) => outcome,
-        () = downstream.overdue() => Outcome::Removed,
+    let outcome = {
+        let mut running = pin!(session.run(Limits::new(idle, longest)));
+        let overdue = pin!(downstream.overdue());
+        let mut overdue = Dozing::new(overdue);
+        poll_fn(|cx| match running.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(outcome),
+            Poll::Pending => overdue.poll(cx).map(|()| Outcome::Removed),
+        })
+        .await
     };
     session.settle(outcome);
 }
@@ -88,7 +96,7 @@ struct Limits {
 
 impl Limits {
     fn new(idle: Option<Duration>, longest: Option<Duration>) -> Self {
-        Limits { idle: idle.unwrap_or(FOREVER).min(FOREVER), deadline: Instant::now() + longest.unwrap_or(FOREVER).min(FOREVER) }
+        Limits { idle: idle.unwrap_or(FOREVER).min(FOREVER), deadline: clock::now() + longest.unwrap_or(FOREVER).min(FOREVER) }
     }
 }
 
@@ -119,7 +127,7 @@ impl Session {
     /// connection's longest life. It is set when bytes start to move and when it fires, never per byte.
     async fn run(&mut self, limits: Limits) -> Outcome {
         let report_every = REPORT_EVERY.min(limits.idle);
-        let mut timer = std::pin::pin!(sleep(Duration::ZERO));
+        let mut timer = pin!(sleep(Duration::ZERO));
         rearm(timer.as_mut(), limits.idle, limits.deadline);
         let (mut seen, mut moving) = (0, false);
         loop {
@@ -197,7 +205,7 @@ impl Drop for Session {
 }
 
 fn rearm(timer: std::pin::Pin<&mut Sleep>, pause: Duration, deadline: Instant) {
-    timer.reset((Instant::now() + pause).min(deadline));
+    timer.reset((clock::now() + pause).min(deadline));
 }
 
 fn is_reset(error: &io::Error) -> bool {

@@ -13,6 +13,10 @@ use super::http1::{Framing, Reading, Tunnel};
 use super::http2;
 use super::pool::Lease;
 use crate::error::Failure;
+use crate::runtime::spawn;
+
+/// Bytes of the task that reads an answer while the request is still being sent.
+const DRIVEN: usize = 2048;
 
 type Received = Result<Frame<Bytes>, Failure>;
 
@@ -54,7 +58,7 @@ impl UpstreamBody {
         }
         // Left to whoever reads the answer, the rest of the request would wait for the client to take the answer.
         let (frames, received) = mpsc::channel(1);
-        tokio::spawn(drive(reading, lease, frames));
+        spawn::<DRIVEN, _>(drive(reading, lease, frames));
         UpstreamBody(Content::Driven(received))
     }
 

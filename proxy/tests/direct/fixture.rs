@@ -149,6 +149,7 @@ impl Proxy {
             drain,
             connections: AtomicUsize::new(0),
             handshakes: Default::default(),
+            summons: Default::default(),
         };
         Proxy { worker: Arc::new(worker), phase, telemetry }
     }

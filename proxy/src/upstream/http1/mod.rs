@@ -17,7 +17,7 @@ mod response;
 mod wire;
 
 pub use body::Reading;
-pub use request::Outgoing;
+pub use request::{Notes, Outgoing};
 pub use response::{Answer, Framing, recycle};
 pub use wire::{Tunnel, Wire};
 

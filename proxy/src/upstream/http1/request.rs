@@ -7,6 +7,7 @@ use http::header::{CONTENT_LENGTH, HeaderName, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body;
 
+use crate::http::headers::{ATTEMPT_COUNT, EXPECTED_TIMEOUT, number};
 use crate::router::replay::UploadBody;
 
 /// A request to send.
@@ -18,8 +19,37 @@ pub struct Outgoing<'a> {
     pub target: &'a str,
     /// Fields, `host` among them. `transfer-encoding` is ours to write and left out if it is there.
     pub headers: &'a HeaderMap,
+    /// Fields that take the place of those of the same name: to put them into the map would cost more than to write them.
+    pub notes: Notes,
     /// Body, unless there is none.
     pub upload: Option<UploadBody>,
+}
+
+/// What a proxy tells about an attempt.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Notes {
+    /// `x-envoy-attempt-count`.
+    pub attempt: Option<u32>,
+    /// `x-envoy-expected-rq-timeout-ms`.
+    pub expected_millis: Option<u64>,
+}
+
+impl Notes {
+    /// Name and value of those there are.
+    fn fields(self) -> impl Iterator<Item = (HeaderName, u64)> {
+        let attempt = self.attempt.map(|attempt| (ATTEMPT_COUNT, u64::from(attempt)));
+        attempt.into_iter().chain(self.expected_millis.map(|millis| (EXPECTED_TIMEOUT, millis)))
+    }
+
+    /// Puts them among the fields of a request.
+    pub fn insert(self, headers: &mut HeaderMap) {
+        self.fields().for_each(|(name, value)| drop(headers.insert(name, number(value))));
+    }
+
+    /// Whether the field is one of them.
+    fn replace(self, name: &HeaderName) -> bool {
+        (self.attempt.is_some() && *name == ATTEMPT_COUNT) || (self.expected_millis.is_some() && *name == EXPECTED_TIMEOUT)
+    }
 }
 
 /// How the end of a request body is told.
@@ -39,13 +69,16 @@ pub fn write_head(out: &mut Vec<u8>, request: &Outgoing<'_>) -> Option<Ending> {
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let mut length = None;
     for (name, value) in request.headers {
-        if *name == TRANSFER_ENCODING {
+        if *name == TRANSFER_ENCODING || request.notes.replace(name) {
             continue;
         }
         if *name == CONTENT_LENGTH {
             length = value.to_str().ok().and_then(|text| text.parse().ok());
         }
         write_field(out, name, value);
+    }
+    for (name, value) in request.notes.fields() {
+        write_field(out, &name, &number(value));
     }
     let ending = request.upload.as_ref().map(|upload| write_length(out, request.headers, length.ok_or(upload.size_hint().exact())));
     out.extend_from_slice(b"\r\n");

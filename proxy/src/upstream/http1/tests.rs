@@ -22,7 +22,7 @@ fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
 }
 
 fn get(headers: &HeaderMap) -> Outgoing<'_> {
-    Outgoing { method: &Method::GET, target: "/a?b", headers, upload: None }
+    Outgoing { method: &Method::GET, target: "/a?b", headers, notes: Notes::default(), upload: None }
 }
 
 #[test]
@@ -31,6 +31,20 @@ fn a_request_is_written_with_its_fields_in_order() {
     let mut out = Vec::new();
     assert_eq!(write_head(&mut out, &get(&fields)), None);
     assert_eq!(out, b"GET /a?b HTTP/1.1\r\nhost: a\r\nx-many: 1\r\nx-many: 2\r\n\r\n", "what has no body is not encoded");
+}
+
+#[test]
+fn what_is_noted_about_the_attempt_stands_in_the_place_of_what_the_client_said_about_it() {
+    let fields = headers(&[("x-envoy-attempt-count", "7"), ("host", "a"), ("x-envoy-expected-rq-timeout-ms", "8")]);
+    let mut out = Vec::new();
+    write_head(&mut out, &Outgoing { notes: Notes { attempt: Some(2), expected_millis: None }, ..get(&fields) });
+    assert_eq!(out, b"GET /a?b HTTP/1.1\r\nhost: a\r\nx-envoy-expected-rq-timeout-ms: 8\r\nx-envoy-attempt-count: 2\r\n\r\n");
+    let mut map = fields.clone();
+    Notes { attempt: None, expected_millis: Some(1500) }.insert(&mut map);
+    assert_eq!(
+        (map.len(), &map["x-envoy-attempt-count"], &map["x-envoy-expected-rq-timeout-ms"]),
+        (3, &HeaderValue::from(7), &HeaderValue::from(1500))
+    );
 }
 
 #[test]

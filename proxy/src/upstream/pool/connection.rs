@@ -23,7 +23,7 @@ pub struct Connection {
     pub established: Instant,
     /// Requests sent over it.
     pub requests: AtomicU32,
-    /// Requests in flight on it.
+    /// HTTP/2: requests in flight on it.
     pub streams: AtomicU32,
     /// HTTP/2: requests that the peer allows at a time, as far as it has said.
     pub peer_streams: AtomicU32,
@@ -62,9 +62,14 @@ impl Connection {
         self.lifetime.idle_timeout.is_none_or(|limit| idle < limit) && self.has_life_left()
     }
 
+    /// Whether the cluster may have so many connections and no more, so that requests may be waiting for one.
+    pub fn is_limited(&self) -> bool {
+        self.lifetime.max_connections != u32::MAX
+    }
+
     /// Tells a request that waits for the cluster's connections that one has room.
     pub fn signal(&self) {
-        if self.lifetime.max_connections != u32::MAX {
+        if self.is_limited() {
             self.permit.signal();
         }
     }

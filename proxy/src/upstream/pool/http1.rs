@@ -11,6 +11,7 @@ use super::lease::Lease;
 use super::sweep::Sweeper;
 use super::{MAX_DIALS, Shard, Want, dial, lock, pending};
 use crate::error::Error;
+use crate::runtime::clock;
 use crate::upstream::http1::Wire;
 use crate::upstream::limits::{Permit, Resource};
 
@@ -133,10 +134,12 @@ impl Stack {
 
     /// Takes a connection back whose last exchange is over.
     pub fn put(&self, wire: Box<Wire>, connection: Arc<Connection>) {
-        let signalled = Arc::clone(&connection);
-        lock(&self.idle).push(Idle { wire, connection, since: Instant::now() });
+        let limited = connection.is_limited().then(|| Arc::clone(&connection));
+        lock(&self.idle).push(Idle { wire, connection, since: clock::now() });
         // Not before the push: a waiter of another host on another thread would find nothing to evict, and sleep on.
-        signalled.signal();
+        if let Some(connection) = limited {
+            connection.signal();
+        }
         if self.waiting.load(Ordering::Relaxed) > 0 {
             self.changed.notify_one();
         }

@@ -12,10 +12,13 @@ use super::lease::Lease;
 use super::{Shard, Want, dial, lock, pending};
 use crate::error::{Error, Failure};
 use crate::http::{Batched, BatchedIo};
+use crate::runtime::{clock, spawn};
 use crate::upstream::connect::{Connected, UpstreamIo};
 use crate::upstream::http2::Requests;
 use crate::upstream::limits::{Permit, Resource};
 
+/// Bytes of a connection's task.
+const DRIVER: usize = 4096;
 /// Window of one stream.
 pub const STREAM_WINDOW: u32 = 256 * 1024;
 /// Window of a connection: several stream windows, so that one stalled stream does not stop the others.
@@ -114,7 +117,7 @@ impl Bundle {
                 && !(want.fresh && open.connection.requests.load(Ordering::Relaxed) > 0)
         };
         let fullest = open.iter_mut().filter(usable).max_by_key(streams)?;
-        fullest.idle_since = Instant::now();
+        fullest.idle_since = clock::now();
         let reused = fullest.connection.requests.fetch_add(1, Ordering::Relaxed) > 0;
         Some(Lease::http2(fullest.requests.clone(), Arc::clone(&fullest.connection), reused))
     }
@@ -124,7 +127,7 @@ impl Bundle {
         let (requests, connection) = establish(connected, &want, permit).await?;
         connection.requests.fetch_add(1, Ordering::Relaxed);
         let lease = Lease::http2(requests.clone(), Arc::clone(&connection), false);
-        lock(&self.open).push(Open { requests, connection, idle_since: Instant::now() });
+        lock(&self.open).push(Open { requests, connection, idle_since: clock::now() });
         shard.start_sweeping();
         Ok(lease)
     }
@@ -140,7 +143,7 @@ impl Bundle {
     pub fn sweep(&self, mut keep: impl FnMut(&Connection, Instant) -> bool) -> bool {
         let mut open = lock(&self.open);
         for connection in open.iter_mut().filter(|open| open.connection.streams.load(Ordering::Relaxed) > 0) {
-            connection.idle_since = Instant::now();
+            connection.idle_since = clock::now();
         }
         open.retain_mut(|open| {
             let busy = open.connection.streams.load(Ordering::Relaxed) > 0;
@@ -184,7 +187,7 @@ async fn establish(connected: Connected, want: &Want<'_>, permit: Permit) -> Res
         .await;
     let (requests, driver) = handshake.map_err(|error| Error::unsent(Failure::ConnectFailure).with_transport(error.to_string()))?;
     let (driver, held) = (sender.run(driver), Arc::clone(&connection));
-    tokio::spawn(async move {
+    spawn::<DRIVER, _>(async move {
         if let Err(error) = drive(driver, &held).await {
             tracing::debug!(upstream = %held.facts.address, %error, "upstream connection ended");
         }

@@ -28,19 +28,17 @@ pub struct Lease {
 #[derive(Debug)]
 enum Sender {
     Http1(Box<Wire>, Arc<Stack>),
-    Http2(Requests),
+    Http2 { requests: Requests, _counted: InFlight },
     Returned,
 }
 
 impl Lease {
     pub(super) fn http1(wire: Box<Wire>, connection: Arc<Connection>, reused: bool, home: Arc<Stack>) -> Self {
-        connection.streams.fetch_add(1, Ordering::Relaxed);
         Lease { sender: Sender::Http1(wire, home), connection, reused }
     }
 
     pub(super) fn http2(requests: Requests, connection: Arc<Connection>, reused: bool) -> Self {
-        connection.streams.fetch_add(1, Ordering::Relaxed);
-        Lease { sender: Sender::Http2(requests), connection, reused }
+        Lease { sender: Sender::Http2 { requests, _counted: InFlight::new(&connection) }, connection, reused }
     }
 
     /// Whether the connection served a request before.
@@ -73,7 +71,7 @@ impl Lease {
     /// # Errors
     /// With the verdict how far the request got, as [`Requests::exchange`] finds it.
     pub async fn send(&mut self, request: Request<()>, upload: Option<UploadBody>) -> Result<(response::Parts, Answered), Error> {
-        let Sender::Http2(requests) = &mut self.sender else { return Err(Error::unsent(Failure::Terminated)) };
+        let Sender::Http2 { requests, .. } = &mut self.sender else { return Err(Error::unsent(Failure::Terminated)) };
         requests.exchange(request, upload).await.map_err(|Unanswered { failure, sent, error }| {
             tracing::debug!(upstream = %self.connection.facts.address, ?error, ?sent, "request failed");
             Error { failure, sent, reused: self.reused, transport: None }
@@ -98,7 +96,7 @@ impl Lease {
     pub fn poll_frame(&mut self, reading: &mut Reading, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         match &mut self.sender {
             Sender::Http1(wire, _) => reading.poll_frame(wire, cx),
-            Sender::Http2(_) | Sender::Returned => Poll::Ready(Some(Err(Failure::Downstream))),
+            Sender::Http2 { .. } | Sender::Returned => Poll::Ready(Some(Err(Failure::Downstream))),
         }
     }
 
@@ -106,24 +104,33 @@ impl Lease {
     pub fn into_tunnel(mut self, rest: Bytes) -> Option<Tunnel> {
         match std::mem::replace(&mut self.sender, Sender::Returned) {
             Sender::Http1(wire, _) => Some(wire.into_tunnel(rest)),
-            Sender::Http2(_) | Sender::Returned => None,
+            Sender::Http2 { .. } | Sender::Returned => None,
         }
     }
 
     /// Gives an HTTP/1 connection back after a complete exchange, if another request may follow on it.
-    pub fn release(mut self) {
-        let Sender::Http1(wire, home) = std::mem::replace(&mut self.sender, Sender::Returned) else { return };
-        if wire.is_reusable() && self.connection.has_life_left() {
-            home.put(wire, Arc::clone(&self.connection));
+    pub fn release(self) {
+        let Lease { sender: Sender::Http1(wire, home), connection, .. } = self else { return };
+        if wire.is_reusable() && connection.has_life_left() {
+            home.put(wire, connection);
         }
     }
 }
 
-impl Drop for Lease {
+/// A request on an HTTP/2 connection: counts there until dropped.
+#[derive(Debug)]
+struct InFlight(Arc<Connection>);
+
+impl InFlight {
+    fn new(connection: &Arc<Connection>) -> Self {
+        connection.streams.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(connection))
+    }
+}
+
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.connection.streams.fetch_sub(1, Ordering::Relaxed);
-        if matches!(self.sender, Sender::Http2(_)) {
-            self.connection.signal();
-        }
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+        self.0.signal();
     }
 }
