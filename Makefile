@@ -10,7 +10,7 @@
 #   make lint    formatting and clippy, warnings as errors
 #   make deny    bans, licences and sources of dependencies
 #   make bench   compare with Envoy, HAProxy and nginx (root, a quiet machine, 25 minutes; ONLY=tests REPS=n DURATION=seconds)
-#   make bench-peers BENCH=folder   the same proxies in the orbench.py of that folder (ONLY=tests REPS=n)
+#   make bench-peers BENCH=folder   the same proxies in the orbench.py of that folder (ONLY=tests, or ONLY=both: what both have; REPS=n)
 #   make agree   whether the latest runs of both come to the same ratios within 10 %
 
 SHELL := /bin/bash
@@ -102,9 +102,10 @@ bench-peers:
 	@[ -n "$(BENCH)" ] || { echo "make bench-peers needs the folder of orbench.py: make bench-peers BENCH=folder [ONLY=tests] [REPS=n]"; exit 1; }
 	@[ -f "$(BENCH)/orbench.py" ] || { echo "BENCH=$(BENCH): no orbench.py there"; exit 1; }
 	@scripts/deps bench
-	cargo build --release
+	cargo build --release -p outrigger -p outrigger-loadtests --bins
 	@mkdir -p "$(dir $(PEERS_OUT))" && rm -f "$(PEERS_OUT)"
-	python3 "$(BENCH)/orbench.py" run --peers loadtests/peers/orbench.toml --out "$(PEERS_OUT)" $(if $(ONLY),--only '$(ONLY)') $(if $(REPS),--reps $(REPS))
+	only='$(ONLY)'; [ "$$only" != both ] || only=$$(target/release/outrigger-bench list --names); \
+	python3 "$(BENCH)/orbench.py" run --peers loadtests/peers/orbench.toml --out "$(PEERS_OUT)" --only "$$only" $(if $(REPS),--reps $(REPS))
 
 # OURS is loadtests/results/latest.jsonl after a full `make bench`, target/bench/latest.jsonl after a part.
 OURS ?= loadtests/results/latest.jsonl

@@ -102,7 +102,7 @@ fn verdict(results: &Results, goal: &Goal) -> Option<Verdict> {
     };
     let measured = measured?;
     let (wanted, found, reached) = match goal.limit {
-        Limit::Ratio(limit) => (format!("<= {}", number(limit)), number(measured), measured <= limit),
+        Limit::Ratio(limit) => (format!("<= {}", number(limit)), beside(measured, limit), measured <= limit),
         Limit::Equal => {
             let chance = results.chance(goal.test, figure, OURS, goal.peer).unwrap_or(1.0);
             let more = results.median_difference(goal.test, figure, OURS, goal.peer) > 0.0;
@@ -110,6 +110,12 @@ fn verdict(results: &Results, goal: &Goal) -> Option<Verdict> {
         }
     };
     Some(Verdict { test: goal.test, figure: name, against: goal.peer, wanted, found, reached })
+}
+
+/// A figure with as many digits as show on which side of the limit it is.
+fn beside(measured: f64, limit: f64) -> String {
+    let short = number(measured);
+    if measured > limit && short == number(limit) { format!("{measured:.3}") } else { short }
 }
 
 /// One row for each goal whose tests were run.
@@ -141,4 +147,14 @@ pub fn summary(results: &Results) -> Option<String> {
 pub fn log_line(results: &Results) -> Option<f64> {
     let median = |test| results.spread(test, OURS, "cpu_us").map(|spread| spread.median);
     Some(median("h1_log_sat_c64")? - median("h1_sat_c64")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_goal_missed_by_a_hair_shows_the_hair() {
+        assert_eq!([beside(0.504, 0.5), beside(0.499, 0.5), beside(1.27, 1.1)], ["0.504", "0.50", "1.27"]);
+    }
 }

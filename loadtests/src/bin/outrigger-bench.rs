@@ -27,7 +27,11 @@ enum Command {
     /// Measure, print tables and write results
     Run(run::Args),
     /// List tests and proxies
-    List,
+    List {
+        /// The tests' names alone, in one line, as --only takes them
+        #[arg(long)]
+        names: bool,
+    },
     /// Write tables and picture of results again
     Report {
         /// JSON lines of a run
@@ -71,7 +75,11 @@ fn main() -> ExitCode {
                 Err(error) => Err(error),
             }
         }
-        Command::List => {
+        Command::List { names: true } => {
+            println!("{}", CASES.map(|case| case.name).join(","));
+            Ok(())
+        }
+        Command::List { names: false } => {
             list();
             Ok(())
         }
