@@ -16,9 +16,16 @@ use crate::pack::{Pack, Packed, Packer, Unpacker};
 #[derive(Debug, Default)]
 pub struct Resting {
     packed: Packed,
-    /// The files in order, with what there is to say about them; how many objects each has is packed.
-    files: Box<[(Arc<Path>, Option<Arc<Trouble>>)]>,
+    /// The files in order; how many objects each has is packed.
+    files: Box<[RestingFile]>,
     keeper: Option<Keeper>,
+}
+
+/// A file without its objects.
+#[derive(Debug)]
+struct RestingFile {
+    path: Arc<Path>,
+    trouble: Option<Arc<Trouble>>,
 }
 
 impl Resting {
@@ -44,7 +51,7 @@ impl Resting {
         }
         let mut input = self.packed.unpack();
         let mut objects: Vec<Arc<Object>> = Vec::new();
-        for (path, trouble) in &self.files {
+        for RestingFile { path, trouble } in &self.files {
             let own = unpack_objects(&mut input)?;
             objects.extend(own.iter().cloned());
             store.files.insert(path.clone(), FileState { objects: own, trouble: trouble.clone() });
@@ -78,7 +85,7 @@ impl Store {
         for object in self.objects.values() {
             out.length(number(object).or_else(|| numbers_of_kept.next()).unwrap_or_default());
         }
-        let files = self.files.iter().map(|(path, state)| (path.clone(), state.trouble.clone())).collect();
+        let files = self.files.iter().map(|(path, state)| RestingFile { path: path.clone(), trouble: state.trouble.clone() }).collect();
         Resting { packed: out.finish(), files, keeper: self.keeper.clone() }
     }
 }
