@@ -130,3 +130,22 @@ impl Acceptor {
         problem
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_tells_the_clock_where_its_turns_begin() {
+        let work = || {
+            let runtime = runtime().expect("a runtime");
+            runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
+            // A tick may fall between the two readings, not between all.
+            assert!((0..100).any(|_| clock::now() == clock::now()), "the same throughout a turn");
+            let before = clock::now();
+            runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
+            assert!(clock::now() > before);
+        };
+        thread::spawn(work).join().expect("the test passes");
+    }
+}
