@@ -13,6 +13,7 @@ pub mod identity;
 pub mod listener;
 
 pub mod http;
+pub mod http1;
 
 pub mod filter;
 

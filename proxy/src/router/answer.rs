@@ -17,8 +17,8 @@ use crate::http::headers::{self, Answered};
 use crate::http::local_reply::{LocalReply, respond};
 use crate::http::peers::Received;
 use crate::http::upgrade::tunnel;
+use crate::http1::maps;
 use crate::listener::Direction;
-use crate::upstream::http1;
 use crate::upstream::pool::Connection;
 
 impl Exchange<'_> {
@@ -53,7 +53,7 @@ impl Exchange<'_> {
         }
         self.stream.holds(upstream);
         if !self.answer_quotes_request() {
-            http1::recycle(std::mem::take(&mut self.head.headers));
+            maps::recycle(std::mem::take(&mut self.head.headers));
         }
         Response::from_parts(head, ResponseBody::upstream(body, deadline.and_then(Deadline::into_sleep), self.stream))
     }

@@ -24,6 +24,7 @@ use super::timeout::{Deadline, within};
 use crate::error::{Error, Failure, Sent};
 use crate::http::headers::Answered;
 use crate::http::{header_operations, headers, peers};
+use crate::http1::Framing;
 use crate::listener::Direction;
 use crate::runtime::clock;
 use crate::upstream::body::UpstreamBody;
@@ -108,7 +109,7 @@ struct Travelled {
 
 /// A body whose connection is still in our hands.
 enum Unread {
-    Http1(http1::Framing, Bytes),
+    Http1(Framing, Bytes),
     Http2(http2::Answered),
 }
 

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
-use super::http1::{Framing, Reading, Tunnel};
+use super::http1::Tunnel;
 use super::http2;
 use super::pool::Lease;
 use crate::error::Failure;
+use crate::http1::{Framing, Reading};
 use crate::runtime::spawn;
 
 /// Bytes of the task that reads an answer while the request is still being sent.

@@ -6,25 +6,15 @@
 //! the request's own task writes, waits and reads ([`Wire`]); what is read goes through a buffer of the worker and is copied
 //! out once, so that an idle connection holds none.
 //!
-//! [`request`] and [`response`] are pure: bytes from a head, a head from bytes. [`chunked`] decodes chunked bodies. [`body`]
-//! is the rest of an answer as it streams.
+//! [`request`] and [`response`] are pure: bytes from a head, a head from bytes. Bodies are read as in [`crate::http1`].
 
-mod body;
-mod buffer;
-mod chunked;
 mod request;
 mod response;
 mod wire;
 
-pub use body::Reading;
 pub use request::{Notes, Outgoing};
-pub use response::{Answer, Framing, recycle};
+pub use response::Answer;
 pub use wire::{Tunnel, Wire};
-
-/// Heads beyond this size are a protocol error (Istio semantics 8.1).
-const MAX_HEAD: usize = 60 * 1024;
-/// Header fields beyond this number likewise.
-const MAX_HEADERS: usize = 100;
 
 #[cfg(test)]
 mod tests;

@@ -4,10 +4,11 @@ use std::io::Write;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderName, TRAILER, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, Method};
 use http_body::Body;
 
 use crate::http::headers::{ATTEMPT_COUNT, EXPECTED_TIMEOUT, number};
+use crate::http1::write_field;
 use crate::router::replay::UploadBody;
 
 /// A request to send.
@@ -104,13 +105,6 @@ fn write_length(out: &mut Vec<u8>, headers: &HeaderMap, length: Result<u64, Opti
 fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
     let tokens = headers.get_all(TRAILER).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok()).collect()
-}
-
-fn write_field(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
-    out.extend_from_slice(name.as_str().as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
-    out.extend_from_slice(b"\r\n");
 }
 
 impl Ending {

@@ -1,14 +1,14 @@
 //! The head of a response. Pure, but for header maps that are used again.
 
-use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::{MAX_HEAD, MAX_HEADERS};
 use crate::error::Failure;
+use crate::http1::maps::spare;
+use crate::http1::{Framing, MAX_HEAD, MAX_HEADERS};
 
 /// The head of a response.
 #[derive(Debug)]
@@ -23,46 +23,6 @@ pub struct Answer {
     pub keep_alive: bool,
     /// What was read beyond the head; put there by the reader.
     pub rest: Bytes,
-}
-
-/// Where a response ends (RFC 9112, 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// After so many bytes.
-    Length(u64),
-    /// After the last chunk.
-    Chunked,
-    /// With the connection.
-    UntilClose,
-}
-
-/// Header maps kept per worker. Every exchange needs one for the answer and has one left over from its request.
-const SPARE_MAPS: usize = 32;
-/// Largest map kept, in fields.
-const SPARE_CAPACITY: usize = 64;
-
-thread_local! {
-    static SPARE: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Keeps a map whose fields are needed no more.
-pub fn recycle(mut headers: HeaderMap) {
-    if headers.capacity() > SPARE_CAPACITY || headers.capacity() == 0 {
-        return;
-    }
-    headers.clear();
-    SPARE.with_borrow_mut(|spare| {
-        if spare.len() < SPARE_MAPS {
-            spare.push(headers);
-        }
-    });
-}
-
-fn spare(fields: usize) -> HeaderMap {
-    let mut map = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
-    // Room for what a proxy adds, too.
-    map.reserve(fields + 4);
-    map
 }
 
 /// Takes a response head off the front of `bytes`; `None` while it is incomplete. `bodiless`: the request was a HEAD.

@@ -1,4 +1,4 @@
-//! Heads and bodies as bytes, in pieces of every size; and a connection against a scripted server.
+//! Heads as bytes, in pieces of every size; and a connection against a scripted server.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method};
@@ -6,11 +6,11 @@ use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::chunked::{Chunked, Piece};
 use super::request::{Ending, write_head};
-use super::response::{Framing, parse};
+use super::response::parse;
 use super::*;
 use crate::error::{Failure, Sent};
+use crate::http1::{Framing, MAX_HEAD, MAX_HEADERS};
 use crate::upstream::connect::UpstreamIo;
 
 fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -105,67 +105,11 @@ fn heads_that_others_may_read_differently_are_refused() {
     assert_eq!(parse(&mut Bytes::from_static(b"HT"), false).map(|answer| answer.is_none()), Ok(true));
 }
 
-/// A body, its trailers, and what was after it.
-type Decoded = (Vec<u8>, Option<HeaderMap>, Vec<u8>);
-
-/// Decodes a body that comes in pieces.
-fn decode(pieces: &[&[u8]]) -> Result<Decoded, Failure> {
-    let (mut chunked, mut body, mut trailers, mut left) = (Chunked::default(), Vec::new(), None, Vec::new());
-    for piece in pieces {
-        let mut input = Bytes::copy_from_slice(piece);
-        loop {
-            match chunked.next(&mut input)? {
-                Piece::Data(data) => body.extend_from_slice(&data),
-                Piece::Trailers(map) => trailers = Some(map),
-                Piece::More => break,
-                Piece::Over => {
-                    left.extend_from_slice(&input);
-                    break;
-                }
-            }
-        }
-    }
-    Ok((body, trailers, left))
-}
-
-const CHUNKS: &[u8] = b"5;x=y\r\nhello\r\n001\r\n \r\n5  \r\nworld\r\n0\r\nx-sum: 1\r\ny: 2\r\n\r\nnext";
-
 proptest! {
     #[test]
-    fn the_cut_between_reads_does_not_matter(cuts in prop::collection::vec(0usize..CHUNKS.len(), 0..12), bare in any::<bool>()) {
-        let trailers = CHUNKS.len() - b"x-sum: 1\r\ny: 2\r\n\r\nnext".len();
-        let bytes = if bare { [&CHUNKS[..trailers], b"\r\nnext"].concat() } else { CHUNKS.to_vec() };
-        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut % bytes.len()).chain([0, bytes.len()]).collect();
-        cuts.sort_unstable();
-        let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
-        let (body, trailers, left) = decode(&pieces).unwrap();
-        prop_assert_eq!((body.as_slice(), left.as_slice()), (&b"hello world"[..], &b"next"[..]));
-        prop_assert_eq!(trailers, (!bare).then(|| headers(&[("x-sum", "1"), ("y", "2")])));
-    }
-
-    #[test]
-    fn no_bytes_make_the_decoders_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = decode(&[&bytes]);
+    fn no_bytes_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = parse(&mut Bytes::from([b"HTTP/1.1 200 OK\r\n", bytes.as_slice()].concat()), false);
     }
-}
-
-#[test]
-fn chunks_without_their_line_ends_or_sizes_are_refused() {
-    for wrong in [
-        "5\nhello\r\n0\r\n\r\n",
-        "5\r\nhellooo",
-        "x\r\n",
-        "\r\n",
-        "-1\r\n",
-        "5 5\r\nhello",
-        "fffffffffffffffff\r\n",
-        "0\r\nno colon\r\n\r\n",
-    ] {
-        assert_eq!(decode(&[wrong.as_bytes()]).err(), Some(Failure::Protocol), "{wrong:?}");
-    }
-    assert_eq!(decode(&[&[b'1'; 20_000]]).err(), Some(Failure::Protocol), "an endless size");
-    assert_eq!(decode(&[b"0\r\n", &[b'a'; 70_000]]).err(), Some(Failure::Protocol), "endless trailers");
 }
 
 /// A connection, and the server's end of it.

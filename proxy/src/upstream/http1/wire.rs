@@ -2,29 +2,25 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode};
 use http_body::{Body, Frame};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::buffer;
 use super::request::{Ending, Outgoing, write_head};
 use super::response::{Answer, parse};
 use crate::error::{Failure, Sent};
+use crate::http1::{Cut, Reading, SMALL, SPARE_CAPACITY, Unsent, buffer};
 use crate::listener::Prefixed;
 use crate::router::replay::UploadBody;
 use crate::runtime::Turn;
 use crate::upstream::connect::UpstreamIo;
 
-/// Body chunks up to this size are copied behind the head or the chunk size, to go out in one piece.
-const SMALL: usize = 4096;
 const LINE_END: &[u8] = b"\r\n";
-/// Write buffers larger than this are not kept.
-const SPARE_CAPACITY: usize = 64 * 1024;
 
 thread_local! {
     /// Where the worker's requests are written before they are sent.
@@ -37,7 +33,7 @@ pub type Tunnel = Prefixed<UpstreamIo>;
 /// A connection to an upstream.
 #[derive(Debug)]
 pub struct Wire {
-    pub(super) io: UpstreamIo,
+    io: UpstreamIo,
     /// The beginning of a head that came in pieces.
     early: BytesMut,
     /// What the kernel did not take at once, in this order.
@@ -47,14 +43,6 @@ pub struct Wire {
     /// Writing failed: an answer may have come nevertheless.
     broken: bool,
     reusable: bool,
-}
-
-#[derive(Debug, Default)]
-struct Unsent {
-    head: Bytes,
-    chunk: Bytes,
-    tail: &'static [u8],
-    flush: bool,
 }
 
 /// A request body on its way out.
@@ -124,6 +112,24 @@ impl Wire {
     pub fn is_alive(&mut self) -> bool {
         let mut byte = [0];
         Pin::new(&mut self.io).poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut byte)).is_pending()
+    }
+
+    /// The next frame of an answer; `None` at its end.
+    pub fn poll_frame(&mut self, reading: &mut Reading, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let frame = ready!(reading.poll_frame(&mut self.io, cx));
+        // More than was asked for: an answer to a question that was never asked.
+        if reading.is_over() && reading.has_more() {
+            self.never_again();
+        }
+        Poll::Ready(frame.map(|frame| {
+            frame.map_err(|cut| {
+                self.never_again();
+                match cut {
+                    Cut::Short => Failure::Terminated,
+                    Cut::Malformed => Failure::Protocol,
+                }
+            })
+        }))
     }
 
     /// The connection after a 101; `rest` was read with its head.
@@ -208,11 +214,8 @@ impl Wire {
     /// Writes what is unsent.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.unsent.is_empty() {
-            let Unsent { head, chunk, tail, .. } = &self.unsent;
-            let slices = [IoSlice::new(head), IoSlice::new(chunk), IoSlice::new(tail)];
-            let result = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, &slices));
-            let written = self.wrote(result);
-            self.unsent.advance(written);
+            let result = ready!(self.unsent.poll_write(&mut self.io, cx));
+            self.wrote(result);
         }
         if self.unsent.flush {
             let flushed = ready!(Pin::new(&mut self.io).poll_flush(cx));
@@ -259,19 +262,5 @@ impl Wire {
             }
             self.early = BytesMut::from(&bytes[..]);
         }
-    }
-}
-
-impl Unsent {
-    fn is_empty(&self) -> bool {
-        self.head.is_empty() && self.chunk.is_empty() && self.tail.is_empty()
-    }
-
-    fn advance(&mut self, written: usize) {
-        let head = written.min(self.head.len());
-        self.head.advance(head);
-        let chunk = (written - head).min(self.chunk.len());
-        self.chunk.advance(chunk);
-        self.tail = self.tail.get(written - head - chunk..).unwrap_or_default();
     }
 }

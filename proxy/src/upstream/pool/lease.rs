@@ -13,8 +13,9 @@ use http_body::Frame;
 use super::connection::Connection;
 use super::http1::Stack;
 use crate::error::{Error, Failure};
+use crate::http1::Reading;
 use crate::router::replay::UploadBody;
-use crate::upstream::http1::{Answer, Outgoing, Reading, Tunnel, Wire};
+use crate::upstream::http1::{Answer, Outgoing, Tunnel, Wire};
 use crate::upstream::http2::{Answered, Requests, Unanswered};
 
 /// Permission to send one request over a connection.
@@ -95,7 +96,7 @@ impl Lease {
     /// The next frame of an answer over HTTP/1.
     pub fn poll_frame(&mut self, reading: &mut Reading, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         match &mut self.sender {
-            Sender::Http1(wire, _) => reading.poll_frame(wire, cx),
+            Sender::Http1(wire, _) => wire.poll_frame(reading, cx),
             Sender::Http2 { .. } | Sender::Returned => Poll::Ready(Some(Err(Failure::Downstream))),
         }
     }

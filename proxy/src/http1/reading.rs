@@ -1,22 +1,39 @@
-//! The body of an answer as it streams.
+//! A body as it is read.
 
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::Wire;
 use super::buffer::{self, READ};
-use super::chunked::{Chunked, Piece};
-use super::response::Framing;
-use crate::error::Failure;
+use super::chunked::{Chunked, Malformed, Piece};
+
+/// Where a body ends (RFC 9112, 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// After so many bytes.
+    Length(u64),
+    /// After the last chunk.
+    Chunked,
+    /// With the connection; answers only.
+    UntilClose,
+}
+
+/// Why a body cannot be read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The stream ended or failed first.
+    Short,
+    /// Its chunks make no sense.
+    Malformed,
+}
 
 /// Largest read of a body that comes faster than it is passed on.
 const LARGE: usize = 128 * 1024;
 
-/// What of an answer has not been handed out yet.
+/// What of a body has not been handed out yet.
 #[derive(Debug)]
 pub struct Reading {
     decoder: Decoder,
@@ -45,7 +62,16 @@ impl Reading {
 
     /// Whether every byte of the body has been handed out, as far as that can be told without reading.
     pub fn is_over(&self) -> bool {
-        matches!(self.decoder, Decoder::Length(0))
+        match &self.decoder {
+            Decoder::Length(left) => *left == 0,
+            Decoder::Chunked(chunked) => chunked.is_over(),
+            Decoder::UntilClose => false,
+        }
+    }
+
+    /// Whether something was read that lies behind the end of the body.
+    pub fn has_more(&self) -> bool {
+        !self.input.is_empty()
     }
 
     /// What was read and not handed out.
@@ -62,25 +88,25 @@ impl Reading {
     }
 
     /// The next frame; `None` at the end of the body.
-    pub fn poll_frame(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+    pub fn poll_frame<I: AsyncRead + Unpin>(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         loop {
-            match self.take(wire) {
+            match self.take() {
                 Ok(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Ok(Piece::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
                 Ok(Piece::Over) => return Poll::Ready(None),
                 Ok(Piece::More) => {}
-                Err(failure) => return Poll::Ready(Some(Err(failure))),
+                Err(Malformed) => return Poll::Ready(Some(Err(Cut::Malformed))),
             }
-            self.input = match ready!(self.poll_read(wire, cx)) {
-                Ok(bytes) if bytes.is_empty() => return Poll::Ready(self.end_of_stream(wire)),
-                Ok(bytes) => bytes,
-                Err(_) => return Poll::Ready(Some(Err(Failure::Terminated))),
+            self.input = match ready!(self.poll_read(io, cx)) {
+                Ok(bytes) if !bytes.is_empty() => bytes,
+                Ok(_) if matches!(self.decoder, Decoder::UntilClose) => return Poll::Ready(None),
+                _ => return Poll::Ready(Some(Err(Cut::Short))),
             };
         }
     }
 
-    fn take(&mut self, wire: &mut Wire) -> Result<Piece, Failure> {
-        let piece = match &mut self.decoder {
+    fn take(&mut self) -> Result<Piece, Malformed> {
+        Ok(match &mut self.decoder {
             Decoder::Length(0) => Piece::Over,
             Decoder::Chunked(chunked) => chunked.next(&mut self.input)?,
             _ if self.input.is_empty() => Piece::More,
@@ -90,25 +116,12 @@ impl Reading {
                 *left -= taken as u64;
                 Piece::Data(self.input.split_to(taken))
             }
-        };
-        // An answer to a question that was never asked.
-        if piece == Piece::Over && !self.input.is_empty() {
-            wire.never_again();
-        }
-        Ok(piece)
+        })
     }
 
-    fn end_of_stream(&self, wire: &mut Wire) -> Option<Result<Frame<Bytes>, Failure>> {
-        wire.never_again();
-        match self.decoder {
-            Decoder::UntilClose => None,
-            Decoder::Length(_) | Decoder::Chunked(_) => Some(Err(Failure::Terminated)),
-        }
-    }
-
-    fn poll_read(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<std::io::Result<Bytes>> {
+    fn poll_read<I: AsyncRead + Unpin>(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<std::io::Result<Bytes>> {
         let Some(large) = &mut self.large else {
-            let bytes = ready!(buffer::poll_read(&mut wire.io, cx))?;
+            let bytes = ready!(buffer::poll_read(io, cx))?;
             if bytes.len() == READ {
                 self.large = Some(BytesMut::new());
             }
@@ -120,7 +133,7 @@ impl Reading {
         };
         large.reserve(wanted);
         // The read holds nothing between polls, so that it may be made anew for each.
-        let read = ready!(pin!(wire.io.read_buf(large)).poll(cx))?;
+        let read = ready!(pin!(io.read_buf(large)).poll(cx))?;
         let bytes = large.split().freeze();
         if read < READ {
             self.large = None;

@@ -4,10 +4,15 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{MAX_HEAD, MAX_HEADERS};
-use crate::error::Failure;
 
 /// A chunk's size line with its extensions.
 const MAX_LINE: usize = 16 * 1024;
+/// The extensions of all chunks of a body: they carry nothing for us, and one per byte of body would be an attack.
+const MAX_EXTENSIONS: usize = 16 * 1024;
+
+/// Anything but chunks with their line ends, or more than the limits allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
 
 /// Where in the body we are.
 #[derive(Debug, Default)]
@@ -15,6 +20,8 @@ pub struct Chunked {
     state: State,
     /// The beginning of a size line or of the trailers, cut off by the end of a read.
     partial: BytesMut,
+    /// Bytes of extensions so far.
+    extensions: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,15 +52,18 @@ impl Chunked {
     /// Takes the next piece off the front of `input`.
     ///
     /// # Errors
-    /// [`Failure::Protocol`] for anything but chunks with their line ends.
-    pub fn next(&mut self, input: &mut Bytes) -> Result<Piece, Failure> {
+    /// [`Malformed`] for anything but chunks with their line ends.
+    pub fn next(&mut self, input: &mut Bytes) -> Result<Piece, Malformed> {
         loop {
             match self.state {
                 State::Over => return Ok(Piece::Over),
                 _ if input.is_empty() => return Ok(Piece::More),
                 State::Size => {
                     let Some(line) = self.take_until(input, b"\n", MAX_LINE)? else { return Ok(Piece::More) };
-                    self.state = match size(&line)? {
+                    let (size, extension) = size(&line)?;
+                    self.extensions += extension;
+                    self.state = match size {
+                        _ if self.extensions > MAX_EXTENSIONS => return Err(Malformed),
                         0 => State::Trailers,
                         size => State::Data(size),
                     };
@@ -66,7 +76,7 @@ impl Chunked {
                 State::DataEnd(missing) => {
                     let expected = if missing == 2 { b'\r' } else { b'\n' };
                     if input.get_u8() != expected {
-                        return Err(Failure::Protocol);
+                        return Err(Malformed);
                     }
                     self.state = if missing == 2 { State::DataEnd(1) } else { State::Size };
                 }
@@ -75,7 +85,12 @@ impl Chunked {
         }
     }
 
-    fn trailers(&mut self, input: &mut Bytes) -> Result<Piece, Failure> {
+    /// Whether the end was seen.
+    pub fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    fn trailers(&mut self, input: &mut Bytes) -> Result<Piece, Malformed> {
         if self.partial.is_empty() && input.starts_with(b"\r\n") {
             input.advance(2);
             self.state = State::Over;
@@ -91,13 +106,14 @@ impl Chunked {
         self.state = State::Over;
         let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
         match httparse::parse_headers(&block, &mut fields) {
-            Ok(httparse::Status::Complete((_, fields))) => Ok(Piece::Trailers(map(fields)?)),
-            _ => Err(Failure::Protocol),
+            // The parser takes a bare line feed for a line end, and so might end before the block does.
+            Ok(httparse::Status::Complete((length, fields))) if length == block.len() => Ok(Piece::Trailers(map(fields)?)),
+            _ => Err(Malformed),
         }
     }
 
     /// Takes what ends in `mark`, kept bytes included; keeps the input when the mark has not come yet.
-    fn take_until(&mut self, input: &mut Bytes, mark: &[u8], most: usize) -> Result<Option<Bytes>, Failure> {
+    fn take_until(&mut self, input: &mut Bytes, mark: &[u8], most: usize) -> Result<Option<Bytes>, Malformed> {
         // The mark may begin in what is kept.
         let seen = self.partial.len();
         let from = seen.saturating_sub(mark.len() - 1);
@@ -106,7 +122,7 @@ impl Chunked {
             self.partial.extend_from_slice(&input[..added]);
             let Some(at) = memchr::memmem::find(&self.partial[from..], mark) else {
                 input.advance(added);
-                return if self.partial.len() > most { Err(Failure::Protocol) } else { Ok(None) };
+                return if self.partial.len() > most { Err(Malformed) } else { Ok(None) };
             };
             let end = from + at + mark.len();
             input.advance(end - seen);
@@ -121,27 +137,27 @@ impl Chunked {
                 input.clear();
                 Ok(None)
             }
-            _ => Err(Failure::Protocol),
+            _ => Err(Malformed),
         }
     }
 }
 
-/// The number in a size line: hexadecimal digits, then nothing or an extension.
-fn size(line: &[u8]) -> Result<u64, Failure> {
-    let line = line.strip_suffix(b"\r\n").ok_or(Failure::Protocol)?;
+/// The number in a size line, hexadecimal digits, and the length of what follows it: nothing or an extension.
+fn size(line: &[u8]) -> Result<(u64, usize), Malformed> {
+    let line = line.strip_suffix(b"\r\n").ok_or(Malformed)?;
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, rest) = line.split_at(digits);
     let extension = rest.trim_ascii_start();
-    let legal = extension.is_empty() || extension.first() == Some(&b';');
+    let legal = extension.is_empty() || (extension.first() == Some(&b';') && !extension.contains(&b'\r'));
     let number = std::str::from_utf8(digits).ok().filter(|_| legal).and_then(|text| u64::from_str_radix(text, 16).ok());
-    number.ok_or(Failure::Protocol)
+    Ok((number.ok_or(Malformed)?, rest.len()))
 }
 
-fn map(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Failure> {
+fn map(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Malformed> {
     let mut trailers = HeaderMap::with_capacity(fields.len());
     for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Failure::Protocol)?;
-        trailers.append(name, HeaderValue::from_bytes(field.value).map_err(|_| Failure::Protocol)?);
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed)?;
+        trailers.append(name, HeaderValue::from_bytes(field.value).map_err(|_| Malformed)?);
     }
     Ok(trailers)
 }

@@ -1,0 +1,77 @@
+//! Chunked bodies in pieces of every size.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use proptest::prelude::*;
+
+use super::*;
+
+fn field(name: &'static str, value: &'static str) -> (HeaderName, HeaderValue) {
+    (HeaderName::from_static(name), HeaderValue::from_static(value))
+}
+
+/// A body, its trailers, and what was after it.
+type Decoded = (Vec<u8>, Option<HeaderMap>, Vec<u8>);
+
+/// Decodes a body that comes in pieces.
+fn decode(pieces: &[&[u8]]) -> Result<Decoded, Malformed> {
+    let (mut chunked, mut body, mut trailers, mut left) = (Chunked::default(), Vec::new(), None, Vec::new());
+    for piece in pieces {
+        let mut input = Bytes::copy_from_slice(piece);
+        loop {
+            match chunked.next(&mut input)? {
+                Piece::Data(data) => body.extend_from_slice(&data),
+                Piece::Trailers(map) => trailers = Some(map),
+                Piece::More => break,
+                Piece::Over => {
+                    left.extend_from_slice(&input);
+                    break;
+                }
+            }
+        }
+    }
+    Ok((body, trailers, left))
+}
+
+const CHUNKS: &[u8] = b"5;x=y\r\nhello\r\n001\r\n \r\n5  \r\nworld\r\n0\r\nx-sum: 1\r\ny: 2\r\n\r\nnext";
+
+proptest! {
+    #[test]
+    fn the_cut_between_reads_does_not_matter(cuts in prop::collection::vec(0usize..CHUNKS.len(), 0..12), bare in any::<bool>()) {
+        let trailers = CHUNKS.len() - b"x-sum: 1\r\ny: 2\r\n\r\nnext".len();
+        let bytes = if bare { [&CHUNKS[..trailers], b"\r\nnext"].concat() } else { CHUNKS.to_vec() };
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut % bytes.len()).chain([0, bytes.len()]).collect();
+        cuts.sort_unstable();
+        let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+        let (body, trailers, left) = decode(&pieces).unwrap();
+        prop_assert_eq!((body.as_slice(), left.as_slice()), (&b"hello world"[..], &b"next"[..]));
+        prop_assert_eq!(trailers, (!bare).then(|| HeaderMap::from_iter([field("x-sum", "1"), field("y", "2")])));
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = decode(&[&bytes]);
+    }
+}
+
+#[test]
+fn chunks_without_their_line_ends_or_sizes_are_refused() {
+    for wrong in [
+        "5\nhello\r\n0\r\n\r\n",
+        "5\r\nhellooo",
+        "x\r\n",
+        "\r\n",
+        "-1\r\n",
+        "5 5\r\nhello",
+        "fffffffffffffffff\r\n",
+        "0\r\nno colon\r\n\r\n",
+        "0\r\nt: 1\n\r\nGET / HTTP/1.1\r\n\r\n",
+        "1;a\rb\r\nx\r\n",
+    ] {
+        assert_eq!(decode(&[wrong.as_bytes()]).err(), Some(Malformed), "{wrong:?}");
+    }
+    assert_eq!(decode(&[&[b'1'; 20_000]]).err(), Some(Malformed), "an endless size");
+    assert_eq!(decode(&[b"0\r\n", &[b'a'; 70_000]]).err(), Some(Malformed), "endless trailers");
+    let extended = format!("1;{}\r\nx\r\n", "a".repeat(10_000)).repeat(2);
+    assert_eq!(decode(&[extended.as_bytes()]).err(), Some(Malformed), "more extension than body");
+}
