@@ -5,18 +5,21 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use super::http1::Inlet;
 use super::http2::Received;
+use super::upgrade::Switched;
 use crate::router::stream::Stream;
 use crate::upstream::body::UpstreamBody;
 
 /// What follows the head of a client's request.
 #[derive(Debug)]
 pub enum ClientBody {
+    /// Nothing.
+    Empty,
     /// Over HTTP/1.
-    Http1(Incoming),
+    Http1(Inlet),
     /// Over HTTP/2.
     Http2(Received),
 }
@@ -32,13 +35,15 @@ impl Body for ClientBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
         match self.get_mut() {
-            ClientBody::Http1(body) => Pin::new(body).poll_frame(cx).map_err(|_| BrokeOff),
+            ClientBody::Empty => Poll::Ready(None),
+            ClientBody::Http1(body) => body.poll_frame(cx).map_err(|_| BrokeOff),
             ClientBody::Http2(body) => body.poll_frame(cx).map_err(|_| BrokeOff),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
+            ClientBody::Empty => true,
             ClientBody::Http1(body) => body.is_end_stream(),
             ClientBody::Http2(body) => body.is_end_stream(),
         }
@@ -46,6 +51,7 @@ impl Body for ClientBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
+            ClientBody::Empty => SizeHint::with_exact(0),
             ClientBody::Http1(body) => body.size_hint(),
             ClientBody::Http2(body) => body.size_hint(),
         }
@@ -56,7 +62,7 @@ impl Body for ClientBody {
 #[derive(Debug)]
 pub struct ResponseBody {
     content: Content,
-    /// None once the exchange went on as a tunnel.
+    /// None once the exchange goes on as a tunnel.
     stream: Option<Box<Stream>>,
 }
 
@@ -64,6 +70,8 @@ pub struct ResponseBody {
 enum Content {
     /// Made here; taken when sent.
     Local(Option<Bytes>),
+    /// That of a 101: none.
+    Switched(Box<Switched>),
     /// The upstream's, possibly cut off by the route's timeout.
     Upstream(UpstreamBody, Option<Pin<Box<Sleep>>>),
 }
@@ -90,9 +98,17 @@ impl ResponseBody {
         ResponseBody { content: Content::Upstream(body, deadline), stream: Some(stream) }
     }
 
-    /// The empty body of a 101, whose books the tunnel keeps.
-    pub fn switched() -> Self {
-        ResponseBody { content: Content::Local(None), stream: None }
+    /// The empty body of a 101; the tunnel keeps the books.
+    pub fn switched(tunnel: Box<Switched>) -> Self {
+        ResponseBody { content: Content::Switched(tunnel), stream: None }
+    }
+
+    /// What follows a 101.
+    pub fn into_tunnel(mut self) -> Option<Box<Switched>> {
+        match std::mem::replace(&mut self.content, Content::Local(None)) {
+            Content::Switched(tunnel) => Some(tunnel),
+            Content::Local(_) | Content::Upstream(..) => None,
+        }
     }
 
     fn book(&mut self, entry: impl FnOnce(&mut Stream)) {
@@ -110,6 +126,7 @@ impl Body for ResponseBody {
         let this = self.get_mut();
         let frame = match &mut this.content {
             Content::Local(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+            Content::Switched(_) => None,
             Content::Upstream(body, deadline) => match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
@@ -139,12 +156,14 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Local(bytes) => bytes.is_none(),
+            Content::Switched(_) => true,
             Content::Upstream(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
+            Content::Switched(_) => SizeHint::with_exact(0),
             Content::Local(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Content::Upstream(body, _) => body.size_hint(),
         }

@@ -6,9 +6,12 @@ use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
+use http::header::DATE;
 use time::OffsetDateTime;
 use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
+
+use crate::http1;
 
 const FORMAT: StaticFormatDescription =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
@@ -19,12 +22,21 @@ thread_local! {
 
 /// The present.
 pub fn now() -> HeaderValue {
+    with_now(HeaderValue::clone)
+}
+
+/// Appends the present as a field of HTTP/1.
+pub fn write_field(out: &mut Vec<u8>) {
+    with_now(|now| http1::write_field(out, &DATE, now));
+}
+
+fn with_now<T>(use_it: impl FnOnce(&HeaderValue) -> T) -> T {
     let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     LAST.with_borrow_mut(|last| {
         if last.0 != second {
             *last = (second, text(second));
         }
-        last.1.clone()
+        use_it(&last.1)
     })
 }
 

@@ -4,16 +4,16 @@ mod connection_manager;
 mod date;
 mod dozing;
 mod leaving;
-mod raw_head;
-mod refusal;
-mod serve_http1;
+mod residents;
 mod serve_http2;
+mod stay;
 mod write_batch;
 
 pub mod body;
 pub mod grpc;
 pub mod header_operations;
 pub mod headers;
+pub mod http1;
 pub mod http2;
 pub mod local_reply;
 pub mod path_normalization;
@@ -21,7 +21,7 @@ pub mod peer_metadata;
 pub mod peers;
 pub mod upgrade;
 
-pub(crate) use connection_manager::MAX_HEADERS;
 pub use connection_manager::{Codec, Routing, ServedConnection, serve};
 pub(crate) use dozing::Dozing;
+pub use residents::Residents;
 pub use write_batch::{Batched, BatchedIo};

@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -19,10 +20,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::body::{ClientBody, ResponseBody};
 use super::connection_manager::ServedConnection;
 use super::http2::{Received, Sending};
-use super::raw_head::RawHeads;
 use super::write_batch::BatchedIo;
 use super::{date, headers, leaving};
-use crate::listener::Watch;
+use crate::listener::DownstreamIo;
 use crate::router::exchange;
 use crate::upstream::pool::{CONNECTION_WINDOW, MAX_HEADER_LIST, MAX_SEND_BUFFER, STREAM_WINDOW};
 
@@ -36,15 +36,12 @@ const MAX_RESET_UNSEEN: usize = 20;
 const MAX_RESET_BY_US: usize = 1024;
 
 /// Serves a connection until its end.
-pub async fn serve<I>(io: RawHeads<I>, connection: Arc<ServedConnection>)
-where
-    I: AsyncRead + AsyncWrite + Watch + Unpin + Send + 'static,
-{
+pub async fn serve(io: DownstreamIo, connection: Arc<ServedConnection>) {
     let io = BatchedIo::new(io);
     let sender = io.sender();
     let stage = Stage::Greeting { handshake: builder().handshake(io), leaving: false };
     let mut serving = sender.run(Serving { stage, connection: Arc::clone(&connection) });
-    let ended = leaving::run(Pin::new(&mut serving), |serving| serving.get_mut().get_mut().leave(), &connection, None).await;
+    let ended = leaving::run(Pin::new(&mut serving), |serving| serving.get_mut().get_mut().leave(), &connection).await;
     if let Err(error) = ended {
         tracing::debug!(peer = %connection.downstream.peer, %error, "downstream connection ended");
     }
@@ -103,6 +100,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Future for Serving<I> {
                 Stage::Open(requests) => {
                     let Some(accepted) = ready!(requests.poll_accept(cx)) else { return Poll::Ready(Ok(())) };
                     let (request, respond) = accepted?;
+                    this.connection.requests.fetch_add(1, Ordering::Relaxed);
                     // Boxed at once: the runtime moves a future several times before it runs.
                     tokio::spawn(Box::pin(answer(Arc::clone(&this.connection), request, respond)));
                 }

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
 use http::{Method, Version};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 
 use super::headers::Seen;
 use crate::drain::Phase;
-use crate::listener::ConnectionGuard;
+use crate::listener::DownstreamIo;
 use crate::router::stream::Stream;
 use crate::runtime::Worker;
 use crate::upstream::http1::Tunnel;
@@ -54,28 +52,34 @@ fn names_upgrade(head: &Parts) -> bool {
     tokens.into_iter().any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
-/// Carries bytes both ways once both sides have switched, until one side ends or the drain is forced. Keeps the books of
-/// the exchange until then.
-pub fn tunnel(client: OnUpgrade, server: (Tunnel, Arc<Connection>), mut stream: Box<Stream>, worker: &Arc<Worker>) {
-    let mut drain = worker.drain.clone();
-    // The codec lets go of the connection; a drain must wait for it nevertheless, and the connection limit count it.
-    let guard = ConnectionGuard::new(worker);
-    tokio::spawn(async move {
-        let _guard = guard;
-        let Ok(client) = client.await else { return };
-        // The other half counts the connection until it is closed.
-        let (server, _connection) = server;
+/// What a connection becomes when both sides have switched.
+#[derive(Debug)]
+pub struct Switched {
+    server: Tunnel,
+    /// Counts the server's connection until it is closed.
+    connection: Arc<Connection>,
+    stream: Box<Stream>,
+    worker: Arc<Worker>,
+}
+
+impl Switched {
+    /// A tunnel to `server`, which keeps the books of the exchange from now on.
+    pub fn new((server, connection): (Tunnel, Arc<Connection>), mut stream: Box<Stream>, worker: &Arc<Worker>) -> Box<Self> {
+        // However it ends, it was no exchange that broke off.
+        stream.tunnelled(0, 0);
+        Box::new(Switched { server, connection, stream, worker: Arc::clone(worker) })
+    }
+
+    /// Carries bytes both ways until one side ends or the drain is forced.
+    pub async fn carry(self: Box<Self>, mut client: DownstreamIo) {
+        let Switched { mut server, connection: _connection, mut stream, worker } = *self;
+        let mut drain = worker.drain.clone();
         let (received, sent) = tokio::select! {
-            bytes = carry(client, server) => bytes,
+            bytes = copy_bidirectional(&mut client, &mut server) => bytes.unwrap_or_default(),
             () = drain.reached(Phase::Forced) => (0, 0),
         };
         stream.tunnelled(received, sent);
-    });
-}
-
-async fn carry(client: Upgraded, mut server: Tunnel) -> (u64, u64) {
-    let mut client = TokioIo::new(client);
-    copy_bidirectional(&mut client, &mut server).await.unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

@@ -7,11 +7,13 @@
 
 pub mod buffer;
 mod chunked;
+mod ending;
 pub mod maps;
 mod reading;
 mod unsent;
 
 pub use chunked::{Chunked, Malformed, Piece};
+pub use ending::{Ending, announced};
 pub use reading::{Cut, Framing, Reading};
 pub use unsent::{Unsent, write_field};
 

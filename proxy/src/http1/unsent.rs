@@ -46,12 +46,19 @@ impl Unsent {
     }
 
     fn advance(&mut self, written: usize) {
-        let head = written.min(self.head.len());
-        self.head.advance(head);
-        let chunk = (written - head).min(self.chunk.len());
-        self.chunk.advance(chunk);
+        let head = take(&mut self.head, written);
+        let chunk = take(&mut self.chunk, written - head);
         self.tail = self.tail.get(written - head - chunk..).unwrap_or_default();
     }
+}
+
+/// Takes up to `most` off the front. What is empty then lets go of its memory, which may be a large read.
+fn take(bytes: &mut Bytes, most: usize) -> usize {
+    if most < bytes.len() {
+        bytes.advance(most);
+        return most;
+    }
+    std::mem::take(bytes).len()
 }
 
 /// Appends a field with its line end.

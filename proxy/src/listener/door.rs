@@ -69,6 +69,11 @@ impl Door {
         self.0.has_changed().unwrap_or(true)
     }
 
+    /// When what is left of the connections that came this way is cut; `None` while they may stay.
+    pub fn cut_at(&self) -> Option<Instant> {
+        *self.0.borrow()
+    }
+
     /// Waits until connections that came this way must go; returns when what is left of them is cut.
     pub async fn shut(&self) -> Instant {
         let mut seen = self.0.clone();
@@ -118,6 +123,11 @@ impl Doors {
                 Some(Door(door))
             }
         }
+    }
+
+    /// Tells whenever doors were shut.
+    pub(crate) fn shut(&self) -> watch::Receiver<()> {
+        self.shut.subscribe()
     }
 
     /// Tells the connections whose way is not in `model`.

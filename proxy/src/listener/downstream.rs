@@ -84,6 +84,11 @@ impl Downstream {
         self.door.as_ref().is_some_and(Door::is_shut)
     }
 
+    /// When what is left of the connection is cut, once it must leave.
+    pub fn cut_at(&self) -> Option<tokio::time::Instant> {
+        self.door.as_ref().and_then(Door::cut_at)
+    }
+
     /// Waits until what is left of a connection whose way in was taken away is cut.
     pub async fn overdue(&self) {
         match &self.door {

@@ -95,40 +95,6 @@ pub type ServerSession = Session<Prefixed<TcpStream>, ServerConnection>;
 /// What connection managers and TCP proxies serve: inspected bytes, then the transport.
 pub type DownstreamIo = Prefixed<Transport>;
 
-/// What a client does while it waits for an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meanwhile {
-    /// It has gone.
-    Gone,
-    /// It sent more, which stays where it is.
-    Spoke,
-}
-
-/// A stream that can tell what its peer does without taking bytes from it.
-pub trait Watch {
-    /// Whether it can.
-    fn can_watch(&self) -> bool;
-
-    /// Waits for the peer to close or to send something.
-    fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<Meanwhile>;
-}
-
-impl Watch for DownstreamIo {
-    /// In TLS the end of a stream comes behind a record that is there to be read.
-    fn can_watch(&self) -> bool {
-        matches!(self.io, Transport::Plain(_))
-    }
-
-    fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<Meanwhile> {
-        let Transport::Plain(stream) = &self.io else { return Poll::Pending };
-        let mut byte = [0];
-        stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)).map(|peeked| match peeked {
-            Ok(1..) => Meanwhile::Spoke,
-            Ok(0) | Err(_) => Meanwhile::Gone,
-        })
-    }
-}
-
 macro_rules! transport {
     ($self:ident, $io:ident => $call:expr) => {
         match $self.get_mut() {

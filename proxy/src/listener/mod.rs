@@ -41,6 +41,6 @@ pub use accept::{BindError, CapturePorts, Entrance, EntranceKind, Listeners, ent
 pub use dispatch::{ConnectionGuard, Dispatcher, Incoming};
 pub use door::{Door, Doors};
 pub use downstream::{Direction, Downstream, DownstreamTls};
-pub use io::{DownstreamIo, Meanwhile, Prefixed, Transport, Watch};
+pub use io::{DownstreamIo, Prefixed, Transport};
 pub use summons::Summons;
 pub use tls::Handshakes;

@@ -16,7 +16,7 @@ use crate::http::header_operations::{self, RequestLine, Source};
 use crate::http::headers::{self, Answered};
 use crate::http::local_reply::{LocalReply, respond};
 use crate::http::peers::Received;
-use crate::http::upgrade::tunnel;
+use crate::http::upgrade::Switched;
 use crate::http1::maps;
 use crate::listener::Direction;
 use crate::upstream::pool::Connection;
@@ -60,9 +60,9 @@ impl Exchange<'_> {
 
     /// Hands a 101 on and turns both connections into a tunnel.
     fn switch(mut self, answer: Answer) -> Response<ResponseBody> {
-        let Some(client) = self.upgrade.take() else {
+        if !self.upgrade {
             return self.fail(&Error { failure: Failure::Protocol, sent: Sent::Unanswered, reused: false, transport: None }, false);
-        };
+        }
         let Answer { response, connection, seen, upstream, .. } = answer;
         let (mut head, body) = response.into_parts();
         let (Some(server), Some(connection)) = (body.into_tunnel(), connection) else {
@@ -70,12 +70,11 @@ impl Exchange<'_> {
         };
         self.clean_answer(&mut head.headers, seen, Some(&connection), true);
         self.finish_headers(&mut head.headers);
-        self.connection.findings.becomes_tunnel();
         self.stream.note(|record| record.details = Cow::Borrowed("via_upstream"));
         self.stream.answers(head.status, &head.headers);
         self.stream.holds(upstream);
-        tunnel(client, (server, connection), self.stream, &self.connection.worker);
-        Response::from_parts(head, ResponseBody::switched())
+        let tunnel = Switched::new((server, connection), self.stream, &self.connection.worker);
+        Response::from_parts(head, ResponseBody::switched(tunnel))
     }
 
     /// Answers a request whose last attempt failed.

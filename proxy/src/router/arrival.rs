@@ -8,7 +8,6 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, Version};
 use http_body::Body;
-use hyper::upgrade::OnUpgrade;
 
 use super::replay::Upload;
 use super::stream::Stream;
@@ -18,7 +17,8 @@ use crate::http::local_reply::{LocalReply, respond};
 use crate::http::path_normalization::normalize;
 use crate::http::peers::Received;
 use crate::http::upgrade::Upgrade;
-use crate::http::{MAX_HEADERS, Routing, ServedConnection};
+use crate::http::{Routing, ServedConnection};
+use crate::http1::MAX_HEADERS;
 use crate::listener::Direction;
 use crate::telemetry::access_log::CapturedHeaders;
 
@@ -33,8 +33,8 @@ pub struct Arrival {
     pub host_stands: bool,
     /// Body, unless there is none.
     pub upload: Option<Arc<Upload>>,
-    /// The client's side of a WebSocket upgrade.
-    pub upgrade: Option<OnUpgrade>,
+    /// It asks to become a WebSocket.
+    pub upgrade: bool,
     /// Peer metadata that the request carried.
     pub received: Received,
     /// The books.
@@ -63,9 +63,7 @@ pub fn receive(
     if let Some(log) = routing.config.access_log() {
         stream.capture(CapturedHeaders::capture(log, &head.headers));
     }
-    let refusal = if connection.findings.next_is_bad() {
-        Some(LocalReply::bad_request("http1.content_length_and_chunked_not_allowed"))
-    } else if sanitized.is_err() || seen.several_hosts {
+    let refusal = if sanitized.is_err() || seen.several_hosts {
         Some(LocalReply::bad_request("http1.codec_error"))
     } else if head.version == Version::HTTP_2 && fields > MAX_HEADERS {
         Some(LocalReply::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large", "http2.too_many_headers"))
@@ -82,7 +80,7 @@ pub fn receive(
     if downstream.direction == Direction::Inbound {
         remember_peer(connection, &received);
     }
-    let upgrade = if asked == Upgrade::WebSocket { head.extensions.remove::<OnUpgrade>() } else { None };
+    let upgrade = asked == Upgrade::WebSocket;
     let upload = upload(body, &head, seen);
     if let Some(upload) = &upload {
         stream.uploads(upload);

@@ -242,7 +242,7 @@ impl Exchange<'_> {
             UpstreamProtocol::Http2 => true,
             UpstreamProtocol::UseDownstream | UpstreamProtocol::Tcp => self.head.version == Version::HTTP_2,
         };
-        if http2 && self.upgrade.is_none() { Protocol::Http2 } else { Protocol::Http1 }
+        if http2 && !self.upgrade { Protocol::Http2 } else { Protocol::Http1 }
     }
 
     /// The prepared headers for one attempt. `keep`: another attempt may want them too.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::upgrade::OnUpgrade;
 use outrigger_config::matcher::RequestHead;
 use outrigger_config::model::{Route, RouteAction, WeightedCluster};
 
@@ -115,7 +114,7 @@ pub(super) struct Exchange<'a> {
     /// The headers sent upstream over HTTP/2, while another attempt or the answer may want them.
     pub kept: Option<KeptHead>,
     pub upload: Option<Arc<Upload>>,
-    pub upgrade: Option<OnUpgrade>,
+    pub upgrade: bool,
     pub received: Received,
     pub stream: Box<Stream>,
 }
@@ -270,7 +269,7 @@ mod tests {
         size_of::<F>()
     }
 
-    /// hyper keeps room for this future in every HTTP/1 connection, idle ones included.
+    /// Every HTTP/1 connection keeps room for this future, idle ones included.
     #[test]
     fn an_exchange_in_progress_stays_small() {
         let size = future_size(serve);

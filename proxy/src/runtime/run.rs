@@ -148,6 +148,7 @@ fn assemble(parts: Parts<'_>) -> (Arc<Process>, Dispatcher, Vec<Incoming>) {
             pipes: Default::default(),
             telemetry,
             drain: drain.clone(),
+            residents: Default::default(),
             connections: AtomicUsize::new(0),
             handshakes: Default::default(),
             summons: Default::default(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use crate::drain::Drain;
+use crate::http::Residents;
 use crate::identity::Identity;
 use crate::listener::{Handshakes, Summons};
 use crate::snapshot::ConfigHandle;
@@ -31,6 +32,8 @@ pub struct Worker {
     pub telemetry: WorkerTelemetry,
     /// The drain state of the process.
     pub drain: Drain,
+    /// HTTP/1 connections, as those who may have to leave.
+    pub residents: Arc<Residents>,
     /// Live downstream connections, read by the dispatcher.
     pub connections: AtomicUsize,
     /// TLS handshakes with clients in progress.

@@ -9,8 +9,8 @@ use outrigger_config::matcher::HostMap;
 use outrigger_config::model::*;
 use outrigger_proxy::drain::{Drain, Phase};
 use outrigger_proxy::identity::Identity;
-use outrigger_proxy::listener::EntranceKind;
 use outrigger_proxy::listener::connection::{Captured, serve_captured};
+use outrigger_proxy::listener::{ConnectionGuard, EntranceKind};
 use outrigger_proxy::runtime::Worker;
 use outrigger_proxy::snapshot::{Config, ConfigHandle};
 use outrigger_proxy::telemetry::Telemetry;
@@ -147,6 +147,7 @@ impl Proxy {
             pipes: Default::default(),
             telemetry: workers.pop().expect("one worker"),
             drain,
+            residents: Default::default(),
             connections: AtomicUsize::new(0),
             handshakes: Default::default(),
             summons: Default::default(),
@@ -185,7 +186,11 @@ impl Proxy {
         let client = TcpStream::connect(entrance.local_addr().expect("address")).await.expect("connect");
         let (stream, peer) = entrance.accept().await.expect("accept");
         let captured = Captured { worker: Arc::clone(&self.worker), peer, destination, accepted_at: SystemTime::now(), source: None };
-        tokio::spawn(serve_captured(kind, destination.port(), captured, stream));
+        let guard = ConnectionGuard::new(&self.worker);
+        tokio::spawn(async move {
+            serve_captured(kind, destination.port(), captured, stream).await;
+            drop(guard);
+        });
         client
     }
 }

@@ -123,14 +123,114 @@ async fn what_the_codec_refuses_reads_as_in_envoy() {
 }
 
 #[tokio::test]
-async fn a_refusal_after_other_requests_keeps_its_status_and_touches_no_answer() {
+async fn a_refusal_after_other_requests_reads_the_same_and_touches_no_answer() {
     let origin = Answering::start(|_, _| ok("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n")).await;
     let proxy = in_front_of(origin.address, |_| ());
     let mut client = Client::of(&proxy).await;
     assert_eq!(client.get("/").await.text(), "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
-    client.send("GET / HTTP/1.1\r\nhost : a\r\n\r\n").await;
-    assert_eq!(client.receive().await.status(), 400);
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n").await;
+    let got = client.receive().await;
+    assert_eq!((got.status(), got.text().as_str(), got.header("server")), (501, "Not Implemented", Some("envoy")));
     assert!(rest(&mut client.0).await.is_empty());
+    proxy.metric("istio_requests_total", &["response_code=\"501\"", "response_flags=\"DPE\""]).await;
+}
+
+#[tokio::test]
+async fn a_request_that_comes_byte_by_byte_is_one_request() {
+    let origin = Answering::start(|_, seen| ok(&String::from_utf8_lossy(&seen.body))).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    let request = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nt: 1\r\n\r\n";
+    for _ in 0..2 {
+        for byte in request.as_bytes().chunks(1) {
+            client.send(byte).await;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(client.receive().await.text(), "abc");
+    }
+    assert_eq!(origin.requests(), 2);
+}
+
+#[tokio::test]
+async fn bodies_of_pipelined_requests_are_told_from_the_next_head() {
+    let origin = Answering::start(|_, seen| ok(&format!("{}{}", seen.head.len() % 2, String::from_utf8_lossy(&seen.body)))).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    let sized = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello";
+    let chunked = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    client.send([sized, chunked, "GET / HTTP/1.1\r\nhost: a\r\n\r\n", chunked, sized].concat()).await;
+    for body in ["hello", "abc", "", "abc", "hello"] {
+        assert_eq!(client.receive().await.text()[1..], *body);
+    }
+}
+
+#[tokio::test]
+async fn http_10_connections_are_kept_on_request() {
+    let origin = Answering::start(|_, _| ok("answer")).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\n\r\n").await;
+        let got = client.receive().await;
+        assert_eq!((got.text().as_str(), got.header("connection")), ("answer", Some("keep-alive")));
+    }
+    client.send("GET / HTTP/1.0\r\nhost: a\r\n\r\n").await;
+    assert_eq!(client.receive().await.header("connection"), None);
+    assert!(rest(&mut client.0).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_small_body_is_read_and_the_connection_goes_on() {
+    let origin = Origin::start().await;
+    let proxy = in_front_of(origin.address(), |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n01234").await;
+    let (mut server, _) = origin.accept().await;
+    read_head(&mut server).await;
+    server.write_all(b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 0\r\n\r\n").await.expect("write");
+    assert_eq!(client.receive().await.status(), 413);
+    client.send("56789GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (mut server, _) = origin.accept().await;
+    assert!(read_request(&mut server).await.expect("request").head.starts_with("GET"));
+    server.write_all(ok("next").as_bytes()).await.expect("write");
+    assert_eq!(client.receive().await.text(), "next");
+}
+
+#[tokio::test]
+async fn a_client_that_still_sends_gets_the_last_answer_nevertheless() {
+    let origin = Answering::start(|_, _| ok("")).await;
+    for _ in 0..20 {
+        let proxy = in_front_of(origin.address, |_| ());
+        let mut client = Client::of(&proxy).await;
+        client.send("GET / HTTP/1.1\r\nhost : a\r\n\r\n").await;
+        client.send("x".repeat(100_000)).await;
+        let got = client.receive().await;
+        assert_eq!((got.status(), got.text().as_str()), (400, "Bad Request"));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_a_client_that_waits_for_a_100_is_the_last() {
+    let origin = Answering::start(|_, _| ok("")).await;
+    let proxy = in_front_of(origin.address, |route| route.action = RouteAction::Forward(Vec::new()));
+    let mut client = Client::of(&proxy).await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\nexpect: 100-continue\r\n\r\n").await;
+    let got = client.receive().await;
+    assert_eq!((got.status(), got.header("connection")), (503, Some("close")), "nobody knows whether the body will come");
+    assert!(rest(&mut client.0).await.is_empty());
+}
+
+#[tokio::test]
+async fn trailers_reach_a_client_that_takes_them() {
+    let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n5\r\nhello\r\n0\r\nx-sum: 1\r\n\r\n";
+    let origin = Answering::start(move |_, _| answer.to_owned()).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    for (te, trailers) in [("", ""), ("te: trailers\r\n", "x-sum: 1\r\n")] {
+        client.send(format!("GET / HTTP/1.1\r\nhost: a\r\n{te}\r\n")).await;
+        read_head(&mut client.0).await;
+        expect(&mut client.0, &format!("5\r\nhello\r\n0\r\n{trailers}\r\n")).await;
+    }
 }
 
 #[tokio::test]

@@ -2,13 +2,12 @@
 
 use std::io::Write;
 
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderName, TRAILER, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use http::{HeaderMap, Method};
 use http_body::Body;
 
 use crate::http::headers::{ATTEMPT_COUNT, EXPECTED_TIMEOUT, number};
-use crate::http1::write_field;
+use crate::http1::{Ending, announced, write_field};
 use crate::router::replay::UploadBody;
 
 /// A request to send.
@@ -53,15 +52,6 @@ impl Notes {
     }
 }
 
-/// How the end of a request body is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// By its length; this is what is left of it.
-    Length(u64),
-    /// By the last chunk, with those trailers that the head announced.
-    Chunked(Vec<HeaderName>),
-}
-
 /// Appends the head of `request`; says how its body, if any, is to be framed.
 pub fn write_head(out: &mut Vec<u8>, request: &Outgoing<'_>) -> Option<Ending> {
     out.extend_from_slice(request.method.as_str().as_bytes());
@@ -97,47 +87,6 @@ fn write_length(out: &mut Vec<u8>, headers: &HeaderMap, length: Result<u64, Opti
         Err(None) => {
             out.extend_from_slice(b"transfer-encoding: chunked\r\n");
             Ending::Chunked(announced(headers))
-        }
-    }
-}
-
-/// The names in `trailer`.
-fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
-    let tokens = headers.get_all(TRAILER).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok()).collect()
-}
-
-impl Ending {
-    /// Appends what stands before `chunk`, and says whether a line end must follow it; `None` when the chunk is more than
-    /// the head promised.
-    pub fn open_chunk(&mut self, out: &mut Vec<u8>, chunk: &Bytes) -> Option<bool> {
-        match self {
-            Ending::Length(left) => {
-                *left = left.checked_sub(chunk.len() as u64)?;
-                Some(false)
-            }
-            // An empty chunk would be the last one.
-            Ending::Chunked(_) if chunk.is_empty() => Some(false),
-            Ending::Chunked(_) => {
-                let _ = write!(out, "{:x}\r\n", chunk.len());
-                Some(true)
-            }
-        }
-    }
-
-    /// Appends the end of the body; false when it is shorter than the head promised.
-    pub fn close(self, out: &mut Vec<u8>, trailers: Option<&HeaderMap>) -> bool {
-        match self {
-            Ending::Length(left) => left == 0,
-            Ending::Chunked(announced) => {
-                out.extend_from_slice(b"0\r\n");
-                let may_go = |name: &HeaderName| announced.contains(name) && !matches!(*name, CONTENT_LENGTH | TRANSFER_ENCODING | TRAILER);
-                for (name, value) in trailers.into_iter().flatten().filter(|(name, _)| may_go(name)) {
-                    write_field(out, name, value);
-                }
-                out.extend_from_slice(b"\r\n");
-                true
-            }
         }
     }
 }

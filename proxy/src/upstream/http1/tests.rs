@@ -6,11 +6,11 @@ use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::request::{Ending, write_head};
+use super::request::write_head;
 use super::response::parse;
 use super::*;
 use crate::error::{Failure, Sent};
-use crate::http1::{Framing, MAX_HEAD, MAX_HEADERS};
+use crate::http1::{Ending, Framing, MAX_HEAD, MAX_HEADERS};
 use crate::upstream::connect::UpstreamIo;
 
 fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {

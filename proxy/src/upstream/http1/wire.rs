@@ -11,10 +11,10 @@ use http::{Method, StatusCode};
 use http_body::{Body, Frame};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::request::{Ending, Outgoing, write_head};
+use super::request::{Outgoing, write_head};
 use super::response::{Answer, parse};
 use crate::error::{Failure, Sent};
-use crate::http1::{Cut, Reading, SMALL, SPARE_CAPACITY, Unsent, buffer};
+use crate::http1::{Cut, Ending, Reading, SMALL, SPARE_CAPACITY, Unsent, buffer};
 use crate::listener::Prefixed;
 use crate::router::replay::UploadBody;
 use crate::runtime::Turn;

@@ -1,0 +1,210 @@
+//! The requests of one connection, one after another.
+//!
+//! The task of the connection does everything itself: it reads a head, polls the exchange in place until there is an answer,
+//! and sends that. Requests that come meanwhile wait in the socket, or in the one read that shows that the client is still
+//! there.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+
+use super::head::{Asked, Head};
+use super::inlet::Inlet;
+use super::refusal::Refusal;
+use super::reply::{Cut, Reply};
+use super::wire::{Leftover, Next, Shared, Wire, lock};
+use crate::drain::Phase;
+use crate::http::body::{ClientBody, ResponseBody};
+use crate::http::connection_manager::ServedConnection;
+use crate::http::stay::{Doing, Stay};
+use crate::listener::DownstreamIo;
+use crate::router::exchange;
+
+/// How much of a request body nobody wants is read, so that the connection can serve another request.
+const DRAINED: usize = 64 * 1024;
+/// How much is thrown away of what a client still sends after its last answer. To close at once would make the kernel reset the
+/// connection, and the answer could be lost.
+const LINGERED: usize = 1024 * 1024;
+/// For how long.
+const LINGERING: Duration = Duration::from_secs(1);
+
+/// Serves a connection until its end. With `sniff` it may turn out to speak HTTP/2, and is handed back then.
+pub async fn serve(io: DownstreamIo, connection: &Arc<ServedConnection>, sniff: bool) -> Option<DownstreamIo> {
+    let mut link = Link { wire: Wire::shared(io), stay: Stay::new(connection), requests: 0 };
+    loop {
+        let sniff = sniff && link.requests == 0;
+        let head = match poll_fn(|cx| link.poll_next(sniff, cx)).await {
+            Next::Head(head) => head,
+            Next::Http2 => return link.into_io(),
+            Next::Refused(refusal) => {
+                link.refuse(refusal, connection).await;
+                return None;
+            }
+            Next::End => {
+                link.close().await;
+                return None;
+            }
+        };
+        let asked = head.asked;
+        let request = link.request(head);
+        let response = {
+            let mut exchange = pin!(exchange::serve(connection, request));
+            poll_fn(|cx| match exchange.as_mut().poll(cx) {
+                Poll::Ready(response) => Poll::Ready(Some(response)),
+                Poll::Pending => link.poll_gone(cx).map(|()| None),
+            })
+            .await?
+        };
+        let asked = Asked { keep_alive: asked.keep_alive && !must_close(connection), ..asked };
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let (keep_alive, body) = link.answer(response, asked).await?;
+        if switches {
+            if let Some((tunnel, io)) = body.into_tunnel().zip(link.into_io()) {
+                tunnel.carry(io).await;
+            }
+            return None;
+        }
+        drop(body);
+        if !link.clear(keep_alive).await {
+            link.close().await;
+            return None;
+        }
+    }
+}
+
+/// Whether the answer must say that it is the last.
+fn must_close(connection: &ServedConnection) -> bool {
+    connection.worker.drain.phase() > Phase::Serving || connection.downstream.must_leave()
+}
+
+/// A connection between its requests and in them.
+struct Link {
+    wire: Shared,
+    stay: Stay,
+    requests: u64,
+}
+
+impl Link {
+    fn poll_next(&mut self, sniff: bool, cx: &mut Context<'_>) -> Poll<Next> {
+        match lock(&self.wire).poll_head(sniff, cx) {
+            Poll::Ready(next) => Poll::Ready(next),
+            Poll::Pending => self.stay.poll_over(Doing::Nothing, self.requests, cx).map(|()| Next::End),
+        }
+    }
+
+    fn request(&mut self, head: Head) -> Request<ClientBody> {
+        self.requests += 1;
+        let body = match head.body {
+            Some(framing) => ClientBody::Http1(Inlet::new(&self.wire, lock(&self.wire).request(), framing)),
+            None => ClientBody::Empty,
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = head.method;
+        *request.uri_mut() = head.target;
+        *request.version_mut() = head.asked.version;
+        *request.headers_mut() = head.headers;
+        request
+    }
+
+    /// Ready when there is nobody, or no time, to go on for.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if lock(&self.wire).poll_gone(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.stay.poll_over(Doing::Serving, self.requests, cx)
+    }
+
+    /// Sends an answer; whether another request may follow, and what is left of the body. `None` when it could not be sent.
+    async fn answer(&mut self, response: Response<ResponseBody>, asked: Asked) -> Option<(bool, ResponseBody)> {
+        let mut reply = Reply::new(response, asked);
+        let sent = poll_fn(|cx| match reply.poll_send(&self.wire, cx) {
+            Poll::Ready(sent) => Poll::Ready(sent),
+            Poll::Pending => self.poll_gone(cx).map(|()| Err(Cut)),
+        });
+        sent.await.ok()?;
+        Some((reply.keeps_alive(), reply.into_body()))
+    }
+
+    /// Makes the connection ready for another request; false when there can be none.
+    async fn clear(&mut self, keep_alive: bool) -> bool {
+        let leftover = lock(&self.wire).take_over();
+        match leftover {
+            Leftover::None => keep_alive,
+            Leftover::Some if keep_alive && self.drain().await => true,
+            Leftover::Some | Leftover::Broken => {
+                self.linger().await;
+                false
+            }
+        }
+    }
+
+    async fn drain(&mut self) -> bool {
+        let mut drained = 0;
+        poll_fn(|cx| self.poll_drained(&mut drained, cx)).await
+    }
+
+    /// Reads the rest of a request body, if it is small; whether it came to its end.
+    fn poll_drained(&mut self, drained: &mut usize, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut wire = lock(&self.wire);
+        let request = wire.request();
+        while *drained <= DRAINED {
+            let frame = match wire.poll_body(request, cx) {
+                Poll::Ready(Some(Ok(frame))) => frame,
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(false),
+                Poll::Ready(None) => return Poll::Ready(true),
+                Poll::Pending => {
+                    drop(wire);
+                    return self.stay.poll_over(Doing::Nothing, self.requests, cx).map(|()| false);
+                }
+            };
+            *drained += frame.data_ref().map_or(0, bytes::Bytes::len);
+        }
+        Poll::Ready(false)
+    }
+
+    /// Answers a head that is none.
+    async fn refuse(&mut self, refusal: Refusal, connection: &ServedConnection) {
+        refusal.book(connection);
+        let answer = refusal.answer(connection.downstream.direction);
+        lock(&self.wire).unsent.head = answer.into();
+        self.linger().await;
+    }
+
+    /// Sends what is unsent and that nothing more comes, and waits a little for the client to take it.
+    async fn linger(&mut self) {
+        let mut left = LINGERED;
+        let wire = &self.wire;
+        let lingering = poll_fn(|cx| {
+            let mut wire = lock(wire);
+            if ready!(wire.poll_flush(cx)).is_err() || ready!(wire.poll_shutdown(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            while left > 0 {
+                match ready!(wire.poll_discard(cx)) {
+                    0 => break,
+                    read => left = left.saturating_sub(read),
+                }
+            }
+            Poll::Ready(())
+        });
+        let _ = tokio::time::timeout(LINGERING, lingering).await;
+    }
+
+    /// Ends a connection in good order. Closing a socket does; a session wants to be told.
+    async fn close(&mut self) {
+        let wire = &self.wire;
+        if lock(wire).is_tls() {
+            let _ = poll_fn(|cx| lock(wire).poll_shutdown(cx)).await;
+        }
+    }
+
+    /// The connection, when nobody else has it.
+    fn into_io(self) -> Option<DownstreamIo> {
+        let wire = Arc::try_unwrap(self.wire).ok()?;
+        Some(wire.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_io())
+    }
+}

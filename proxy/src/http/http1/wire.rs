@@ -1,0 +1,285 @@
+//! The bytes of a connection: read ahead, waiting to be sent, and whose turn it is to read.
+//!
+//! The task of a connection owns it, but for one thing: while a request body is on its way, whoever sends it upstream reads it
+//! ([`super::Inlet`]), in whatever task that happens. So the wire is shared, behind a lock that nobody ever waits for, since all
+//! of them run on one worker.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use http_body::Frame;
+use tokio::io::AsyncWrite;
+
+use super::head::{Head, Parsed, may_end, parse};
+use super::refusal::Refusal;
+use crate::http1::{Cut, MAX_HEAD, Reading, Unsent, buffer};
+use crate::listener::{DownstreamIo, Prefixed, Transport};
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// What an HTTP/2 client sends first.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A connection to a client.
+#[derive(Debug)]
+pub struct Wire {
+    io: Transport,
+    /// Read and not looked at.
+    input: Bytes,
+    /// The beginning of a head that came in pieces.
+    partial: BytesMut,
+    /// What the kernel did not take at once.
+    pub unsent: Unsent,
+    body: Inflow,
+    /// Number of the request that `body` belongs to.
+    request: u64,
+    /// The connection's task, when it waits for the end of the body.
+    owner: Option<Waker>,
+}
+
+/// The body of the present request.
+#[derive(Debug, Default)]
+enum Inflow {
+    /// There is none, or it was read to its end.
+    #[default]
+    Over,
+    /// The client waits for a 100.
+    Expecting(Reading),
+    Open(Reading),
+    /// It broke off: no other request can follow.
+    Broken,
+}
+
+/// What comes next on a connection.
+#[derive(Debug)]
+pub enum Next {
+    /// A request.
+    Head(Head),
+    /// What cannot be served.
+    Refused(Refusal),
+    /// The preface of HTTP/2, which stays to be read.
+    Http2,
+    /// The end of the connection.
+    End,
+}
+
+/// What became of the body of a request that was answered.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Leftover {
+    /// It was read to its end.
+    None,
+    /// More of it may come.
+    Some,
+    /// No other request can be told from it.
+    Broken,
+}
+
+/// A wire in the hands of its connection and, for the time of a request body, of who reads that.
+pub type Shared = Arc<Mutex<Wire>>;
+
+/// Locks a wire.
+pub fn lock(wire: &Shared) -> MutexGuard<'_, Wire> {
+    wire.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Wire {
+    /// A connection of which part was read already.
+    pub fn shared(io: DownstreamIo) -> Shared {
+        let (input, io) = io.into_parts();
+        Arc::new(Mutex::new(Wire {
+            io,
+            input,
+            partial: BytesMut::new(),
+            unsent: Unsent::default(),
+            body: Inflow::Over,
+            request: 0,
+            owner: None,
+        }))
+    }
+
+    /// Whether the client closes a session of its own, beneath which the end of the stream is no sign.
+    pub fn is_tls(&self) -> bool {
+        matches!(self.io, Transport::Tls(_))
+    }
+
+    /// The connection, with what was read and not looked at in front. The wire is of no use afterwards.
+    pub fn into_io(self) -> DownstreamIo {
+        Prefixed::new(self.input, self.io)
+    }
+
+    /// Waits for a head. `sniff`: for the preface of HTTP/2, too.
+    pub fn poll_head(&mut self, sniff: bool, cx: &mut Context<'_>) -> Poll<Next> {
+        loop {
+            if !self.input.is_empty() {
+                if sniff && self.input.starts_with(PREFACE) {
+                    return Poll::Ready(Next::Http2);
+                }
+                match parse(&self.input) {
+                    Parsed::Head(head) => return Poll::Ready(Next::Head(self.begin(head))),
+                    Parsed::Refused(refusal) if !sniff || !PREFACE.starts_with(&self.input) => return Poll::Ready(Next::Refused(refusal)),
+                    Parsed::Refused(_) | Parsed::Incomplete => self.partial = BytesMut::from(&std::mem::take(&mut self.input)[..]),
+                }
+            }
+            let read = match ready!(buffer::poll_read(&mut self.io, cx)) {
+                Ok(read) if !read.is_empty() => read,
+                _ => return Poll::Ready(Next::End),
+            };
+            if self.partial.is_empty() {
+                self.input = read;
+                continue;
+            }
+            let seen = self.partial.len();
+            self.partial.extend_from_slice(&read);
+            if self.partial.len() > MAX_HEAD || may_end(&self.partial, seen) {
+                self.input = std::mem::take(&mut self.partial).freeze();
+            }
+        }
+    }
+
+    /// Takes a head off the input; what follows it is the body's, and then another request's.
+    fn begin(&mut self, head: Head) -> Head {
+        let rest = self.input.split_off(head.length.min(self.input.len()));
+        self.input = rest;
+        self.request += 1;
+        if let Some(framing) = head.body {
+            let reading = Reading::new(framing, std::mem::take(&mut self.input));
+            self.body = if head.asked.expects_continue { Inflow::Expecting(reading) } else { Inflow::Open(reading) };
+        }
+        head
+    }
+
+    /// Number of the present request.
+    pub fn request(&self) -> u64 {
+        self.request
+    }
+
+    /// Waits for the client to go away, which matters while an answer is on its way. One that has sent more is believed to
+    /// be there; while a request body comes, its reader notices.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.body {
+            Inflow::Broken => Poll::Pending,
+            Inflow::Expecting(_) | Inflow::Open(_) => {
+                if !self.owner.as_ref().is_some_and(|owner| owner.will_wake(cx.waker())) {
+                    self.owner = Some(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+            Inflow::Over if !self.input.is_empty() => Poll::Pending,
+            Inflow::Over => match ready!(buffer::poll_read(&mut self.io, cx)) {
+                Ok(read) if !read.is_empty() => {
+                    self.input = read;
+                    Poll::Pending
+                }
+                _ => Poll::Ready(()),
+            },
+        }
+    }
+
+    /// The next frame of the body of request number `request`.
+    pub fn poll_body(&mut self, request: u64, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if request != self.request {
+            return Poll::Ready(Some(Err(Cut::Short)));
+        }
+        if matches!(self.body, Inflow::Expecting(_))
+            && let Inflow::Expecting(reading) = std::mem::take(&mut self.body)
+        {
+            self.unsent.head = Bytes::from_static(CONTINUE);
+            self.body = Inflow::Open(reading);
+        }
+        // What is unsent at this time is the 100.
+        if ready!(self.poll_flush(cx)).is_err() {
+            self.body = Inflow::Broken;
+        }
+        let reading = match &mut self.body {
+            Inflow::Open(reading) => reading,
+            Inflow::Over => return Poll::Ready(None),
+            Inflow::Expecting(_) | Inflow::Broken => return Poll::Ready(Some(Err(Cut::Short))),
+        };
+        let frame = ready!(reading.poll_frame(&mut self.io, cx));
+        let over = frame.is_none() || reading.is_over();
+        let broken = matches!(frame, Some(Err(_)));
+        if broken {
+            self.body = Inflow::Broken;
+        } else if over && let Inflow::Open(reading) = std::mem::take(&mut self.body) {
+            self.input = reading.into_input();
+        }
+        if (broken || over)
+            && let Some(owner) = self.owner.take()
+        {
+            owner.wake();
+        }
+        Poll::Ready(frame)
+    }
+
+    /// Whether the body of a request was read to its end.
+    pub fn is_body_over(&self, request: u64) -> bool {
+        request != self.request || matches!(self.body, Inflow::Over)
+    }
+
+    /// An answer begins: it is too late for a 100. Whether a client waited for one, so that nobody knows whether the body
+    /// will come.
+    pub fn forgo_continue(&mut self) -> bool {
+        let expecting = matches!(self.body, Inflow::Expecting(_));
+        if expecting {
+            self.body = Inflow::Broken;
+        }
+        expecting
+    }
+
+    /// Takes the reading of the body back from whoever has it.
+    pub fn take_over(&mut self) -> Leftover {
+        (self.request, self.owner) = (self.request + 1, None);
+        match self.body {
+            Inflow::Over => Leftover::None,
+            Inflow::Open(_) => Leftover::Some,
+            Inflow::Expecting(_) | Inflow::Broken => Leftover::Broken,
+        }
+    }
+
+    /// Reads once and throws it away; 0 at the end.
+    pub fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        buffer::poll_read(&mut self.io, cx).map(|read| read.map_or(0, |read| read.len()))
+    }
+
+    /// Writes `out`; what the kernel does not take is kept. Nothing may be unsent.
+    ///
+    /// # Errors
+    /// The transport's.
+    pub fn write(&mut self, out: &[u8], cx: &mut Context<'_>) -> io::Result<()> {
+        let written = match Pin::new(&mut self.io).poll_write(cx, out) {
+            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(written) => written?,
+            Poll::Pending => 0,
+        };
+        self.unsent.flush = true;
+        if let Some(rest) = out.get(written..).filter(|rest| !rest.is_empty()) {
+            self.unsent.head = Bytes::copy_from_slice(rest);
+        }
+        Ok(())
+    }
+
+    /// Waits until everything is sent.
+    ///
+    /// # Errors
+    /// The transport's.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            ready!(self.unsent.poll_write(&mut self.io, cx))?;
+        }
+        if self.unsent.flush {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.unsent.flush = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Tells the client that nothing more comes.
+    ///
+    /// # Errors
+    /// The transport's.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,111 @@
+//! How long a connection may stay.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+use super::connection_manager::ServedConnection;
+use super::residents::Residents;
+use crate::drain::Phase;
+
+/// How long a connection that shall leave waits for another request, which is answered with `connection: close`. To close it at
+/// once would lose a request that is on its way, since HTTP/1 has no GOAWAY.
+const LAST_REQUEST: Duration = Duration::from_millis(500);
+
+/// What a connection does at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It waits for a request.
+    Nothing,
+    /// It serves one.
+    Serving,
+}
+
+/// The stay of one connection, which is its task: a waker is left once.
+#[derive(Debug)]
+pub struct Stay {
+    connection: Arc<ServedConnection>,
+    place: Option<usize>,
+    /// The last occasion looked at.
+    occasion: u64,
+    /// It was found that it must leave.
+    leaves: bool,
+    deadline: Option<(Doing, Pin<Box<Sleep>>)>,
+    /// The hour, and the number of requests when it began.
+    hour: (u64, u64),
+}
+
+impl Stay {
+    /// Nothing is set up before the connection waits for something.
+    pub fn new(connection: &Arc<ServedConnection>) -> Self {
+        Stay { connection: Arc::clone(connection), place: None, occasion: 0, leaves: false, deadline: None, hour: (0, 0) }
+    }
+
+    /// Ready when the connection must end now. `requests` counts those it has had.
+    pub fn poll_over(&mut self, doing: Doing, requests: u64, cx: &mut Context<'_>) -> Poll<()> {
+        match self.poll_occasion(cx) {
+            Poll::Ready(()) if self.look() || (doing == Doing::Nothing && self.is_idle(requests)) => return Poll::Ready(()),
+            _ if !self.leaves => return Poll::Pending,
+            _ => {}
+        }
+        if self.deadline.as_ref().is_none_or(|(armed, _)| *armed != doing) {
+            let until = match doing {
+                Doing::Nothing => Some(Instant::now() + LAST_REQUEST),
+                Doing::Serving => self.connection.downstream.cut_at(),
+            };
+            self.deadline = until.map(|until| (doing, Box::pin(tokio::time::sleep_until(until))));
+        }
+        self.deadline.as_mut().map_or(Poll::Pending, |(_, deadline)| deadline.as_mut().poll(cx))
+    }
+
+    /// Ready when the connection should end in good order.
+    pub fn poll_told(&mut self, requests: u64, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.poll_occasion(cx));
+        if self.look() || self.leaves || self.is_idle(requests) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Ready when there may be a reason to leave that was not looked at.
+    fn poll_occasion(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let residents = &self.connection.worker.residents;
+        let occasion = residents.occasions();
+        if self.place.is_some() && self.occasion == occasion {
+            return Poll::Pending;
+        }
+        if self.place.is_none() {
+            self.place = Some(Residents::enter(&self.connection.worker, cx.waker().clone()));
+            // The first hour had begun before; a number of requests that there never is.
+            self.hour = (residents.hours(), u64::MAX);
+        }
+        self.occasion = occasion;
+        Poll::Ready(())
+    }
+
+    /// Looks whether the connection must leave; true when at once.
+    fn look(&mut self) -> bool {
+        let phase = self.connection.worker.drain.phase();
+        self.leaves = phase > Phase::Serving || self.connection.downstream.must_leave();
+        phase == Phase::Forced
+    }
+
+    /// Whether an hour began and ended without a request.
+    fn is_idle(&mut self, requests: u64) -> bool {
+        let hours = self.connection.worker.residents.hours();
+        let (hour, then) = self.hour;
+        if hour == hours {
+            return false;
+        }
+        self.hour = (hours, requests);
+        then == requests
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.connection.worker.residents.leave(place);
+        }
+    }
+}
