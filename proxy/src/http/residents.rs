@@ -43,7 +43,11 @@ impl Residents {
         if !residents.followed.swap(true, Ordering::Relaxed) {
             tokio::spawn(Arc::clone(residents).follow(worker.drain.clone(), worker.config.shut_doors()));
         }
-        let mut wakers = residents.lock();
+        residents.register(waker)
+    }
+
+    fn register(&self, waker: Waker) -> usize {
+        let mut wakers = self.lock();
         match wakers.free.pop() {
             Some(place) => {
                 if let Some(free) = wakers.places.get_mut(place) {
@@ -97,5 +101,54 @@ impl Residents {
 
     fn lock(&self) -> MutexGuard<'_, Wakers> {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Bell(AtomicUsize);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn an_occasion_wakes_those_who_stay_and_nobody_who_left() {
+        let (residents, bells) = (Residents::default(), [Arc::<Bell>::default(), Arc::default(), Arc::default()]);
+        let places: Vec<usize> = bells.iter().map(|bell| residents.register(Arc::clone(bell).into())).collect();
+        residents.leave(places[1]);
+        residents.leave(places[1]);
+        let before = residents.occasions();
+        residents.rouse();
+        assert_eq!(bells.each_ref().map(|bell| bell.0.load(Ordering::Relaxed)), [1, 0, 1]);
+        assert_ne!(residents.occasions(), before);
+        let again = [(); 2].map(|()| residents.register(Arc::clone(&bells[1]).into()));
+        assert_eq!(again, [places[1], 3], "the place of one who left is taken first, and once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn shut_doors_draining_the_end_and_each_hour_are_occasions() {
+        let residents = Arc::new(Residents::default());
+        let ((phase, drain), doors) = (Drain::channel(), watch::Sender::new(()));
+        let following = tokio::spawn(Arc::clone(&residents).follow(drain, doors.subscribe()));
+        tokio::time::sleep(IDLE * 5 / 2).await;
+        assert_eq!((residents.occasions(), residents.hours()), (2, 2));
+        doors.send_replace(());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(residents.occasions(), 3);
+        phase.send_replace(Phase::Draining);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(residents.occasions(), 4);
+        phase.send_replace(Phase::Forced);
+        following.await.expect("its end");
+        assert_eq!(residents.occasions(), 5);
     }
 }

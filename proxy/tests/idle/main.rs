@@ -44,8 +44,8 @@ fn stage(stage: impl Future<Output = ()>) {
 
 /// Connections in a count of bytes per connection.
 const CONNECTIONS: usize = 300;
-/// Bytes per idle HTTP/1 connection from a client that has had an answer. 16 KiB of it are hyper's two buffers.
-const HTTP: usize = 29_000;
+/// Bytes per idle HTTP/1 connection from a client that has had an answer, that to the server included.
+const HTTP: usize = 9_500;
 /// Bytes per idle tunnel, the client's and the server's connection together.
 const TUNNEL: usize = 8_000;
 

@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ const LINGERING: Duration = Duration::from_secs(1);
 
 /// Serves a connection until its end. With `sniff` it may turn out to speak HTTP/2, and is handed back then.
 pub async fn serve(io: DownstreamIo, connection: &Arc<ServedConnection>, sniff: bool) -> Option<DownstreamIo> {
-    let mut link = Link { wire: Wire::shared(io), stay: Stay::new(connection), requests: 0 };
+    let mut link = Link::new(io, connection);
     loop {
         let sniff = sniff && link.requests == 0;
         let head = match poll_fn(|cx| link.poll_next(sniff, cx)).await {
@@ -86,9 +86,27 @@ struct Link {
     wire: Shared,
     stay: Stay,
     requests: u64,
+    _end: End,
+}
+
+/// The end of a connection, of which it tells whoever still reads a body: that one holds the socket, too.
+struct End(Weak<Mutex<Wire>>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if let Some(wire) = self.0.upgrade() {
+            lock(&wire).take_over();
+        }
+    }
 }
 
 impl Link {
+    fn new(io: DownstreamIo, connection: &Arc<ServedConnection>) -> Self {
+        let wire = Wire::shared(io);
+        let end = End(Arc::downgrade(&wire));
+        Link { wire, stay: Stay::new(connection), requests: 0, _end: end }
+    }
+
     fn poll_next(&mut self, sniff: bool, cx: &mut Context<'_>) -> Poll<Next> {
         match lock(&self.wire).poll_head(sniff, cx) {
             Poll::Ready(next) => Poll::Ready(next),
@@ -205,6 +223,6 @@ impl Link {
     /// The connection, when nobody else has it.
     fn into_io(self) -> Option<DownstreamIo> {
         let wire = Arc::try_unwrap(self.wire).ok()?;
-        Some(wire.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_io())
+        Some(wire.into_inner().unwrap_or_else(PoisonError::into_inner).into_io())
     }
 }

@@ -12,7 +12,7 @@
 
 mod answer;
 mod connection;
-mod head;
+pub mod head;
 mod inlet;
 mod names;
 mod refusal;

@@ -35,8 +35,12 @@ pub struct Wire {
     body: Inflow,
     /// Number of the request that `body` belongs to.
     request: u64,
+    /// A 100 is on its way, which the reader of the body sends. Nobody else writes meanwhile.
+    permitting: bool,
     /// The connection's task, when it waits for the end of the body.
     owner: Option<Waker>,
+    /// Who reads the body, when it waits for more.
+    reader: Option<Waker>,
 }
 
 /// The body of the present request.
@@ -84,6 +88,13 @@ pub fn lock(wire: &Shared) -> MutexGuard<'_, Wire> {
     wire.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Keeps the waker of whoever asks.
+fn remember(place: &mut Option<Waker>, cx: &Context<'_>) {
+    if !place.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+        *place = Some(cx.waker().clone());
+    }
+}
+
 impl Wire {
     /// A connection of which part was read already.
     pub fn shared(io: DownstreamIo) -> Shared {
@@ -95,7 +106,9 @@ impl Wire {
             unsent: Unsent::default(),
             body: Inflow::Over,
             request: 0,
+            permitting: false,
             owner: None,
+            reader: None,
         }))
     }
 
@@ -161,9 +174,7 @@ impl Wire {
         match self.body {
             Inflow::Broken => Poll::Pending,
             Inflow::Expecting(_) | Inflow::Open(_) => {
-                if !self.owner.as_ref().is_some_and(|owner| owner.will_wake(cx.waker())) {
-                    self.owner = Some(cx.waker().clone());
-                }
+                remember(&mut self.owner, cx);
                 Poll::Pending
             }
             Inflow::Over if !self.input.is_empty() => Poll::Pending,
@@ -186,18 +197,23 @@ impl Wire {
             && let Inflow::Expecting(reading) = std::mem::take(&mut self.body)
         {
             self.unsent.head = Bytes::from_static(CONTINUE);
-            self.body = Inflow::Open(reading);
+            (self.body, self.permitting) = (Inflow::Open(reading), true);
         }
-        // What is unsent at this time is the 100.
-        if ready!(self.poll_flush(cx)).is_err() {
-            self.body = Inflow::Broken;
+        if self.permitting {
+            if ready!(self.poll_flush(cx)).is_err() {
+                self.body = Inflow::Broken;
+            }
+            self.permitting = false;
         }
         let reading = match &mut self.body {
             Inflow::Open(reading) => reading,
             Inflow::Over => return Poll::Ready(None),
             Inflow::Expecting(_) | Inflow::Broken => return Poll::Ready(Some(Err(Cut::Short))),
         };
-        let frame = ready!(reading.poll_frame(&mut self.io, cx));
+        let Poll::Ready(frame) = reading.poll_frame(&mut self.io, cx) else {
+            remember(&mut self.reader, cx);
+            return Poll::Pending;
+        };
         let over = frame.is_none() || reading.is_over();
         let broken = matches!(frame, Some(Err(_)));
         if broken {
@@ -218,9 +234,10 @@ impl Wire {
         request != self.request || matches!(self.body, Inflow::Over)
     }
 
-    /// An answer begins: it is too late for a 100. Whether a client waited for one, so that nobody knows whether the body
+    /// An answer begins: it is too late for a 100 that has not begun. Whether a client waited for one, so that nobody knows whether the body
     /// will come.
     pub fn forgo_continue(&mut self) -> bool {
+        self.permitting = false;
         let expecting = matches!(self.body, Inflow::Expecting(_));
         if expecting {
             self.body = Inflow::Broken;
@@ -228,9 +245,12 @@ impl Wire {
         expecting
     }
 
-    /// Takes the reading of the body back from whoever has it.
+    /// Takes the reading of the body back from whoever has it, who is told.
     pub fn take_over(&mut self) -> Leftover {
         (self.request, self.owner) = (self.request + 1, None);
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
         match self.body {
             Inflow::Over => Leftover::None,
             Inflow::Open(_) => Leftover::Some,
