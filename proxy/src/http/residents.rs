@@ -137,11 +137,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn shut_doors_draining_the_end_and_each_hour_are_occasions() {
         let residents = Arc::new(Residents::default());
-        let ((phase, drain), doors) = (Drain::channel(), watch::Sender::new(()));
+        let ((phase, drain), doors) = (Drain::channel(), watch::Sender::new(0));
         let following = tokio::spawn(Arc::clone(&residents).follow(drain, doors.subscribe()));
         tokio::time::sleep(IDLE * 5 / 2).await;
         assert_eq!((residents.occasions(), residents.hours()), (2, 2));
-        doors.send_replace(());
+        doors.send_replace(1);
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(residents.occasions(), 3);
         phase.send_replace(Phase::Draining);

@@ -125,11 +125,6 @@ impl Doors {
         }
     }
 
-    /// Tells whenever doors were shut.
-    pub(crate) fn shut(&self) -> watch::Receiver<()> {
-        self.shut.subscribe()
-    }
-
     /// Tells the connections whose way is not in `model`.
     pub(crate) fn follow(&self, model: &Snapshot) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
