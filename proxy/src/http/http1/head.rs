@@ -12,11 +12,12 @@ use crate::http1::maps::spare;
 use crate::http1::{Framing, MAX_HEAD, MAX_HEADERS};
 
 /// What the first bytes of a request are.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once, and a box would cost more than the move")]
 #[derive(Debug)]
 pub enum Parsed {
     /// The beginning of a head.
     Incomplete,
-    /// A head. Boxed by nobody: it is taken apart at once.
+    /// A head.
     Head(Head),
     /// Nothing that can be served.
     Refused(Refusal),

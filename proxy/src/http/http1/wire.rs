@@ -57,6 +57,7 @@ enum Inflow {
 }
 
 /// What comes next on a connection.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once, and a box would cost more than the move")]
 #[derive(Debug)]
 pub enum Next {
     /// A request.
