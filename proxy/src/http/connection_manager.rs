@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use outrigger_config::model::RouteConfiguration;
 
 use super::{http1, serve_http2};
-use crate::listener::{Downstream, DownstreamIo};
+use crate::listener::{Downstream, DownstreamIo, Stay};
 use crate::runtime::Worker;
 use crate::snapshot::Config;
 
@@ -60,6 +60,11 @@ impl ServedConnection {
     fn new(downstream: Arc<Downstream>, table: Arc<str>, worker: Arc<Worker>) -> Arc<Self> {
         let routing = Mutex::new(Routing::new(worker.config.load_full(), &table));
         Arc::new(ServedConnection { downstream, worker, requests: AtomicU64::new(0), no_name: "".into(), table, routing })
+    }
+
+    /// How long it may stay, for the one who serves it.
+    pub(super) fn stay(&self) -> Stay {
+        Stay::new(&self.worker.residents, &self.downstream)
     }
 
     /// The configuration in force, for the whole of one exchange.

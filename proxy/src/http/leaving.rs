@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Poll, ready};
 
 use super::connection_manager::ServedConnection;
-use super::stay::{Doing, Stay};
+use crate::listener::Doing;
 
 /// Runs a connection to its end; asks it to leave in good order when it is time, and cuts it off when that takes too long.
 ///
@@ -17,7 +17,7 @@ pub async fn run<C, E>(mut serving: Pin<&mut C>, leave: impl FnOnce(Pin<&mut C>)
 where
     C: Future<Output = Result<(), E>>,
 {
-    let (mut stay, mut leave) = (Stay::new(connection), Some(leave));
+    let (mut stay, mut leave) = (connection.stay(), Some(leave));
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(result) = serving.as_mut().poll(cx) {

@@ -2,11 +2,8 @@
 
 mod connection_manager;
 mod date;
-mod dozing;
 mod leaving;
-mod residents;
 mod serve_http2;
-mod stay;
 mod write_batch;
 
 pub mod body;
@@ -22,6 +19,4 @@ pub mod peers;
 pub mod upgrade;
 
 pub use connection_manager::{Codec, Routing, ServedConnection, serve};
-pub(crate) use dozing::Dozing;
-pub use residents::Residents;
 pub use write_batch::{Batched, BatchedIo};

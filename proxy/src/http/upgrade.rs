@@ -8,10 +8,8 @@ use http::{Method, Version};
 use tokio::io::copy_bidirectional;
 
 use super::headers::Seen;
-use crate::drain::Phase;
-use crate::listener::DownstreamIo;
+use crate::listener::{DownstreamIo, Stay};
 use crate::router::stream::Stream;
-use crate::runtime::Worker;
 use crate::upstream::http1::Tunnel;
 use crate::upstream::pool::Connection;
 
@@ -59,24 +57,22 @@ pub struct Switched {
     /// Counts the server's connection until it is closed.
     connection: Arc<Connection>,
     stream: Box<Stream>,
-    worker: Arc<Worker>,
 }
 
 impl Switched {
     /// A tunnel to `server`, which keeps the books of the exchange from now on.
-    pub fn new((server, connection): (Tunnel, Arc<Connection>), mut stream: Box<Stream>, worker: &Arc<Worker>) -> Box<Self> {
+    pub fn new((server, connection): (Tunnel, Arc<Connection>), mut stream: Box<Stream>) -> Box<Self> {
         // However it ends, it was no exchange that broke off.
         stream.tunnelled(0, 0);
-        Box::new(Switched { server, connection, stream, worker: Arc::clone(worker) })
+        Box::new(Switched { server, connection, stream })
     }
 
-    /// Carries bytes both ways until one side ends or the drain is forced.
-    pub async fn carry(self: Box<Self>, mut client: DownstreamIo) {
-        let Switched { mut server, connection: _connection, mut stream, worker } = *self;
-        let mut drain = worker.drain.clone();
+    /// Carries bytes both ways until one side ends or the client's connection may stay no longer.
+    pub async fn carry(self: Box<Self>, mut client: DownstreamIo, stay: Stay) {
+        let Switched { mut server, connection: _connection, mut stream } = *self;
         let (received, sent) = tokio::select! {
             bytes = copy_bidirectional(&mut client, &mut server) => bytes.unwrap_or_default(),
-            () = drain.reached(Phase::Forced) => (0, 0),
+            () = stay.cut() => (0, 0),
         };
         stream.tunnelled(received, sent);
     }

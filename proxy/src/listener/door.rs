@@ -2,8 +2,8 @@
 //! plaintext to a port that has become STRICT.
 //!
 //! As in Envoy, which drains the connections of a removed listener or filter chain, such a connection is asked to leave where its
-//! protocol can say so, and cut when the mesh's drain duration (45 s) is over. A connection learns of it by a signal and not
-//! by looking: ten thousand idle ones cost nothing when the configuration changes.
+//! protocol can say so, and cut when the mesh's drain duration (45 s) is over. Connections are woken only when a way
+//! is taken away: ten thousand idle ones cost nothing when the configuration changes otherwise.
 
 use std::mem::{Discriminant, discriminant};
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use foldhash::HashMap;
 use outrigger_config::model::{GatewayListener, GatewayListenerKind, MtlsMode, Snapshot};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::Direction;
 use crate::snapshot::Config;
@@ -73,19 +73,13 @@ impl Door {
     pub fn cut_at(&self) -> Option<Instant> {
         *self.0.borrow()
     }
+}
 
-    /// Waits until connections that came this way must go; returns when what is left of them is cut.
-    pub async fn shut(&self) -> Instant {
-        let mut seen = self.0.clone();
-        match seen.wait_for(Option::is_some).await.map(|until| *until) {
-            Ok(Some(until)) => until,
-            _ => std::future::pending().await,
-        }
-    }
-
-    /// Waits until what is left of the connections that came this way is cut.
-    pub async fn overdue(&self) {
-        sleep_until(self.shut().await).await;
+#[cfg(test)]
+impl Door {
+    /// The door that `sender` shuts.
+    pub(super) fn of(sender: &watch::Sender<Option<Instant>>) -> Door {
+        Door(sender.subscribe())
     }
 }
 

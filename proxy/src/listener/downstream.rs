@@ -88,12 +88,4 @@ impl Downstream {
     pub fn cut_at(&self) -> Option<tokio::time::Instant> {
         self.door.as_ref().and_then(Door::cut_at)
     }
-
-    /// Waits until what is left of a connection whose way in was taken away is cut.
-    pub async fn overdue(&self) {
-        match &self.door {
-            Some(door) => door.overdue().await,
-            None => std::future::pending().await,
-        }
-    }
 }

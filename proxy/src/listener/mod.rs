@@ -35,12 +35,14 @@ mod downstream;
 mod io;
 mod live;
 mod occasion;
-pub mod summons;
+mod residents;
+mod stay;
 
 pub use accept::{BindError, CapturePorts, Entrance, EntranceKind, Listeners, entrances};
 pub use dispatch::{ConnectionGuard, Dispatcher, Incoming};
 pub use door::{Door, Doors};
 pub use downstream::{Direction, Downstream, DownstreamTls};
 pub use io::{DownstreamIo, Prefixed, Transport};
-pub use summons::Summons;
+pub use residents::Residents;
+pub(crate) use stay::{Doing, Stay};
 pub use tls::Handshakes;

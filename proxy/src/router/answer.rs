@@ -73,7 +73,7 @@ impl Exchange<'_> {
         self.stream.note(|record| record.details = Cow::Borrowed("via_upstream"));
         self.stream.answers(head.status, &head.headers);
         self.stream.holds(upstream);
-        let tunnel = Switched::new((server, connection), self.stream, &self.connection.worker);
+        let tunnel = Switched::new((server, connection), self.stream);
         Response::from_parts(head, ResponseBody::switched(tunnel))
     }
 

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-use crate::drain::Phase;
+use crate::drain::{Drainer, Phase};
 
 /// What can be asked of the process from its admin pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Command {
 /// The state of the process's life and the way to change it.
 #[derive(Debug)]
 pub struct Lifecycle {
-    phase: watch::Sender<Phase>,
+    phase: Drainer,
     commands: mpsc::UnboundedSender<Command>,
     workers_started: OnceLock<Duration>,
     shutting_down: AtomicBool,
@@ -44,7 +44,7 @@ impl Readiness {
 
 impl Lifecycle {
     /// A process that is starting. `phase` moves every connection's drain state; commands arrive at the receiver.
-    pub fn new(phase: watch::Sender<Phase>) -> (Lifecycle, mpsc::UnboundedReceiver<Command>) {
+    pub fn new(phase: Drainer) -> (Lifecycle, mpsc::UnboundedReceiver<Command>) {
         let (commands, receiver) = mpsc::unbounded_channel();
         let lifecycle = Lifecycle {
             phase,
@@ -64,16 +64,12 @@ impl Lifecycle {
 
     /// The phase in force.
     pub fn phase(&self) -> Phase {
-        *self.phase.borrow()
+        self.phase.phase()
     }
 
     /// Moves to a later phase; earlier ones are never returned to.
     pub(super) fn advance(&self, phase: Phase) {
-        self.phase.send_if_modified(|current| {
-            let later = phase > *current;
-            *current = phase.max(*current);
-            later
-        });
+        self.phase.advance(phase);
     }
 
     /// Notes that the end has begun: readiness fails from now on.

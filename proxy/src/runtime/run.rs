@@ -20,7 +20,7 @@ use crate::bootstrap::Settings;
 use crate::discovery::{DiscoveryStatus, FileSource, Overrides, Publisher, watch_files};
 use crate::drain::{Drain, Phase};
 use crate::identity::Identity;
-use crate::listener::{Dispatcher, Incoming};
+use crate::listener::{Dispatcher, Incoming, Residents};
 use crate::snapshot::ConfigHandle;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access_log::LogWriter;
@@ -148,10 +148,9 @@ fn assemble(parts: Parts<'_>) -> (Arc<Process>, Dispatcher, Vec<Incoming>) {
             pipes: Default::default(),
             telemetry,
             drain: drain.clone(),
-            residents: Default::default(),
+            residents: Residents::new(drain, loaded.config.shut_doors()),
             connections: AtomicUsize::new(0),
             handshakes: Default::default(),
-            summons: Default::default(),
         })
     };
     let workers: Vec<Arc<Worker>> = per_worker.into_iter().enumerate().map(worker).collect();

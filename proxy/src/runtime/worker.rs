@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use crate::drain::Drain;
-use crate::http::Residents;
 use crate::identity::Identity;
-use crate::listener::{Handshakes, Summons};
+use crate::listener::{Handshakes, Residents};
 use crate::snapshot::ConfigHandle;
 use crate::tcp::Pipes;
 use crate::telemetry::WorkerTelemetry;
@@ -32,12 +31,10 @@ pub struct Worker {
     pub telemetry: WorkerTelemetry,
     /// The drain state of the process.
     pub drain: Drain,
-    /// HTTP/1 connections, as those who may have to leave.
+    /// Live downstream connections, as those who may have to leave.
     pub residents: Arc<Residents>,
     /// Live downstream connections, read by the dispatcher.
     pub connections: AtomicUsize,
     /// TLS handshakes with clients in progress.
     pub handshakes: Handshakes,
-    /// Where HTTP connections wait for reasons to leave.
-    pub summons: Summons,
 }

@@ -18,8 +18,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::copy::{Copy, End};
 use super::upstream::Hold;
 use super::{Client, Refused, Target, Upstream, connect};
-use crate::http::Dozing;
-use crate::listener::{Downstream, DownstreamIo, Prefixed, Transport};
+use crate::listener::{Downstream, DownstreamIo, Prefixed, Stay, Transport};
 use crate::runtime::{Worker, clock};
 use crate::telemetry::{ResponseFlags, TcpRecord, TcpReport, UpstreamFacts};
 use crate::upstream::connect::UpstreamIo;
@@ -73,14 +72,12 @@ pub async fn forward(worker: &Arc<Worker>, downstream: Arc<Downstream>, io: Down
         details: Cow::Borrowed("-"),
         _hold: hold,
     };
-    let downstream = Arc::clone(&session.downstream);
+    let mut stay = Stay::new(&worker.residents, &session.downstream);
     let outcome = {
         let mut running = pin!(session.run(Limits::new(idle, longest)));
-        let overdue = pin!(downstream.overdue());
-        let mut overdue = Dozing::new(overdue);
         poll_fn(|cx| match running.as_mut().poll(cx) {
             Poll::Ready(outcome) => Poll::Ready(outcome),
-            Poll::Pending => overdue.poll(cx).map(|()| Outcome::Removed),
+            Poll::Pending => stay.poll_cut(cx).map(|()| Outcome::Cut),
         })
         .await
     };
@@ -106,8 +103,8 @@ enum Outcome {
     Ended(End),
     Idle,
     LongEnough,
-    /// The listener or filter chain it came through is gone, and the time to drain is over.
-    Removed,
+    /// The process or the listener or filter chain it came through is gone, and the time to drain is over.
+    Cut,
 }
 
 /// A connection being forwarded; reports itself when dropped.
@@ -170,12 +167,12 @@ impl Session {
     /// truncated data look complete.
     fn settle(&mut self, outcome: Outcome) {
         let (flags, details) = match &outcome {
-            Outcome::Ended(End::Closed) => (ResponseFlags::NONE, "-"),
+            Outcome::Cut if self.downstream.must_leave() => (ResponseFlags::NONE, "drain_time_of_removed_listener_over"),
+            Outcome::Ended(End::Closed) | Outcome::Cut => (ResponseFlags::NONE, "-"),
             Outcome::Ended(End::Downstream(_)) => (ResponseFlags::DC, "downstream_reset"),
             Outcome::Ended(End::Upstream(_)) => (ResponseFlags::UC, "upstream_reset"),
             Outcome::Idle => (ResponseFlags::SI, "idle_timeout"),
             Outcome::LongEnough => (ResponseFlags::DT, "max_connection_duration"),
-            Outcome::Removed => (ResponseFlags::NONE, "drain_time_of_removed_listener_over"),
         };
         let (client, server) = self.copy.ends();
         match outcome {

@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::fixture::*;
-use crate::http_fixture::{Answering, Client, ok, route, table, web};
+use crate::http_fixture::{Answering, Client, ok, read_request, route, table, web};
 use crate::tcp_fixture::{opaque, service};
 
 /// How long connections drain in these tests.
@@ -114,4 +114,22 @@ async fn requests_through_a_gateway_port_that_is_no_more_are_finished_and_no_fur
     assert_eq!(soon(busy.receive()).await.header("connection"), Some("close"));
     assert!(rest(&mut busy.0).await.is_empty());
     assert!(rest(&mut idle.0).await.is_empty(), "closed without an answer nobody asked for");
+}
+
+#[tokio::test]
+async fn a_websocket_through_a_gateway_port_that_is_no_more_ends_with_the_drain_duration() {
+    let (origin, address) = (Origin::start().await, SocketAddr::new(own_address(), 8004));
+    let kind = GatewayListenerKind::Http(table("http.8004", route(&[(0, 1)])));
+    let listener = GatewayListener { name: "web".to_owned(), bind: Some(address.ip()), port: 8004, kind };
+    let proxy = Proxy::plain(router(vec![web("web", &[origin.address()])], vec![listener]));
+    let mut client = Client(proxy.capture(Gateway, address).await);
+    client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
+    let (mut server, _) = origin.accept().await;
+    read_request(&mut server).await.expect("request");
+    server.write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await.expect("write");
+    assert_eq!(soon(client.receive()).await.status(), 101);
+    let since = Instant::now();
+    change(&proxy, |model| model.gateways.clear());
+    alive(&mut client.0, &mut server).await;
+    ends_in_time(&mut client.0, since).await;
 }

@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use outrigger_config::matcher::HostMap;
 use outrigger_config::model::*;
-use outrigger_proxy::drain::{Drain, Phase};
+use outrigger_proxy::drain::{Drain, Drainer};
 use outrigger_proxy::identity::Identity;
 use outrigger_proxy::listener::connection::{Captured, serve_captured};
-use outrigger_proxy::listener::{ConnectionGuard, EntranceKind};
+use outrigger_proxy::listener::{ConnectionGuard, EntranceKind, Residents};
 use outrigger_proxy::runtime::Worker;
 use outrigger_proxy::snapshot::{Config, ConfigHandle};
 use outrigger_proxy::telemetry::Telemetry;
@@ -18,7 +18,6 @@ use outrigger_proxy::telemetry::access_log::LogWriter;
 use outrigger_proxy::telemetry::encode::Exposition;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// No step of a test takes longer.
@@ -131,7 +130,7 @@ fn node(proxy_type: ProxyType) -> Node {
 /// A proxy of one worker.
 pub struct Proxy {
     pub worker: Arc<Worker>,
-    pub phase: watch::Sender<Phase>,
+    pub phase: Drainer,
     telemetry: Telemetry,
 }
 
@@ -139,18 +138,18 @@ impl Proxy {
     pub fn new(model: Snapshot, identity: Arc<Identity>) -> Proxy {
         let (phase, drain) = Drain::channel();
         let (telemetry, mut workers) = Telemetry::new(Arc::clone(&model.node), 1, &LogWriter::new(), None);
+        let config = ConfigHandle::new(Config::build(model, None));
         let worker = Worker {
             id: 0,
-            config: ConfigHandle::new(Config::build(model, None)),
             identity,
             pool: Default::default(),
             pipes: Default::default(),
             telemetry: workers.pop().expect("one worker"),
+            residents: Residents::new(&drain, config.shut_doors()),
             drain,
-            residents: Default::default(),
+            config,
             connections: AtomicUsize::new(0),
             handshakes: Default::default(),
-            summons: Default::default(),
         };
         Proxy { worker: Arc::new(worker), phase, telemetry }
     }

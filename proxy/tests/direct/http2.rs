@@ -239,7 +239,7 @@ async fn a_draining_proxy_finishes_its_streams() {
     let mut sender = client(&proxy).await;
     let answer = tokio::spawn(sender.send_request(call(full(""))));
     tokio::time::sleep(Duration::from_millis(50)).await;
-    proxy.phase.send(Phase::Draining).expect("send");
+    proxy.phase.advance(Phase::Draining);
     let response = soon(answer).await.expect("task").expect("response");
     assert_eq!(response.into_body().collect().await.expect("body").to_bytes(), "late");
     tokio::time::sleep(Duration::from_millis(50)).await;

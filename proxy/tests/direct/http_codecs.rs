@@ -460,7 +460,7 @@ async fn a_draining_proxy_answers_what_it_has_and_closes() {
     let mut client = Client::of(&proxy).await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     tokio::time::sleep(Duration::from_millis(50)).await;
-    proxy.phase.send(Phase::Draining).expect("send");
+    proxy.phase.advance(Phase::Draining);
     let got = client.receive().await;
     assert_eq!((got.text().as_str(), got.header("connection")), ("late", Some("close")));
     assert!(rest(&mut client.0).await.is_empty());
@@ -494,6 +494,6 @@ async fn a_draining_proxy_does_not_wait_for_a_client_that_never_spoke() {
     let proxy = Proxy::plain(model);
     let mut silent = proxy.capture(EntranceKind::Gateway, vip()).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
-    proxy.phase.send(Phase::Draining).expect("send");
+    proxy.phase.advance(Phase::Draining);
     assert!(rest(&mut silent).await.is_empty());
 }

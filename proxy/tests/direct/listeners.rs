@@ -111,10 +111,10 @@ async fn connections_live_through_draining_and_are_cut_at_the_deadline() {
     assert!(listeners.apply(&wanted(&gateway(ip, &[8001], &origin))).is_empty());
     let mut client = TcpStream::connect((ip, 8001)).await.expect("connect");
     let (mut server, _) = origin.accept().await;
-    proxy.phase.send_replace(Phase::Draining);
+    proxy.phase.advance(Phase::Draining);
     client.write_all(b"still here").await.expect("write");
     expect(&mut server, "still here").await;
-    proxy.phase.send_replace(Phase::Forced);
+    proxy.phase.advance(Phase::Forced);
     assert_eq!(rest(&mut client).await, b"");
     proxy.metric("istio_tcp_connections_closed_total", &["} 1"]).await;
     for worker in workers {

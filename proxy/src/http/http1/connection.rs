@@ -20,8 +20,7 @@ use super::wire::{Leftover, Next, Shared, Wire, lock};
 use crate::drain::Phase;
 use crate::http::body::{ClientBody, ResponseBody};
 use crate::http::connection_manager::ServedConnection;
-use crate::http::stay::{Doing, Stay};
-use crate::listener::DownstreamIo;
+use crate::listener::{Doing, DownstreamIo, Stay};
 use crate::router::exchange;
 
 /// How much of a request body nobody wants is read, so that the connection can serve another request.
@@ -64,7 +63,7 @@ pub async fn serve(io: DownstreamIo, connection: &Arc<ServedConnection>, sniff: 
         let (keep_alive, body) = link.answer(response, asked).await?;
         if switches {
             if let Some((tunnel, io)) = body.into_tunnel().zip(link.into_io()) {
-                tunnel.carry(io).await;
+                tunnel.carry(io, connection.stay()).await;
             }
             return None;
         }
@@ -104,7 +103,7 @@ impl Link {
     fn new(io: DownstreamIo, connection: &Arc<ServedConnection>) -> Self {
         let wire = Wire::shared(io);
         let end = End(Arc::downgrade(&wire));
-        Link { wire, stay: Stay::new(connection), requests: 0, _end: end }
+        Link { wire, stay: connection.stay(), requests: 0, _end: end }
     }
 
     fn poll_next(&mut self, sniff: bool, cx: &mut Context<'_>) -> Poll<Next> {

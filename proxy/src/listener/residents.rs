@@ -2,9 +2,9 @@
 //!
 //! A connection ends for reasons of its own, or because the process drains, because its way in was taken away, or because it
 //! was idle for an hour. To wait for these by itself, every connection would hold three registrations and a timer, which it
-//! sets up and takes down even if it lives for one request. So it leaves a waker here, and one task per worker waits for the
-//! reasons and wakes all; each then looks for itself whether it is meant. That happens a few times in the life of a process,
-//! and once an hour.
+//! sets up and takes down even if it lives for one request. So it leaves a waker here ([`super::stay`]), whatever its protocol,
+//! and one task per worker waits for the reasons and wakes all; each then looks for itself whether it is meant. That happens a
+//! few times in the life of a process, and once an hour.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,16 +12,19 @@ use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, interval_at};
 
 use crate::drain::{Drain, Phase};
-use crate::runtime::Worker;
 
 /// Downstream connections without a request for this long are closed, within a factor of two (Istio semantics 8.1).
 pub const IDLE: Duration = Duration::from_secs(3600);
 
 /// Where connections wait for a reason to leave.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Residents {
+    drain: Drain,
+    /// Changes when ways in are taken away.
+    shut: watch::Receiver<u64>,
     wakers: Mutex<Wakers>,
     /// Counts up whenever there may be a reason.
     occasions: AtomicU64,
@@ -37,13 +40,24 @@ struct Wakers {
 }
 
 impl Residents {
-    /// Registers a connection; its place.
-    pub fn enter(worker: &Worker, waker: Waker) -> usize {
-        let residents = &worker.residents;
-        if !residents.followed.swap(true, Ordering::Relaxed) {
-            tokio::spawn(Arc::clone(residents).follow(worker.drain.clone(), worker.config.shut_doors()));
+    /// Nobody yet. `shut` changes when ways in are taken away.
+    pub fn new(drain: &Drain, shut: watch::Receiver<u64>) -> Arc<Residents> {
+        Arc::new(Residents {
+            drain: drain.clone(),
+            shut,
+            wakers: Mutex::default(),
+            occasions: AtomicU64::new(0),
+            hours: AtomicU64::new(0),
+            followed: AtomicBool::new(false),
+        })
+    }
+
+    /// Registers a connection; its place. Must run on the worker's runtime.
+    pub fn enter(self: &Arc<Self>, waker: Waker) -> usize {
+        if !self.followed.load(Ordering::Relaxed) && !self.followed.swap(true, Ordering::Relaxed) {
+            tokio::spawn(Arc::clone(self).follow());
         }
-        residents.register(waker)
+        self.register(waker)
     }
 
     fn register(&self, waker: Waker) -> usize {
@@ -72,7 +86,13 @@ impl Residents {
 
     /// A number that changes when there may be a reason to leave.
     pub fn occasions(&self) -> u64 {
-        self.occasions.load(Ordering::Relaxed)
+        // Who sees the number sees the reason as well: it will not look again.
+        self.occasions.load(Ordering::Acquire)
+    }
+
+    /// The drain state of the process.
+    pub fn phase(&self) -> Phase {
+        self.drain.phase()
     }
 
     /// Number of [`IDLE`] periods so far.
@@ -80,21 +100,22 @@ impl Residents {
         self.hours.load(Ordering::Relaxed)
     }
 
-    async fn follow(self: Arc<Self>, mut drain: Drain, mut shut: watch::Receiver<u64>) {
-        let mut phase = Phase::Serving;
+    async fn follow(self: Arc<Self>) {
+        let (mut drain, mut shut, mut phase) = (self.drain.clone(), self.shut.clone(), Phase::Serving);
+        let mut hour = interval_at(Instant::now() + IDLE, IDLE);
         while phase < Phase::Forced {
             let next = if phase == Phase::Serving { Phase::Draining } else { Phase::Forced };
             tokio::select! {
                 () = drain.reached(next) => phase = next,
-                changed = shut.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(IDLE) => drop(self.hours.fetch_add(1, Ordering::Relaxed)),
+                Ok(()) = shut.changed() => {}
+                _ = hour.tick() => drop(self.hours.fetch_add(1, Ordering::Relaxed)),
             }
             self.rouse();
         }
     }
 
     fn rouse(&self) {
-        self.occasions.fetch_add(1, Ordering::Relaxed);
+        self.occasions.fetch_add(1, Ordering::Release);
         let wakers: Vec<Waker> = self.lock().places.iter().flatten().cloned().collect();
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -110,6 +131,7 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
+    use crate::drain::Drainer;
 
     #[derive(Default)]
     struct Bell(AtomicUsize);
@@ -120,9 +142,15 @@ mod tests {
         }
     }
 
+    fn residents() -> (Drainer, watch::Sender<u64>, Arc<Residents>) {
+        let ((drainer, drain), doors) = (Drain::channel(), watch::Sender::new(0));
+        let residents = Residents::new(&drain, doors.subscribe());
+        (drainer, doors, residents)
+    }
+
     #[test]
     fn an_occasion_wakes_those_who_stay_and_nobody_who_left() {
-        let (residents, bells) = (Residents::default(), [Arc::<Bell>::default(), Arc::default(), Arc::default()]);
+        let ((_, _, residents), bells) = (residents(), [Arc::<Bell>::default(), Arc::default(), Arc::default()]);
         let places: Vec<usize> = bells.iter().map(|bell| residents.register(Arc::clone(bell).into())).collect();
         residents.leave(places[1]);
         residents.leave(places[1]);
@@ -136,19 +164,29 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn shut_doors_draining_the_end_and_each_hour_are_occasions() {
-        let residents = Arc::new(Residents::default());
-        let ((phase, drain), doors) = (Drain::channel(), watch::Sender::new(0));
-        let following = tokio::spawn(Arc::clone(&residents).follow(drain, doors.subscribe()));
+        let (drainer, doors, residents) = residents();
+        let following = tokio::spawn(Arc::clone(&residents).follow());
         tokio::time::sleep(IDLE * 5 / 2).await;
         assert_eq!((residents.occasions(), residents.hours()), (2, 2));
         doors.send_replace(1);
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(residents.occasions(), 3);
-        phase.send_replace(Phase::Draining);
+        tokio::time::sleep(IDLE / 2).await;
+        assert_eq!((residents.occasions(), residents.hours()), (4, 3), "no door defers the hour");
+        drainer.advance(Phase::Draining);
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(residents.occasions(), 4);
-        phase.send_replace(Phase::Forced);
-        following.await.expect("its end");
         assert_eq!(residents.occasions(), 5);
+        drainer.advance(Phase::Forced);
+        following.await.expect("its end");
+        assert_eq!(residents.occasions(), 6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_door_that_was_shut_before_the_first_came_is_an_occasion() {
+        let (_drainer, doors, residents) = residents();
+        doors.send_replace(1);
+        residents.enter(Waker::noop().clone());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(residents.occasions(), 1);
     }
 }

@@ -1,5 +1,10 @@
 //! How long a connection may stay.
+//!
+//! Whatever serves a connection asks its [`Stay`] whenever it has nothing else to do. That costs the reading of a number, unless
+//! there is an occasion ([`super::residents`]). HTTP/1 is asked to leave by `connection: close`, HTTP/2 by GOAWAY; bytes and
+//! WebSockets cannot be asked, and are cut when others are.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -7,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use super::connection_manager::ServedConnection;
+use super::Downstream;
 use super::residents::Residents;
 use crate::drain::Phase;
 
@@ -20,14 +25,15 @@ const LAST_REQUEST: Duration = Duration::from_millis(500);
 pub enum Doing {
     /// It waits for a request.
     Nothing,
-    /// It serves one.
+    /// It serves one, or carries bytes.
     Serving,
 }
 
-/// The stay of one connection, which is its task: a waker is left once.
+/// The stay of one connection. It must be polled by one task alone, since it leaves a waker once.
 #[derive(Debug)]
 pub struct Stay {
-    connection: Arc<ServedConnection>,
+    residents: Arc<Residents>,
+    downstream: Arc<Downstream>,
     place: Option<usize>,
     /// The last occasion looked at.
     occasion: u64,
@@ -40,8 +46,9 @@ pub struct Stay {
 
 impl Stay {
     /// Nothing is set up before the connection waits for something.
-    pub fn new(connection: &Arc<ServedConnection>) -> Self {
-        Stay { connection: Arc::clone(connection), place: None, occasion: 0, leaves: false, deadline: None, hour: (0, 0) }
+    pub fn new(residents: &Arc<Residents>, downstream: &Arc<Downstream>) -> Self {
+        let (residents, downstream) = (Arc::clone(residents), Arc::clone(downstream));
+        Stay { residents, downstream, place: None, occasion: 0, leaves: false, deadline: None, hour: (0, 0) }
     }
 
     /// Ready when the connection must end now. `requests` counts those it has had.
@@ -54,11 +61,21 @@ impl Stay {
         if self.deadline.as_ref().is_none_or(|(armed, _)| *armed != doing) {
             let until = match doing {
                 Doing::Nothing => Some(Instant::now() + LAST_REQUEST),
-                Doing::Serving => self.connection.downstream.cut_at(),
+                Doing::Serving => self.downstream.cut_at(),
             };
             self.deadline = until.map(|until| (doing, Box::pin(tokio::time::sleep_until(until))));
         }
         self.deadline.as_mut().map_or(Poll::Pending, |(_, deadline)| deadline.as_mut().poll(cx))
+    }
+
+    /// Ready when a connection that cannot be asked to leave must end now.
+    pub fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_over(Doing::Serving, 0, cx)
+    }
+
+    /// Waits until a connection that cannot be asked to leave must end.
+    pub async fn cut(mut self) {
+        poll_fn(|cx| self.poll_cut(cx)).await;
     }
 
     /// Ready when the connection should end in good order.
@@ -68,16 +85,18 @@ impl Stay {
     }
 
     /// Ready when there may be a reason to leave that was not looked at.
+    ///
+    /// No reason is missed: the number is read and the waker left before anybody looks, so that a reason which comes after the
+    /// look changes the number and wakes.
     fn poll_occasion(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let residents = &self.connection.worker.residents;
-        let occasion = residents.occasions();
+        let occasion = self.residents.occasions();
         if self.place.is_some() && self.occasion == occasion {
             return Poll::Pending;
         }
         if self.place.is_none() {
-            self.place = Some(Residents::enter(&self.connection.worker, cx.waker().clone()));
+            self.place = Some(self.residents.enter(cx.waker().clone()));
             // The first hour had begun before; a number of requests that there never is.
-            self.hour = (residents.hours(), u64::MAX);
+            self.hour = (self.residents.hours(), u64::MAX);
         }
         self.occasion = occasion;
         Poll::Ready(())
@@ -85,14 +104,14 @@ impl Stay {
 
     /// Looks whether the connection must leave; true when at once.
     fn look(&mut self) -> bool {
-        let phase = self.connection.worker.drain.phase();
-        self.leaves = phase > Phase::Serving || self.connection.downstream.must_leave();
+        let phase = self.residents.phase();
+        self.leaves = phase > Phase::Serving || self.downstream.must_leave();
         phase == Phase::Forced
     }
 
     /// Whether an hour began and ended without a request.
     fn is_idle(&mut self, requests: u64) -> bool {
-        let hours = self.connection.worker.residents.hours();
+        let hours = self.residents.hours();
         let (hour, then) = self.hour;
         if hour == hours {
             return false;
@@ -105,7 +124,10 @@ impl Stay {
 impl Drop for Stay {
     fn drop(&mut self) {
         if let Some(place) = self.place {
-            self.connection.worker.residents.leave(place);
+            self.residents.leave(place);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
