@@ -33,8 +33,6 @@ pub struct ServedConnection {
     pub worker: Arc<Worker>,
     /// Requests so far; HTTP/2 only.
     pub requests: AtomicU64,
-    /// The route name of requests that matched no route.
-    pub no_name: Arc<str>,
     table: Arc<str>,
     routing: Mutex<Arc<Routing>>,
 }
@@ -59,7 +57,7 @@ impl Routing {
 impl ServedConnection {
     fn new(downstream: Arc<Downstream>, table: Arc<str>, worker: Arc<Worker>) -> Arc<Self> {
         let routing = Mutex::new(Routing::new(worker.config.load_full(), &table));
-        Arc::new(ServedConnection { downstream, worker, requests: AtomicU64::new(0), no_name: "".into(), table, routing })
+        Arc::new(ServedConnection { downstream, worker, requests: AtomicU64::new(0), table, routing })
     }
 
     /// How long it may stay, for the one who serves it.

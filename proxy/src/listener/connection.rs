@@ -3,6 +3,7 @@
 //! Each step consumes what the step before it made, so that a connection can be neither served twice nor forgotten
 //! half-way. Configuration is looked up when a decision is due, never held while waiting for a peer.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
@@ -81,7 +82,7 @@ pub async fn serve_captured(kind: EntranceKind, port: u16, captured: Captured, s
 /// What the steps found out, on the way to a [`Downstream`].
 #[derive(Debug, Default)]
 pub(super) struct Findings {
-    pub listener: String,
+    pub listener: Cow<'static, str>,
     pub tls: Option<DownstreamTls>,
     pub sni: Option<String>,
     pub service: Option<ServiceRef>,

@@ -1,5 +1,6 @@
 //! The facts about one downstream connection, fixed before the first request and shared by all its requests.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
@@ -27,7 +28,7 @@ pub struct Downstream {
     /// Which way it crosses the proxy.
     pub direction: Direction,
     /// The listener's name as logs and stats show it: `virtualInbound`, `0.0.0.0_80`, ...
-    pub listener: String,
+    pub listener: Cow<'static, str>,
     /// Peer address of the socket.
     pub peer: SocketAddr,
     /// Destination as the client dialled it: the original destination of captured connections, the local address at

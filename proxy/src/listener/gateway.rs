@@ -27,7 +27,7 @@ const NO_CHAIN: &str = "filter_chain_not_found";
 pub(super) async fn serve(captured: Captured, port: u16, stream: TcpStream) {
     let config = captured.worker.config.load_full();
     let Some(listener) = gateway_listener(&config.model, captured.destination) else { return };
-    let findings = Findings { listener: listener.name.clone(), ..Findings::default() };
+    let findings = Findings { listener: listener.name.clone().into(), ..Findings::default() };
     let io = |stream| plain((Bytes::new(), stream));
     match &listener.kind {
         GatewayListenerKind::Http(routes) => {
@@ -129,7 +129,7 @@ async fn terminate(
         Err(reason) => {
             static OCCASION: Occasion = Occasion::new();
             if let Some(left_out) = OCCASION.take() {
-                tracing::info!(peer = %captured.peer, listener = findings.listener, sni = findings.sni, left_out, "connection closed: {reason}");
+                tracing::info!(peer = %captured.peer, listener = &*findings.listener, sni = findings.sni, left_out, "connection closed: {reason}");
             }
             let findings = Findings { listener: findings.listener.clone(), sni: findings.sni.clone(), ..Findings::default() };
             refuse(captured, findings, &reason.replace(' ', "_"));

@@ -175,7 +175,7 @@ fn refuse(captured: &Captured, chain: &InboundChain, findings: Findings, reason:
 }
 
 fn facts(captured: &Captured, chain: &InboundChain, findings: Findings) -> Arc<Downstream> {
-    let findings = Findings { listener: LISTENER.to_owned(), service: chain.service.clone(), ..findings };
+    let findings = Findings { listener: LISTENER.into(), service: chain.service.clone(), ..findings };
     captured.downstream(Direction::Inbound, findings)
 }
 

@@ -104,6 +104,6 @@ fn tcp_target(config: &Config, listener: Option<&Listener>) -> Target {
 fn facts(captured: &Captured, sni: Option<String>) -> Arc<Downstream> {
     let config = captured.worker.config.load();
     let listener = config.model.outbound.find(captured.destination);
-    let name = listener.map_or("virtualOutbound", |listener| listener.name.as_str()).to_owned();
+    let name = listener.map_or("virtualOutbound".into(), |listener| listener.name.clone().into());
     captured.downstream(Direction::Outbound, Findings { listener: name, sni, ..Findings::default() })
 }

@@ -56,7 +56,7 @@ pub fn receive(
     let downstream = &connection.downstream;
     let named = authority(&head, downstream.destination);
     let authority = named.clone().unwrap_or(HeaderValue::from_static(""));
-    let mut stream = Stream::begin(downstream, &connection.worker, &head, seen, authority.clone(), &connection.no_name);
+    let mut stream = Stream::begin(downstream, &connection.worker, &head, seen, authority.clone());
     let asked = Upgrade::of(&head, seen);
     let received = if seen.peer_metadata { Received::take(&mut head.headers) } else { Received::default() };
     let sanitized = headers::sanitize_request(&mut head.headers, seen, downstream, asked == Upgrade::WebSocket);

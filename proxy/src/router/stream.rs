@@ -48,14 +48,7 @@ pub struct Upstream {
 
 impl Stream {
     /// Opens the books when a request head is complete.
-    pub fn begin(
-        downstream: &Arc<Downstream>,
-        worker: &Arc<Worker>,
-        head: &Parts,
-        seen: Seen,
-        authority: HeaderValue,
-        no_name: &Arc<str>,
-    ) -> Box<Self> {
+    pub fn begin(downstream: &Arc<Downstream>, worker: &Arc<Worker>, head: &Parts, seen: Seen, authority: HeaderValue) -> Box<Self> {
         let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let record = HttpRecord {
             downstream: Arc::clone(downstream),
@@ -74,7 +67,7 @@ impl Stream {
             bytes_received: 0,
             bytes_sent: 0,
             response_head_bytes: 0,
-            route_name: Arc::clone(no_name),
+            route_name: Arc::clone(&worker.no_name),
             decision: 0,
             upstream: None,
             attempts: 0,

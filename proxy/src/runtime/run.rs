@@ -150,6 +150,7 @@ fn assemble(parts: Parts<'_>) -> (Arc<Process>, Dispatcher, Vec<Incoming>) {
             drain: drain.clone(),
             residents: Residents::new(drain, loaded.config.shut_doors()),
             connections: AtomicUsize::new(0),
+            no_name: "".into(),
             handshakes: Default::default(),
         })
     };

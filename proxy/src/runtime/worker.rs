@@ -35,6 +35,8 @@ pub struct Worker {
     pub residents: Arc<Residents>,
     /// Live downstream connections, read by the dispatcher.
     pub connections: AtomicUsize,
+    /// The route name of requests that matched no route.
+    pub no_name: Arc<str>,
     /// TLS handshakes with clients in progress.
     pub handshakes: Handshakes,
 }

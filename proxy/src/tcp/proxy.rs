@@ -41,7 +41,7 @@ pub async fn serve(worker: &Arc<Worker>, downstream: Arc<Downstream>, io: Downst
 pub fn refuse(worker: &Worker, downstream: Arc<Downstream>, refused: Refused) {
     let transport = refused.upstream.as_ref().and_then(|upstream| upstream.transport_failure.as_deref());
     tracing::debug!(
-        peer = %downstream.peer, destination = %downstream.destination, listener = downstream.listener,
+        peer = %downstream.peer, destination = %downstream.destination, listener = &*downstream.listener,
         flags = %refused.flags, details = %refused.details, transport, "connection closed"
     );
     let record = TcpRecord {

@@ -149,6 +149,7 @@ impl Proxy {
             drain,
             config,
             connections: AtomicUsize::new(0),
+            no_name: "".into(),
             handshakes: Default::default(),
         };
         Proxy { worker: Arc::new(worker), phase, telemetry }

@@ -9,7 +9,7 @@ use crate::listener::DownstreamTls;
 fn downstream(direction: Direction, tls: Option<DownstreamTls>) -> Downstream {
     Downstream {
         direction,
-        listener: "test".to_owned(),
+        listener: "test".into(),
         peer: ([10, 0, 0, 9], 4000).into(),
         destination: ([10, 0, 0, 1], 80).into(),
         source: None,

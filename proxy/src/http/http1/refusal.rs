@@ -67,7 +67,7 @@ impl Refusal {
         *request.method_mut() = Method::from_bytes(b"-").unwrap_or_default();
         let (head, ()) = request.into_parts();
         let (seen, authority) = (Seen::default(), HeaderValue::from_static(""));
-        let mut stream = Stream::begin(&connection.downstream, &connection.worker, &head, seen, authority, &connection.no_name);
+        let mut stream = Stream::begin(&connection.downstream, &connection.worker, &head, seen, authority);
         stream.note(|record| {
             record.path = PathAndQuery::from_static("/");
             record.status = self.status().0;

@@ -27,7 +27,7 @@ impl Place {
     fn stay(&self) -> Stay {
         let downstream = Downstream {
             direction: Direction::Gateway,
-            listener: "test".to_owned(),
+            listener: "test".into(),
             peer: ([10, 0, 0, 9], 4000).into(),
             destination: ([10, 0, 0, 1], 80).into(),
             source: None,
