@@ -15,6 +15,7 @@ mod tests;
 mod value;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ pub(crate) trait Pack: Sized {
 }
 
 /// What was packed.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Packed {
     bytes: Box<[u8]>,
     /// Texts that objects share and that are large: they stay where they are.
@@ -44,7 +45,7 @@ impl Packed {
 }
 
 /// Values being packed.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Packer {
     bytes: Vec<u8>,
     strings: HashMap<Box<str>, u64, foldhash::fast::RandomState>,
@@ -107,7 +108,6 @@ impl Packer {
 }
 
 /// Packed values being read.
-#[derive(Debug)]
 pub(crate) struct Unpacker<'p> {
     rest: &'p [u8],
     strings: Vec<&'p str>,
@@ -164,5 +164,25 @@ impl<'p> Unpacker<'p> {
         let (taken, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
         Some(taken)
+    }
+}
+
+// How much there is and nothing of it: among the objects are Secrets.
+
+impl fmt::Debug for Packed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Packed({} bytes, {} texts)", self.bytes.len(), self.texts.len())
+    }
+}
+
+impl fmt::Debug for Packer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Packer({} bytes, {} texts)", self.bytes.len(), self.texts.len())
+    }
+}
+
+impl fmt::Debug for Unpacker<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Unpacker({} bytes left)", self.rest.len())
     }
 }

@@ -60,3 +60,17 @@ fn objects_of_one_document_share_its_text_afterwards() {
         assert_eq!(Object::unpack(&mut input).as_ref(), Some(&*object));
     }
 }
+
+#[test]
+fn what_is_packed_is_not_shown() {
+    let key = "private-key-of-a-secret".to_owned();
+    let mut packer = Packer::default();
+    key.pack(&mut packer);
+    packer.text(&std::sync::Arc::from(key.as_str()));
+    let shown = format!("{packer:?}");
+    let packed = packer.finish();
+    let shown = shown + &format!("{packed:?} {:?}", packed.unpack());
+    // Neither as text nor as the numbers of its bytes.
+    let numbers = format!("{:?}", key.as_bytes());
+    assert!(!shown.contains(&key) && !shown.contains(numbers.trim_matches(['[', ']'])), "{shown}");
+}
