@@ -275,3 +275,15 @@ fn any_value() -> impl Strategy<Value = serde_json::Value> {
         ]
     })
 }
+
+#[test]
+fn a_port_without_a_protocol_is_one_of_tcp_and_may_not_be_listed_twice() {
+    let problems = |protocol: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: s}}\nspec:\n  ports: [{{name: a, port: 80}}, {{name: b, port: 80, protocol: {protocol}}}]\n"
+        );
+        parse(Path::new("a.yaml"), &text).diagnostics.into_iter().map(|diagnostic| diagnostic.field).collect::<Vec<_>>()
+    };
+    assert_eq!(problems("TCP"), ["spec.ports[1].port"]);
+    assert_eq!(problems("UDP"), [""; 0]);
+}

@@ -137,7 +137,8 @@ pub(super) fn service(cx: &mut Checker<'_>, path: &Path<'_>, spec: &ServiceSpec)
         cx.require(named, &at.field("name"), "a Service with several ports needs a name for each");
         let unique = names.insert(&port.name) || !named;
         cx.require(unique, &at.field("name"), "this port name is used twice");
-        let unique = numbers.insert((&port.protocol, port.port));
+        let transport = if port.protocol.is_empty() { "TCP" } else { port.protocol.as_str() };
+        let unique = numbers.insert((transport, port.port));
         cx.require(unique, &at.field("port"), "this port is listed twice");
     }
     cx.labels(&path.field("selector"), &spec.selector);
