@@ -4,6 +4,7 @@
 //! mended or deleted. A file with a syntax error freezes only what that file held.
 
 mod parallel;
+mod reading;
 mod resting;
 
 use std::collections::{BTreeMap, HashMap};
@@ -87,9 +88,15 @@ impl Store {
     /// Takes over changed files, all at once: an object that moves from one file to another is never missing. Returns what
     /// there is to say about the changed files; [`Store::diagnostics`] has everything.
     pub fn apply(&mut self, changes: Vec<FileChange>) -> Vec<Diagnostic> {
+        self.apply_read_by(changes, parse)
+    }
+
+    fn apply_read_by(&mut self, changes: Vec<FileChange>, parse: reading::Parse) -> Vec<Diagnostic> {
+        let keeper = self.keeper.as_ref();
         let changed: Vec<Arc<Path>> = changes.iter().map(|change| Arc::from(change.path.as_path())).collect();
-        let parsed =
-            parallel::map(&changes, MIN_FILES_PER_THREAD, |change| change.text.as_deref().map(|text| self.read(&change.path, text)));
+        let parsed = parallel::map(&changes, MIN_FILES_PER_THREAD, |change| {
+            change.text.as_deref().map(|text| reading::read(&change.path, text, keeper, parse))
+        });
         drop(changes);
         for (path, parsed) in changed.iter().zip(parsed) {
             match parsed {
@@ -111,15 +118,6 @@ impl Store {
     /// Everything there is to say, ordered by file and line.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
-    }
-
-    fn read(&self, path: &Path, text: &str) -> Parsed {
-        let mut parsed = parse(path, text);
-        if let Some(keeper) = &self.keeper {
-            parsed.objects.iter_mut().filter_map(Arc::get_mut).for_each(|object| keeper.reduce(object));
-        }
-        parsed.objects.shrink_to_fit();
-        parsed
     }
 
     fn replace(&mut self, path: &Arc<Path>, parsed: Parsed) {

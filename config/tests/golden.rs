@@ -65,7 +65,7 @@ fn a_store_that_has_rested_holds_and_says_the_same() {
     let mut store = Store::new();
     store.apply(texts.collect());
     assert!(store.objects().len() > 20);
-    let rested = store.rest().apply(Vec::new());
+    let rested = store.rest().apply(Vec::new()).expect("unpacked");
     for (before, after) in store.objects().zip(rested.objects()) {
         assert_eq!(before, after);
     }

@@ -4,6 +4,7 @@
 //! unpacks them, and what is in force afterwards is packed again.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::pack::{Pack, Packed, Packer, Unpacker};
 /// A store that is not being looked at.
 #[derive(Debug, Default)]
 pub struct Resting {
-    packed: Packed,
+    pub(super) packed: Packed,
     /// The files in order; how many objects each has is packed.
     files: Box<[RestingFile]>,
     keeper: Option<Keeper>,
@@ -34,13 +35,18 @@ impl Resting {
         Resting { keeper: Some(keeper), ..Resting::default() }
     }
 
-    /// The store with changed files taken over ([`Store::apply`]).
-    ///
-    /// # Panics
-    /// When what this program packed it cannot unpack, which no input can bring about.
-    pub fn apply(&self, changes: Vec<FileChange>) -> Store {
-        let mut store = self.wake().expect("what was packed here can be unpacked");
+    /// The store with changed files taken over ([`Store::apply`]). `None` when what was packed cannot be unpacked: a mistake
+    /// of this program, after which every file has to be read anew ([`Resting::anew`]).
+    pub fn apply(&self, changes: Vec<FileChange>) -> Option<Store> {
+        let mut store = catch_unwind(AssertUnwindSafe(|| self.wake())).ok().flatten()?;
         store.apply(changes);
+        Some(store)
+    }
+
+    /// A store of these files alone, whatever was packed.
+    pub fn anew(&self, files: Vec<FileChange>) -> Store {
+        let mut store = Store { keeper: self.keeper.clone(), ..Store::default() };
+        store.apply(files);
         store
     }
 
@@ -81,7 +87,8 @@ impl Store {
         let kept: Vec<&Arc<Object>> = self.objects.values().filter(|object| number(object).is_none()).collect();
         pack_objects(&mut out, &kept);
         out.length(self.objects.len());
-        let mut numbers_of_kept = numbers.len()..;
+        // Counted, not `numbers.len()`: an object that is written twice alike is one in memory, in two places.
+        let mut numbers_of_kept = self.files.values().map(|state| state.objects.len()).sum::<usize>()..;
         for object in self.objects.values() {
             out.length(number(object).or_else(|| numbers_of_kept.next()).unwrap_or_default());
         }

@@ -7,6 +7,7 @@ use crate::compile::compile;
 use crate::keep::Keeper;
 use crate::model::{Node, ProxyType};
 use crate::object::{Body, Object};
+use crate::parse::parse;
 use crate::registry::Registry;
 use crate::validate::references;
 
@@ -250,9 +251,56 @@ fn rest_between_changes_changes_nothing() {
     let mut resting = Resting::default();
     for change in changes() {
         awake.apply(change.clone());
-        let woken = resting.apply(change);
+        let woken = resting.apply(change).expect("unpacked");
         assert_eq!(in_force(&woken), in_force(&awake));
         assert_eq!(woken.diagnostics(), awake.diagnostics());
         resting = woken.rest();
     }
+}
+
+#[test]
+fn a_kept_policy_outlasts_changes_beside_an_object_that_is_written_twice() {
+    let policy = |mode: &str| {
+        format!("apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: p}}\nspec: {{mtls: {{mode: {mode}}}}}\n")
+    };
+    // Alike to the line: the store holds the same object in both places.
+    let map = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"k":"x"}}"#;
+    let changes = [
+        vec![write("a.json", map.repeat(2)), write("p.yaml", policy("STRICT"))],
+        vec![write("p.yaml", policy("1"))],
+        vec![write("b.yaml", config_map("b", "y"))],
+        vec![write("b.yaml", config_map("b", "z"))],
+    ];
+    let mut resting = Resting::default();
+    for (number, change) in changes.into_iter().enumerate() {
+        let store = resting.apply(change).expect("unpacked");
+        let policies = store.objects().filter(|object| object.id.kind.is_policy()).count();
+        assert_eq!(policies, 1, "after change {number}");
+        resting = store.rest();
+    }
+}
+
+#[test]
+fn a_panic_at_reading_a_file_freezes_that_file_alone() {
+    let mut store = Store::new();
+    store.apply(vec![write("a.yaml", config_map("a", "x")), write("b.yaml", config_map("b", "x"))]);
+    let changes = vec![write("a.yaml", "a mistake of ours"), write("b.yaml", config_map("b", "w")), write("c.yaml", "a mistake of ours")];
+    let said = store.apply_read_by(changes, |path, text| {
+        assert!(!text.contains("mistake"), "a panic of a test");
+        parse(path, text)
+    });
+    assert_eq!(in_force(&store), ["a=x", "b=w"]);
+    let files: Vec<_> = said.iter().map(|diagnostic| (diagnostic.file.to_str(), diagnostic.blocks_strict)).collect();
+    assert_eq!(files, [(Some("a.yaml"), true), (Some("c.yaml"), true)]);
+    assert_eq!(consequences(&store), ["what this file held stays in force", "this document is left out"]);
+    store.apply(vec![write("a.yaml", config_map("a", "mended"))]);
+    assert_eq!(in_force(&store), ["a=mended", "b=w"]);
+}
+
+#[test]
+fn a_store_that_cannot_be_woken_says_so_and_begins_anew() {
+    let mut spoilt = Resting::default().anew(vec![write("a.yaml", config_map("a", "x"))]).rest();
+    spoilt.packed = Default::default();
+    assert!(spoilt.apply(vec![write("b.yaml", config_map("b", "x"))]).is_none());
+    assert_eq!(in_force(&spoilt.anew(vec![write("b.yaml", config_map("b", "x"))])), ["b=x"]);
 }

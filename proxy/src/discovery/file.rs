@@ -26,6 +26,8 @@ pub struct FileSource {
     roots: Vec<PathBuf>,
     known: HashMap<PathBuf, Seen>,
     problems: BTreeMap<PathBuf, String>,
+    /// Files whose content was read but not taken over.
+    doubted: BTreeSet<PathBuf>,
 }
 
 /// What is remembered of a file; its text is kept by the store.
@@ -47,7 +49,7 @@ impl FileSource {
     /// A source over `roots`, nothing read yet. Relative paths are made absolute, as the kernel's events will name them.
     pub fn new(roots: Vec<PathBuf>) -> Self {
         let roots = roots.into_iter().map(|root| std::path::absolute(&root).unwrap_or(root)).collect();
-        FileSource { roots, known: HashMap::new(), problems: BTreeMap::new() }
+        FileSource { roots, known: HashMap::new(), problems: BTreeMap::new(), doubted: BTreeSet::new() }
     }
 
     /// The paths given on the command line.
@@ -116,6 +118,43 @@ impl FileSource {
             changes.extend(self.rescan(&BTreeSet::new()));
         }
         changes
+    }
+
+    /// What was read of these files was not taken over: they count as changed with the next change of any file. Not sooner,
+    /// since what failed on them would fail on them again.
+    pub fn doubt(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
+        self.doubted.extend(paths);
+    }
+
+    /// Adds to `changes` what the doubted files say now.
+    pub fn add_doubted(&mut self, changes: &mut Vec<FileChange>) {
+        let mut doubted = std::mem::take(&mut self.doubted);
+        doubted.retain(|path| !changes.iter().any(|change| change.path == *path));
+        for path in doubted {
+            match load::read_file(&path) {
+                Ok(Some(text)) => {
+                    self.known.insert(path.clone(), Seen { hash: hash(&text), stamp: None });
+                    changes.push(FileChange { path, text: Some(text) });
+                }
+                Ok(None) if !self.is_lost(&path) => changes.push(self.forget(path)),
+                Ok(None) | Err(_) => {
+                    self.doubted.insert(path);
+                }
+            }
+        }
+    }
+
+    /// Every file, for a store that has lost what it knew. `None` while something cannot be read: what it held would be gone.
+    pub fn everything(&mut self) -> Option<Vec<FileChange>> {
+        self.known.clear();
+        self.doubted.clear();
+        let files = self.rescan(&BTreeSet::new());
+        if self.problems.is_empty() {
+            return Some(files);
+        }
+        // The next look around finds them all new, and leads here again.
+        self.known.clear();
+        None
     }
 
     fn covers(&self, path: &Path) -> bool {

@@ -11,7 +11,7 @@ mod status;
 mod watch;
 
 pub use file::FileSource;
-pub use publisher::{Overrides, Publisher};
+pub use publisher::{Outcome, Overrides, Publisher};
 pub use status::{DiscoveryReport, DiscoveryStatus};
 pub use watch::watch_files;
 

@@ -1,8 +1,9 @@
 //! From changed files to a published configuration: store, registry, compiler, run-time state.
 //!
 //! A mistake of ours in any of these must not take the proxy down or deafen it: [`Publisher::update`] survives a panic, keeps
-//! what is in force and takes the next change as any other.
+//! what is in force, and tells what must be read again so that the next change is taken as any other.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use outrigger_config::diagnostic::{self, Diagnostic, Severity};
 use outrigger_config::keep::Keeper;
 use outrigger_config::model::{AccessLogSettings, Node, Snapshot};
 use outrigger_config::registry::Registry;
-use outrigger_config::store::{FileChange, Resting};
+use outrigger_config::store::{FileChange, Resting, Store};
 use outrigger_config::validate::references;
 
 use super::DiscoveryStatus;
@@ -27,12 +28,28 @@ pub struct Overrides {
 }
 
 type Compiler = fn(&Registry, &Node) -> Compiled;
+/// Takes over changed files; `None` when what was kept of all others cannot be read.
+type Taker = fn(&Resting, Vec<FileChange>) -> Option<Store>;
+
+/// What became of an update. Whatever it is, some configuration is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in force.
+    Published,
+    /// The files count with the next change; what they say now could not be compiled.
+    NotCompiled,
+    /// The files were not taken over: they must be read again.
+    NotTaken,
+    /// What was kept of all objects cannot be read: every file must be read again, for [`Publisher::start_anew`].
+    ObjectsLost,
+}
 
 /// Keeps the objects in force and publishes what they compile to.
 #[derive(Debug)]
 pub struct Publisher {
     node: Node,
     pub(super) compiler: Compiler,
+    pub(super) taker: Taker,
     overrides: Overrides,
     store: Resting,
     status: Arc<DiscoveryStatus>,
@@ -70,14 +87,19 @@ impl Publisher {
     /// A publisher for the proxy of `node`, without objects.
     pub fn new(node: Node, overrides: Overrides, status: Arc<DiscoveryStatus>) -> Self {
         let keeper = Keeper { namespace: node.namespace.clone(), pod: node.name.clone() };
-        Publisher { node, compiler: compile, overrides, store: Resting::keeping(keeper), status, logged: BTreeSet::new() }
+        let store = Resting::keeping(keeper);
+        Publisher { node, compiler: compile, taker: Resting::apply, overrides, store, status, logged: BTreeSet::new() }
     }
 
-    /// Takes over changed files and compiles all objects in force. Blocking; run it off the workers.
-    pub fn compile(&mut self, changes: Vec<FileChange>) -> Draft {
-        let store = self.store.apply(changes);
-        // Before anything is made of it: should that fail, the changes are not lost.
+    /// Takes over all files and compiles their objects. Blocking; run it off the workers.
+    pub fn compile(&mut self, files: Vec<FileChange>) -> Draft {
+        let store = self.store.anew(files);
         self.store = store.rest();
+        self.draft(&store)
+    }
+
+    /// Compiles all objects in force.
+    fn draft(&self, store: &Store) -> Draft {
         let registry = Registry::with_domain(store.objects(), &self.node.cluster_domain);
         let Compiled { mut snapshot, diagnostics: compiled } = (self.compiler)(&registry, &self.node);
         if let Some(access_log) = &self.overrides.access_log {
@@ -101,28 +123,55 @@ impl Publisher {
         ConfigHandle::new(config)
     }
 
-    /// Takes over changed files and replaces the configuration in force. False when that failed by a mistake of ours: what
-    /// was in force stays so, and the objects of these files count with the next change.
-    pub fn update(&mut self, changes: Vec<FileChange>, handle: &ConfigHandle, since: Instant) -> bool {
+    /// Takes over changed files and replaces the configuration in force. By a mistake of ours that may fail.
+    pub fn update(&mut self, changes: Vec<FileChange>, handle: &ConfigHandle, since: Instant) -> Outcome {
+        let taker = self.taker;
+        self.attempt(changes, taker, handle, since)
+    }
+
+    /// As [`Publisher::update`], from all files and nothing that was kept.
+    pub fn start_anew(&mut self, files: Vec<FileChange>, handle: &ConfigHandle, since: Instant) -> Outcome {
+        self.attempt(files, |store, files| Some(store.anew(files)), handle, since)
+    }
+
+    fn attempt(&mut self, changes: Vec<FileChange>, take: Taker, handle: &ConfigHandle, since: Instant) -> Outcome {
         let files: Vec<String> = changes.iter().map(|change| change.path.display().to_string()).collect();
-        // What a panic can leave half done is the store, which is made whole by the next version of each file.
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let draft = self.compile(changes);
+        let outcome = Cell::new(Outcome::NotTaken);
+        // The store is replaced in one step, so a panic leaves it as it was before the change or as it is after it.
+        let attempt = AssertUnwindSafe(|| {
+            let Some(store) = take(&self.store, changes) else { return outcome.set(Outcome::ObjectsLost) };
+            // Before anything is made of it: should that fail, the changes are not lost.
+            self.store = store.rest();
+            outcome.set(Outcome::NotCompiled);
+            let draft = self.draft(&store);
+            drop(store);
             self.publish(draft, handle, since);
-        }));
-        if outcome.is_err() {
-            self.status.update(|status| status.rejected += 1);
-            tracing::error!(
-                target: "config",
-                "this version cannot compile {}: please report it with the message above; the configuration before it stays in force",
-                files.join(", "),
-            );
+            outcome.set(Outcome::Published);
+        });
+        // The hook has logged the panic.
+        let _ = catch_unwind(attempt);
+        let outcome = outcome.get();
+        if outcome != Outcome::Published {
+            self.tell_failure(outcome, &files.join(", "));
         }
-        outcome.is_ok()
+        outcome
+    }
+
+    fn tell_failure(&self, outcome: Outcome, files: &str) {
+        self.status.update(|status| status.rejected += 1);
+        let what = match outcome {
+            Outcome::ObjectsLost => "lost what it knew of all objects; every file is read again",
+            _ => "cannot compile what has changed",
+        };
+        tracing::error!(
+            target: "config",
+            "this version {what} (at a change of {files}): please report it with the messages above; \
+             the configuration before it stays in force",
+        );
     }
 
     /// Replaces the configuration in force; run-time state whose key stays is carried over.
-    pub fn publish(&mut self, draft: Draft, handle: &ConfigHandle, since: Instant) {
+    fn publish(&mut self, draft: Draft, handle: &ConfigHandle, since: Instant) {
         let Draft { model, report } = draft;
         let config = Config::build(model, Some(&handle.load()));
         self.report(report, &config, since);

@@ -277,6 +277,69 @@ fn a_panic_of_the_compiler_keeps_what_is_in_force_and_the_next_change_counts() {
     watched.until_version("entry", 14);
 }
 
+/// Two entries of version 1 in force, with what makes the next version of them so.
+fn two_entries(folder: &Path) -> (FileSource, Publisher, ConfigHandle) {
+    ["a", "b"].iter().for_each(|name| put(folder, name, 1));
+    let mut source = FileSource::new(vec![folder.to_owned()]);
+    let mut publisher = Publisher::new(node(), Overrides::default(), Default::default());
+    let draft = publisher.compile(source.rescan(&Default::default()));
+    let config = publisher.publish_first(draft, Instant::now());
+    (source, publisher, config)
+}
+
+fn put(folder: &Path, name: &str, version: usize) {
+    std::fs::write(folder.join(format!("{name}.yaml")), manifest(name, version)).expect("written");
+}
+
+/// Takes over what has changed, as a watch does.
+fn follow(source: &mut FileSource, publisher: &mut Publisher, config: &ConfigHandle) -> bool {
+    let mut changes = source.rescan(&Default::default());
+    source.add_doubted(&mut changes);
+    watch::take_over(changes, source, publisher, config, Instant::now())
+}
+
+#[test]
+fn files_that_a_panic_kept_from_being_taken_over_count_with_the_next_change() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let (mut source, mut publisher, config) = two_entries(folder.path());
+    let usual = publisher.taker;
+    publisher.taker = |_, _| panic!("a mistake of ours");
+    put(folder.path(), "a", 2);
+    std::fs::remove_file(folder.path().join("b.yaml")).expect("removed");
+    assert!(!follow(&mut source, &mut publisher, &config));
+    assert_eq!((versions(&config, "a"), versions(&config, "b")), (vec![1], vec![1]));
+    publisher.taker = usual;
+    put(folder.path(), "c", 1);
+    assert!(follow(&mut source, &mut publisher, &config));
+    assert_eq!([versions(&config, "a"), versions(&config, "b"), versions(&config, "c")], [vec![2], vec![], vec![1]]);
+}
+
+#[test]
+fn when_the_objects_kept_are_lost_all_files_are_read_again() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let (mut source, mut publisher, config) = two_entries(folder.path());
+    publisher.taker = |_, _| None;
+    put(folder.path(), "a", 2);
+    assert!(follow(&mut source, &mut publisher, &config));
+    assert_eq!((versions(&config, "a"), versions(&config, "b")), (vec![2], vec![1]));
+}
+
+#[test]
+fn when_the_objects_kept_are_lost_and_not_all_files_can_be_read_what_is_in_force_stays_until_they_can() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let (mut source, mut publisher, config) = two_entries(folder.path());
+    let unreadable = folder.path().join("c.yaml");
+    publisher.taker = |_, _| None;
+    put(folder.path(), "a", 2);
+    // A loop: it is there and cannot be read.
+    symlink("c.yaml", &unreadable).expect("linked");
+    assert!(!follow(&mut source, &mut publisher, &config));
+    assert_eq!((versions(&config, "a"), versions(&config, "b")), (vec![1], vec![1]));
+    std::fs::remove_file(&unreadable).expect("removed");
+    assert!(follow(&mut source, &mut publisher, &config));
+    assert_eq!((versions(&config, "a"), versions(&config, "b")), (vec![2], vec![1]));
+}
+
 #[test]
 fn a_storm_of_changes_is_folded_into_few_updates() {
     let folder = tempfile::tempdir().expect("temporary folder");

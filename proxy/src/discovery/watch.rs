@@ -15,6 +15,7 @@ use outrigger_config::store::FileChange;
 use tokio::sync::Notify;
 
 use super::pending::{Event, Pending, Work};
+use super::publisher::Outcome;
 use super::{DiscoveryStatus, FileSource, Publisher};
 use crate::snapshot::ConfigHandle;
 
@@ -47,17 +48,37 @@ pub async fn watch_files(
             watches.cover(source.roots());
         }
         let since = Instant::now();
-        let (changes, doubtful) = changes(&mut source, work, &unsettled);
+        let (mut changes, doubtful) = changes(&mut source, work, &unsettled);
         doubtful.into_iter().for_each(|path| notes.note(Event::Doubtful(path)));
         status.update(|status| status.last_error = source.problem());
         if changes.is_empty() {
             continue;
         }
-        if publisher.update(changes, &config, since) {
+        source.add_doubted(&mut changes);
+        if take_over(changes, &mut source, &mut publisher, &config, since) {
             published(config.load().generation);
         }
         tokio::time::sleep(since.elapsed().min(MAX_PAUSE)).await;
     }
+}
+
+/// Publishes changes, and has read again what that needs should it fail. Whether a new configuration is in force.
+pub(super) fn take_over(
+    changes: Vec<FileChange>,
+    source: &mut FileSource,
+    publisher: &mut Publisher,
+    config: &ConfigHandle,
+    since: Instant,
+) -> bool {
+    let paths: Vec<PathBuf> = changes.iter().map(|change| change.path.clone()).collect();
+    let outcome = match publisher.update(changes, config, since) {
+        Outcome::ObjectsLost => source.everything().map(|files| publisher.start_anew(files, config, since)),
+        outcome => Some(outcome),
+    };
+    if outcome == Some(Outcome::NotTaken) {
+        source.doubt(paths);
+    }
+    outcome == Some(Outcome::Published)
 }
 
 /// What differs, and files that must be looked at again.

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use outrigger_config::model::{Node, ProxyType};
 use outrigger_config::store::FileChange;
-use outrigger_proxy::discovery::{DiscoveryStatus, Overrides, Publisher};
+use outrigger_proxy::discovery::{DiscoveryStatus, Outcome, Overrides, Publisher};
 
 const SERVICES: usize = 1000;
 /// Objects, compiled model and run-time state together, in bytes.
@@ -30,8 +30,7 @@ fn a_thousand_services_keep_to_the_budget_of_heap_and_a_reload_leaves_no_second_
     assert!(loaded <= HEAP, "{loaded} bytes after the first load");
 
     for weight in [38, 39] {
-        let draft = publisher.compile(vec![file(0, weight)]);
-        publisher.publish(draft, &handle, Instant::now());
+        assert_eq!(publisher.update(vec![file(0, weight)], &handle, Instant::now()), Outcome::Published);
     }
     let reloaded = sys::live() - before;
     assert!(reloaded < loaded + loaded / 50, "{loaded} bytes after the first load, {reloaded} after two more");
