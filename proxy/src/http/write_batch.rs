@@ -35,6 +35,8 @@ struct Writer<I> {
     /// Collected and not sent; the first `sent` bytes of it are.
     held: Vec<u8>,
     sent: usize,
+    /// The io took bytes and may hold them still, as a TLS session does with what the socket has no room for.
+    unflushed: bool,
     /// Why sending at the end of a poll failed: the codec learns it at its next read or write.
     broken: Option<io::Error>,
 }
@@ -42,7 +44,7 @@ struct Writer<I> {
 impl<I> BatchedIo<I> {
     /// Collects what is written to `io`.
     pub fn new(io: I) -> Self {
-        BatchedIo(Arc::new(Mutex::new(Writer { io, held: Vec::new(), sent: 0, broken: None })))
+        BatchedIo(Arc::new(Mutex::new(Writer { io, held: Vec::new(), sent: 0, unflushed: false, broken: None })))
     }
 
     /// What sends the collected writes of the connection that is made from this.
@@ -85,19 +87,31 @@ impl<C: Future + Unpin, I: AsyncWrite + Unpin> Future for Batched<C, I> {
 }
 
 impl<I: AsyncWrite + Unpin> Writer<I> {
+    /// Sends what is collected; ready when the io holds none of it either.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.held.is_empty() {
-            return Poll::Ready(Ok(()));
+        if !self.held.is_empty() {
+            ready!(self.poll_hand_over(cx))?;
         }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_hand_over(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.held.len() {
             match ready!(Pin::new(&mut self.io).poll_write(cx, &self.held[self.sent..]))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                sent => self.sent += sent,
+                sent => {
+                    self.sent += sent;
+                    self.unflushed = true;
+                }
             }
         }
         self.sent = 0;
         give_back(std::mem::take(&mut self.held));
-        Pin::new(&mut self.io).poll_flush(cx)
+        Poll::Ready(Ok(()))
     }
 
     fn poll_take(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
@@ -107,7 +121,9 @@ impl<I: AsyncWrite + Unpin> Writer<I> {
             ready!(self.poll_send(cx))?;
         }
         if length >= LARGE {
-            return Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+            let taken = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
+            self.unflushed = true;
+            return Poll::Ready(Ok(taken));
         }
         if self.held.capacity() == 0 {
             self.held = borrow();

@@ -82,6 +82,25 @@ async fn a_slow_reader_gets_every_byte_in_order_and_holds_the_writer_back() {
 }
 
 #[tokio::test]
+async fn what_a_session_holds_when_the_socket_is_full_is_sent_without_another_frame() {
+    let (end, mut other) = tokio::io::duplex(1000);
+    let mut io = BatchedIo::new(tokio::io::BufWriter::with_capacity(64 * 1024, end));
+    let sender = io.sender();
+    let connection = tokio::spawn(async move {
+        let turn = async {
+            io.write_all(&[7; 10_000]).await.expect("taken");
+            std::future::pending::<()>().await;
+        };
+        sender.run(pin!(turn)).await;
+    });
+    let mut read = [0; 10_000];
+    let reading = tokio::time::timeout(std::time::Duration::from_secs(10), other.read_exact(&mut read));
+    reading.await.expect("sent in time").expect("read");
+    assert!(read.iter().all(|byte| *byte == 7));
+    connection.abort();
+}
+
+#[tokio::test]
 async fn no_more_is_collected_than_a_bound() {
     let (mut io, _other, _) = pipe(1);
     let mut collected = 0;
