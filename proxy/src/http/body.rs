@@ -1,14 +1,14 @@
 //! Bodies from and to clients: enums, so that nothing is boxed and `Bytes` pass through untouched.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::http1::Inlet;
-use super::http2::Received;
+use super::http2::{Outgoing, Received};
 use super::upgrade::Switched;
 use crate::router::stream::Stream;
 use crate::upstream::body::UpstreamBody;
@@ -131,7 +131,7 @@ impl Body for ResponseBody {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
                     let Some(deadline) = deadline else { return Poll::Pending };
-                    std::task::ready!(deadline.as_mut().poll(cx));
+                    ready!(deadline.as_mut().poll(cx));
                     this.book(Stream::response_timed_out);
                     return Poll::Ready(Some(Err(ResponseBodyError::Timeout)));
                 }
@@ -167,6 +167,16 @@ impl Body for ResponseBody {
             Content::Local(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Content::Upstream(body, _) => body.size_hint(),
         }
+    }
+}
+
+impl Outgoing for ResponseBody {
+    /// The route's timeout holds for a client that does not take what there is, too.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<ResponseBodyError> {
+        let Content::Upstream(_, Some(deadline)) = &mut self.content else { return Poll::Pending };
+        ready!(deadline.as_mut().poll(cx));
+        self.book(Stream::response_timed_out);
+        Poll::Ready(ResponseBodyError::Timeout)
     }
 }
 

@@ -406,18 +406,21 @@ pub fn server_name(direction: Direction) -> HeaderValue {
 /// operations may add such. Values that no two messages share are kept out of header compression, which would push one out of its table
 /// for each that it takes in, here and at the peer, so that in the end no value would be found there.
 pub fn fit_for_http2(headers: &mut HeaderMap) {
-    let mut misfits = false;
+    let (mut misfits, mut te) = (false, false);
     for (name, value) in headers.iter_mut() {
         match name.as_str() {
             "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => misfits = true,
             // The codec refuses others.
-            "te" => misfits |= value != "trailers",
+            "te" => te |= value != "trailers",
             "x-request-id" | "traceparent" | "x-b3-traceid" | "x-b3-spanid" => value.set_sensitive(true),
             _ => {}
         }
     }
+    if te {
+        headers.remove(TE);
+    }
     if misfits {
-        [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, TE].iter().for_each(|name| drop(headers.remove(name)));
+        [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE].iter().for_each(|name| drop(headers.remove(name)));
     }
 }
 

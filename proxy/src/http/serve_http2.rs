@@ -24,10 +24,15 @@ use super::write_batch::BatchedIo;
 use super::{date, headers, leaving};
 use crate::listener::DownstreamIo;
 use crate::router::exchange;
-use crate::upstream::pool::{CONNECTION_WINDOW, MAX_HEADER_LIST, MAX_SEND_BUFFER, STREAM_WINDOW};
+use crate::upstream::pool::{MAX_HEADER_LIST, MAX_SEND_BUFFER, RESETS_REMEMBERED, STREAM_WINDOW};
 
 /// Concurrent streams of an HTTP/2 connection.
 const MAX_STREAMS: u32 = 100;
+/// Window of a connection.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What small DATA frames that wait for their reader may cost, as [`crate::upstream::pool`] counts them: 16,000 of one byte, some 5 MB.
+/// The codec's own limit is an eighth, which one hundred streams of small messages to a slow server exceed.
+const SMALL_FRAMES: usize = 4 << 20;
 /// Streams that an HTTP/2 client may open and reset before we have looked at them; one more ends the connection with
 /// ENHANCE_YOUR_CALM (CVE-2023-44487).
 const MAX_RESET_UNSEEN: usize = 20;
@@ -56,6 +61,8 @@ fn builder() -> h2::server::Builder {
         .max_concurrent_streams(MAX_STREAMS)
         .max_pending_accept_reset_streams(MAX_RESET_UNSEEN)
         .max_local_error_reset_streams(Some(MAX_RESET_BY_US))
+        .max_concurrent_reset_streams(RESETS_REMEMBERED)
+        .data_frame_budget(SMALL_FRAMES)
         .max_send_buffer_size(MAX_SEND_BUFFER);
     builder
 }

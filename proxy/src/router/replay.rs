@@ -17,6 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use crate::http::body::ClientBody;
+use crate::http::http2::Outgoing;
 
 /// Envoy's per-stream buffer limit under Istio.
 const CAP: usize = 1 << 20;
@@ -211,6 +212,8 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
         Poll::Ready(Some(Ok(frame)))
     }
 }
+
+impl<B: Body<Data = Bytes> + Unpin> Outgoing for UploadBody<B> {}
 
 /// One attempt's view of an [`Upload`].
 #[derive(Debug)]

@@ -83,10 +83,8 @@ impl UpstreamBody {
 
     /// Ends the body; gives the connection back when every byte of it was read.
     fn end(&mut self) {
-        match std::mem::replace(&mut self.0, Content::Over) {
-            Content::Streaming(_, lease) => lease.release(),
-            Content::Http2 { answered, .. } => answered.end(),
-            _ => {}
+        if let Content::Streaming(_, lease) = std::mem::replace(&mut self.0, Content::Over) {
+            lease.release();
         }
     }
 }

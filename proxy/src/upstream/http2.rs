@@ -39,6 +39,10 @@ impl Unanswered {
         Unanswered { failure, sent, error: Some(error) }
     }
 
+    fn by_us(error: h2::Error) -> Self {
+        Unanswered { failure: Failure::Protocol, sent: Sent::Unanswered, error: Some(error) }
+    }
+
     fn by_client() -> Self {
         Unanswered { failure: Failure::Downstream, sent: Sent::Unanswered, error: None }
     }
@@ -68,7 +72,7 @@ impl Requests {
         let holds_back = upload.as_ref().is_some_and(UploadBody::is_waiting);
         let mut waiting = Waiting { answer, sending: upload.map(|upload| Sending::new(stream, upload)), holds_back };
         let (head, received) = poll_fn(|cx| waiting.poll(cx)).await?;
-        Ok((head, Answered { received, rest: waiting.sending.map(Rest::send) }))
+        Ok((head, Answered { received, _rest: waiting.sending.map(Rest::send) }))
     }
 }
 
@@ -95,9 +99,11 @@ impl Waiting {
             && let Poll::Ready(ended) = sending.poll(cx)
         {
             self.sending = None;
-            // A peer that does not want the rest has answered, or the answer will fail as well.
-            if let Err(Cut::Body(_)) = ended {
-                return Poll::Ready(Err(Unanswered::by_client()));
+            match ended {
+                Err(Cut::Body(_)) => return Poll::Ready(Err(Unanswered::by_client())),
+                Err(Cut::Ours(error)) => return Poll::Ready(Err(Unanswered::by_us(error))),
+                // A peer that does not want the rest has answered, or the answer will fail as well.
+                Err(Cut::Peer(_)) | Ok(()) => {}
             }
         }
         let answer = ready!(Pin::new(&mut self.answer).poll(cx));
@@ -107,34 +113,17 @@ impl Waiting {
     }
 }
 
-/// The body of an answer. Dropped before its end, it resets the stream.
+/// The body of an answer. Dropped, it resets the stream, unless both the answer and its request are over.
 #[derive(Debug)]
 pub struct Answered {
     received: Received,
-    rest: Option<Rest>,
+    _rest: Option<Rest>,
 }
 
 impl Answered {
     /// The next frame.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        Poll::Ready(match ready!(self.received.poll_frame(cx)) {
-            Some(Err(error)) if self.is_done_with(&error) => None,
-            frame => frame.map(|frame| frame.map_err(|error| classify(&error))),
-        })
-    }
-
-    /// Whether a server that has answered says with `error` that it does not need the rest of the request (RFC 9113, 8.1). An answer
-    /// that announced its length is measured by that instead.
-    fn is_done_with(&self, error: &h2::Error) -> bool {
-        let no_error = error.is_reset() && error.reason() == Some(h2::Reason::NO_ERROR);
-        no_error && self.received.size_hint().exact().is_none()
-    }
-
-    /// The answer is over. What is left of the request is still sent.
-    pub fn end(self) {
-        if let Some(rest) = self.rest {
-            rest.detach();
-        }
+        self.received.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|error| classify(&error))))
     }
 
     /// Whether nothing follows.
@@ -149,9 +138,9 @@ impl Answered {
 }
 
 /// The rest of a request whose answer has begun, sent by a task, so that it does not wait for the client to take the answer.
-/// Dropped, it is not sent.
+/// Dropped, it is not sent: who has answered in full does not get what is left of the request (Istio semantics 8.7).
 #[derive(Debug)]
-struct Rest(Option<AbortHandle>);
+struct Rest(AbortHandle);
 
 impl Rest {
     fn send(mut sending: Sending<UploadBody>) -> Self {
@@ -160,19 +149,13 @@ impl Rest {
                 tracing::debug!(?cut, "request broke off while its answer was on the way");
             }
         });
-        Rest(Some(task.abort_handle()))
-    }
-
-    fn detach(mut self) {
-        self.0 = None;
+        Rest(task.abort_handle())
     }
 }
 
 impl Drop for Rest {
     fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
+        self.0.abort();
     }
 }
 

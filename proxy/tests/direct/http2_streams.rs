@@ -12,7 +12,8 @@ use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use outrigger_config::model::*;
 use outrigger_proxy::listener::EntranceKind;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use crate::fixture::*;
@@ -83,18 +84,23 @@ async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes) {
 
 #[tokio::test]
 async fn an_answer_that_the_origin_cancels_does_not_look_complete_to_the_client() {
-    let address = origin(|_, mut respond| async move {
-        let mut body = respond.send_response(Response::new(()), false).expect("head");
-        body.send_data(Bytes::from_static(b"half"), false).expect("data");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        body.send_reset(Reason::CANCEL);
-    })
-    .await;
-    let proxy = in_front_of_http2(address, |_| ());
-    let (answer, _) = client(&proxy).await.send_request(get(), true).expect("sent");
-    let error = read(soon(answer).await.expect("head").body_mut()).await.expect_err("broken off");
-    assert!(error.is_reset() && error.is_remote(), "{error}");
-    proxy.metric("istio_requests_total", &["response_code=\"200\"", "response_flags=\"UR\""]).await;
+    // With NO_ERROR, too, and when all that was announced has come: there may have been trailers.
+    for (reason, length) in [(Reason::CANCEL, None), (Reason::NO_ERROR, None), (Reason::NO_ERROR, Some("4"))] {
+        let address = origin(move |_, mut respond| async move {
+            let mut head = Response::new(());
+            length.map(|length| head.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static(length)));
+            let mut body = respond.send_response(head, false).expect("head");
+            body.send_data(Bytes::from_static(b"half"), false).expect("data");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            body.send_reset(reason);
+        })
+        .await;
+        let proxy = in_front_of_http2(address, |_| ());
+        let (answer, _) = client(&proxy).await.send_request(get(), true).expect("sent");
+        let error = read(soon(answer).await.expect("head").body_mut()).await.expect_err("broken off");
+        assert!(error.is_reset() && error.is_remote(), "{error}");
+        proxy.metric("istio_requests_total", &["response_code=\"200\"", "response_flags=\"UR\""]).await;
+    }
 }
 
 #[tokio::test]
@@ -273,4 +279,128 @@ async fn an_answer_made_here_tells_its_length() {
     let length = answer.headers()[CONTENT_LENGTH].to_str().expect("text").parse::<usize>().expect("number");
     let body = read(answer.body_mut()).await.expect("whole");
     assert_eq!((answer.status().as_u16(), body.len()), (503, length));
+}
+
+#[tokio::test]
+async fn trailers_that_http2_does_not_know_stay_behind() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let address = origin(move |mut request, mut respond| {
+        let tell = tell.clone();
+        async move {
+            read(request.body_mut()).await.expect("whole");
+            tell.send(request.body_mut().trailers().await.expect("trailers")).expect("test is there");
+            respond.send_response(Response::new(()), true).expect("head");
+        }
+    })
+    .await;
+    let proxy = in_front_of_http2(address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    let head = "POST / HTTP/1.1\r\nhost: web.shop\r\ntransfer-encoding: chunked\r\n\r\n";
+    client.send(format!("{head}2\r\nhi\r\n0\r\nkeep-alive: 5\r\nte: gzip\r\nx-sum: 3\r\n\r\n")).await;
+    let trailers = soon(told.recv()).await.expect("told").expect("trailers");
+    assert_eq!(trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-sum"]);
+    assert_eq!(client.receive().await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_stream_of_small_messages_that_its_client_does_not_read_costs_no_other_stream() {
+    const MESSAGES: usize = 5000;
+    let address = origin(|request, mut respond| async move {
+        let small = request.uri().path() == "/small";
+        let mut body = respond.send_response(Response::new(()), !small).expect("head");
+        for _ in 0..if small { MESSAGES } else { 0 } {
+            send(&mut body, Bytes::from_static(b".")).await;
+        }
+        if small {
+            body.send_data(Bytes::new(), true).expect("end");
+        }
+    })
+    .await;
+    let proxy = in_front_of_http2(address, |_| ());
+    let stream = proxy.capture(EntranceKind::Outbound, vip()).await;
+    let mut patient = h2::client::Builder::new();
+    patient.initial_window_size(0).data_frame_budget(1 << 24);
+    let (mut sender, mut connection) = patient.handshake::<_, Bytes>(stream).await.expect("handshake");
+    let small = Request::get("http://web.shop/small").body(()).expect("request");
+    let mut answers = Vec::new();
+    for request in [small, get()] {
+        let (answer, _) = sender.send_request(request, true).expect("sent");
+        answers.push(
+            soon(async {
+                tokio::select! { answer = answer => answer, _ = &mut connection => panic!("over") }
+            })
+            .await
+            .expect("head"),
+        );
+        let _ = tokio::time::timeout(Duration::from_millis(200), &mut connection).await;
+    }
+    connection.set_initial_window_size(65_535).expect("a window");
+    tokio::spawn(connection);
+    assert_eq!(read(answers[0].body_mut()).await.expect("whole").len(), MESSAGES);
+    assert_eq!(answers[1].status(), 200);
+}
+
+#[tokio::test]
+async fn the_route_timeout_reaches_a_client_that_takes_nothing() {
+    let address = origin(|_, mut respond| async move {
+        let mut body = respond.send_response(Response::new(()), false).expect("head");
+        send(&mut body, Bytes::from_static(&[0; 100_000])).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let proxy = in_front_of_http2(address, |route| route.timeout = Some(Duration::from_millis(300)));
+    let (answer, _) = client(&proxy).await.send_request(get(), true).expect("sent");
+    let mut answer = soon(answer).await.expect("head");
+    let ended = soon(async {
+        // Takes what comes, without giving room for more.
+        while let Some(data) = answer.body_mut().data().await {
+            data?;
+        }
+        Ok::<_, h2::Error>(())
+    });
+    assert!(ended.await.expect_err("timed out").is_reset());
+}
+
+#[tokio::test]
+async fn requests_that_are_cancelled_again_and_again_do_not_cost_the_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    let (tell, mut told) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer_what_is_cancelled(stream, tell.clone()));
+        }
+    });
+    let proxy = in_front_of_http2(address, |route| route.timeout = Some(Duration::from_millis(20)));
+    let client = client(&proxy).await;
+    for _ in 0..15 {
+        let mut answers = Vec::new();
+        for _ in 0..90 {
+            answers.push(client.clone().send_request(get(), true).expect("sent").0);
+        }
+        for answer in answers {
+            assert_eq!(soon(answer).await.expect("answered").status(), 504);
+        }
+    }
+    assert!(told.try_recv().is_err(), "a connection came to its end");
+}
+
+/// An origin whose answers cross with the resets of their streams.
+async fn answer_what_is_cancelled(mut stream: TcpStream, ended: mpsc::UnboundedSender<()>) {
+    const RST_STREAM: u8 = 3;
+    const GOAWAY: u8 = 7;
+    stream.read_exact(&mut [0; 24]).await.expect("preface");
+    stream.write_all(b"\0\0\0\x04\0\0\0\0\0").await.expect("settings");
+    let mut head = [0; 9];
+    while stream.read_exact(&mut head).await.is_ok() {
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        stream.read_exact(&mut payload).await.expect("payload");
+        match head[3] {
+            // HEADERS that end both themselves and the stream, with `:status: 200`.
+            RST_STREAM => stream.write_all(&[&[0, 0, 1, 1, 5], &head[5..], &[0x88]].concat()).await.expect("answer"),
+            GOAWAY => break,
+            _ => {}
+        }
+    }
+    let _ = ended.send(());
 }

@@ -8,4 +8,4 @@ mod received;
 mod sending;
 
 pub use received::Received;
-pub use sending::{Cut, Sending};
+pub use sending::{Cut, Outgoing, Sending};

@@ -37,20 +37,27 @@ impl Received {
         if self.next == Next::Data {
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => return Poll::Ready(Some(Ok(self.take(data)))),
-                Some(Err(error)) => return Poll::Ready(self.broken(error)),
+                Some(Err(error)) => return self.broken(error),
                 None => self.next = Next::Trailers,
             }
         }
         if self.next == Next::Nothing {
             return Poll::Ready(None);
         }
-        Poll::Ready(match ready!(self.stream.poll_trailers(cx)) {
+        match ready!(self.stream.poll_trailers(cx)) {
             Ok(trailers) => {
                 self.next = Next::Nothing;
-                trailers.map(|trailers| Ok(Frame::trailers(trailers)))
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
             }
             Err(error) => self.broken(error),
-        })
+        }
+    }
+
+    /// A reset, whatever its reason, means that the body did not come to its end: a peer that resets a stream it has finished
+    /// (RFC 9113, 8.1) is not heard here, as the codec keeps the end that it has seen.
+    fn broken(&mut self, error: h2::Error) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        self.next = Next::Nothing;
+        Poll::Ready(Some(Err(error)))
     }
 
     fn take(&mut self, data: Bytes) -> Frame<Bytes> {
@@ -58,13 +65,6 @@ impl Received {
         let _ = self.stream.flow_control().release_capacity(data.len());
         self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
         Frame::data(data)
-    }
-
-    /// A peer may reset a stream that it has finished, because it does not want what is still on its way to it. The codec keeps
-    /// the last state only, so that a body is known to be whole by its length.
-    fn broken(&mut self, error: h2::Error) -> Option<Result<Frame<Bytes>, h2::Error>> {
-        self.next = Next::Nothing;
-        if self.left == Some(0) { None } else { Some(Err(error)) }
     }
 
     /// Whether nothing follows.

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::{Body, Frame};
 
+use crate::http::headers;
+
 /// Sends a body, frame by frame, as the peer's windows allow.
 #[derive(Debug)]
 pub struct Sending<B> {
@@ -16,6 +18,14 @@ pub struct Sending<B> {
     waiting: Option<Bytes>,
 }
 
+/// A body that may break off while what was read of it waits for room.
+pub trait Outgoing: Body<Data = Bytes> + Unpin {
+    /// Ready when it breaks off now.
+    fn poll_overdue(&mut self, _: &mut Context<'_>) -> Poll<Self::Error> {
+        Poll::Pending
+    }
+}
+
 /// Why a body was not sent to its end.
 #[derive(Debug)]
 pub enum Cut<E> {
@@ -23,9 +33,11 @@ pub enum Cut<E> {
     Peer(h2::Error),
     /// The body broke off; the stream has been reset.
     Body(E),
+    /// The codec does not take what we send; the stream has been reset.
+    Ours(h2::Error),
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
+impl<B: Outgoing> Sending<B> {
     /// Sends `body` after the head, which did not end `stream`.
     pub fn new(stream: SendStream<Bytes>, body: B) -> Self {
         Sending { stream, body, waiting: None }
@@ -40,24 +52,40 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cut<B::Error>>> {
         loop {
             if self.waiting.is_some() {
-                ready!(self.poll_room(cx))?;
+                let Poll::Ready(room) = self.poll_room(cx) else {
+                    let error = ready!(self.body.poll_overdue(cx));
+                    return Poll::Ready(Err(self.broke_off(error)));
+                };
+                room?;
                 let data = self.waiting.take().unwrap_or_default();
-                self.stream.send_data(data, false).map_err(Cut::Peer)?;
+                self.stream.send_data(data, false).map_err(|error| self.not_taken(error, cx))?;
             }
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else { return self.poll_unwanted(cx) };
-            let done = match frame {
-                Some(Ok(frame)) => self.take(frame).map_err(Cut::Peer)?,
-                Some(Err(error)) => {
-                    self.stream.send_reset(Reason::INTERNAL_ERROR);
-                    return Poll::Ready(Err(Cut::Body(error)));
-                }
-                None => {
-                    self.stream.send_data(Bytes::new(), true).map_err(Cut::Peer)?;
-                    true
-                }
+            let taken = match frame {
+                Some(Ok(frame)) => self.take(frame),
+                Some(Err(error)) => return Poll::Ready(Err(self.broke_off(error))),
+                None => self.stream.send_data(Bytes::new(), true).map(|()| true),
             };
-            if done {
+            if taken.map_err(|error| self.not_taken(error, cx))? {
                 return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    fn broke_off(&mut self, error: B::Error) -> Cut<B::Error> {
+        self.stream.send_reset(Reason::INTERNAL_ERROR);
+        Cut::Body(error)
+    }
+
+    /// What it means that the codec refuses a frame: that the stream is over, else that the frame is wrong. It leaves the stream
+    /// open then, and both ends waiting.
+    fn not_taken(&mut self, error: h2::Error, cx: &mut Context<'_>) -> Cut<B::Error> {
+        match self.stream.poll_reset(cx) {
+            Poll::Ready(Ok(reason)) => Cut::Peer(reason.into()),
+            Poll::Ready(Err(error)) => Cut::Peer(error),
+            Poll::Pending => {
+                self.stream.send_reset(Reason::INTERNAL_ERROR);
+                Cut::Ours(error)
             }
         }
     }
@@ -67,7 +95,8 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
         let data = match frame.into_data() {
             Ok(data) => data,
             Err(frame) => {
-                let Ok(trailers) = frame.into_trailers() else { return Ok(false) };
+                let Ok(mut trailers) = frame.into_trailers() else { return Ok(false) };
+                headers::fit_for_http2(&mut trailers);
                 self.stream.reserve_capacity(0);
                 return self.stream.send_trailers(trailers).map(|()| true);
             }

@@ -21,8 +21,16 @@ use crate::upstream::limits::{Permit, Resource};
 const DRIVER: usize = 4096;
 /// Window of one stream.
 pub const STREAM_WINDOW: u32 = 256 * 1024;
-/// Window of a connection: several stream windows, so that one stalled stream does not stop the others.
-pub const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Window of a connection: that of all its streams, so that no number of clients who do not take their answers stops those of
+/// others. At worst, when no client takes anything, 25 MiB wait here for each connection.
+const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
+/// What small DATA frames that wait for their reader may cost: 256 bytes for each, less its payload. The windows count payload alone,
+/// and a server that streams messages of a few bytes to clients who do not read them would use up the codec's own limit, half a
+/// window, long before: at the cost of every stream of the connection. These are 65,000 frames, some 20 MB.
+const SMALL_FRAMES: usize = 16 << 20;
+/// Streams that were reset here and are remembered for a second, because the peer may still send on them. Frames for one that is
+/// forgotten are the peer's mistake in the codec's eyes.
+pub const RESETS_REMEMBERED: usize = 1000;
 /// Decoded header list.
 pub const MAX_HEADER_LIST: u32 = 60 * 1024;
 /// Bytes of a stream that the codec takes before the peer has room for them.
@@ -182,6 +190,11 @@ async fn establish(connected: Connected, want: &Want<'_>, permit: Permit) -> Res
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADER_LIST)
         .max_send_buffer_size(MAX_SEND_BUFFER)
+        .data_frame_budget(SMALL_FRAMES)
+        .max_concurrent_reset_streams(RESETS_REMEMBERED)
+        // Counted for as long as the connection lives, frames for forgotten streams among them: cancelled requests would in the
+        // end cost the connection and all that goes on there.
+        .max_local_error_reset_streams(None)
         .enable_push(false)
         .handshake(io)
         .await;

@@ -18,7 +18,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use connection::Connection;
-pub use http2::{CONNECTION_WINDOW, MAX_HEADER_LIST, MAX_SEND_BUFFER, STREAM_WINDOW};
+pub use http2::{MAX_HEADER_LIST, MAX_SEND_BUFFER, RESETS_REMEMBERED, STREAM_WINDOW};
 pub use key::Key;
 pub use lease::Lease;
 
