@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_config::model::{ProxyType, Snapshot};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::dispatch::Dispatcher;
+use crate::runtime::stay_on_this_host;
 use crate::sys::{accept, watched};
 
 /// Pending connections the kernel holds per socket; it cuts this to `net.core.somaxconn`.
@@ -38,6 +39,13 @@ pub struct Entrance {
     pub own_ports: Arc<[u16]>,
     /// Connections come by TPROXY: to addresses that are not the socket's, and the application is to see who sent them.
     pub transparent: bool,
+}
+
+impl Entrance {
+    /// Whether all that arrives comes from this host: the application's own connections, and those to a loopback address.
+    fn is_local(&self) -> bool {
+        self.kind == EntranceKind::Outbound || self.bind.is_some_and(|ip| ip.is_loopback())
+    }
 }
 
 /// What arrives at an entrance.
@@ -129,6 +137,13 @@ pub fn bind(address: SocketAddr) -> Result<net::TcpListener, BindError> {
     Ok(socket.into())
 }
 
+/// The same, for connections that never leave the host.
+fn bind_local(address: SocketAddr) -> Result<net::TcpListener, BindError> {
+    let listener = bind(address)?;
+    stay_on_this_host(&SockRef::from(&listener));
+    Ok(listener)
+}
+
 /// The same, for connections that TPROXY brings.
 fn bind_transparent(address: SocketAddr) -> Result<net::TcpListener, BindError> {
     let socket = open(address).map_err(|error| BindError::new(address, error))?;
@@ -171,7 +186,13 @@ pub(crate) fn transparent(socket: &Socket, ipv4: bool) -> io::Result<()> {
 /// # Errors
 /// As [`bind`]; a missing IPv6 is no error.
 pub fn bind_entrance(entrance: &Entrance) -> Result<Vec<net::TcpListener>, BindError> {
-    let bind = if entrance.transparent { bind_transparent } else { bind };
+    let bind = if entrance.transparent {
+        bind_transparent
+    } else if entrance.is_local() {
+        bind_local
+    } else {
+        bind
+    };
     if let Some(ip) = entrance.bind {
         return bind(SocketAddr::new(ip, entrance.port)).map(|listener| vec![listener]);
     }

@@ -7,6 +7,7 @@
 pub mod clock;
 mod companions;
 mod concurrency;
+mod congestion;
 mod cpu_limit;
 mod lifecycle;
 mod limits;
@@ -22,6 +23,7 @@ mod turn;
 mod worker;
 
 pub use concurrency::WorkerCount;
+pub use congestion::stay_on_this_host;
 pub use lifecycle::{Command, Lifecycle, Readiness};
 pub use logging::{LogControl, LogLevels};
 pub use panics::panics;

@@ -19,6 +19,7 @@ use super::transparent;
 use crate::error::{Error, Failure};
 use crate::identity::client::{self, ClientSession, MeshAlpn, MeshTarget, PeerInfo};
 use crate::identity::{Identity, TlsError};
+use crate::runtime::stay_on_this_host;
 
 /// What is spoken over a connection; decides ALPN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -125,6 +126,9 @@ fn socket(dial: &Dial<'_>, address: SocketAddr, own: Option<IpAddr>, foreign: Op
         // together, those in TIME_WAIT included. With it the kernel chooses at connect, unique for the pair.
         let _ = setsockopt(&socket, sockopt::IpBindAddressNoPort, &true);
         socket.bind(SocketAddr::new(source, 0))?;
+    }
+    if own.is_some() || address.ip().is_loopback() {
+        stay_on_this_host(&SockRef::from(&socket));
     }
     if let Some(keepalive) = &dial.cluster.model.connection_pool.tcp_keepalive {
         SockRef::from(&socket).set_tcp_keepalive(&keepalive_options(keepalive))?;
