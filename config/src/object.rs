@@ -1,9 +1,14 @@
 //! An object of the configuration: identity, metadata, typed body, and where it was written.
 
+mod documents;
+mod positions;
+
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+pub use self::documents::KeptDocuments;
+pub(crate) use self::positions::PositionCache;
 pub use crate::api::kubernetes::{ObjectMeta, OwnerReference, Timestamp};
 use crate::api::{destination_rule, gateway, kubernetes, peer_authentication, service_entry, virtual_service};
 use crate::diagnostic::{Consequence, Diagnostic, Severity};
@@ -189,50 +194,6 @@ pub struct Object {
     pub(crate) positions: PositionCache,
 }
 
-/// Positions of field paths, remembered: finding one means reading the text again, and the same diagnostics come up with every
-/// change of any file. Takes no part in equality.
-#[derive(Default)]
-pub(crate) struct PositionCache(Mutex<Vec<(Box<str>, Position)>>);
-
-impl PositionCache {
-    pub(crate) fn of(known: Vec<(Box<str>, Position)>) -> Self {
-        PositionCache(Mutex::new(known))
-    }
-
-    pub(crate) fn known(&self) -> Vec<(Box<str>, Position)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn get_or_find(&self, path: &str, find: impl FnOnce() -> Position) -> Position {
-        // A poisoned lock holds complete entries all the same.
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, position)) = known.iter().find(|(known, _)| **known == *path) {
-            return *position;
-        }
-        let position = find();
-        known.push((path.into(), position));
-        position
-    }
-}
-
-impl Clone for PositionCache {
-    fn clone(&self) -> Self {
-        PositionCache::default()
-    }
-}
-
-impl PartialEq for PositionCache {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl fmt::Debug for PositionCache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PositionCache")
-    }
-}
-
 impl Object {
     /// The object's tree, read again from its text; `None` when that is not kept ([`crate::keep`]).
     pub fn tree(&self) -> Option<Node> {
@@ -248,8 +209,12 @@ impl Object {
     /// Where in the file a field path such as `spec.http[0].route[1].destination.subset` is written; for a field that is not
     /// written, where the nearest part of the path is; where the document is when its text is not kept.
     pub fn position(&self, field_path: &str) -> Position {
-        let find = || self.tree().map_or(Position { line: self.source.first_line, column: 1 }, |tree| yaml::locate(&tree, field_path));
-        self.positions.get_or_find(field_path, find)
+        let Source { text, first_line, path } = &self.source;
+        let locate = |document: Option<&Node>| {
+            let tree = document.and_then(|document| yaml::descend(document, path));
+            tree.map_or(Position { line: *first_line, column: 1 }, |tree| yaml::locate(tree, field_path))
+        };
+        self.positions.get_or_find(field_path, || documents::look(text, *first_line, locate))
     }
 
     /// A diagnostic about a field of this object. It does not block `--strict`.

@@ -6,7 +6,7 @@ use super::{FileChange, Resting, Store};
 use crate::compile::compile;
 use crate::keep::Keeper;
 use crate::model::{Node, ProxyType};
-use crate::object::{Body, Object};
+use crate::object::{Body, KeptDocuments, Object};
 use crate::parse::parse;
 use crate::registry::Registry;
 use crate::validate::references;
@@ -303,4 +303,30 @@ fn a_store_that_cannot_be_woken_says_so_and_begins_anew() {
     spoilt.packed = Default::default();
     assert!(spoilt.apply(vec![write("b.yaml", config_map("b", "x"))]).is_none());
     assert_eq!(in_force(&spoilt.anew(vec![write("b.yaml", config_map("b", "x"))])), ["b=x"]);
+}
+
+/// Rules for hosts that do not exist, all in one document.
+fn list_of_dangling_rules(count: usize) -> String {
+    let item = |number: usize| {
+        let [head, meta] = ["apiVersion: networking.istio.io/v1", "kind: VirtualService"];
+        format!(
+            "- {head}\n  {meta}\n  metadata: {{name: v{number}}}\n  spec: {{hosts: [h{number}], http: [{{route: [{{destination: {{host: gone}}}}]}}]}}\n"
+        )
+    };
+    "apiVersion: v1\nkind: List\nitems:\n".to_owned() + &(0..count).map(item).collect::<String>()
+}
+
+#[test]
+fn a_document_is_read_once_for_all_its_diagnostics_and_not_again_after_a_rest() {
+    let judge = |store: &Store| {
+        let documents = KeptDocuments::new();
+        let said = references::check(&Registry::new(store.objects()));
+        (said, documents.documents(), documents.positions())
+    };
+    let first = Resting::default().anew(vec![write("list.yaml", list_of_dangling_rules(10))]);
+    let (said, documents, positions) = judge(&first);
+    assert!(said.len() >= 10 && said.iter().all(|diagnostic| diagnostic.line > 3), "{said:?}");
+    assert_eq!((documents, positions >= 10), (1, true));
+    let second = first.rest().apply(vec![write("a.yaml", config_map("a", "x"))]).expect("unpacked");
+    assert_eq!(judge(&second), (said, 0, 0));
 }

@@ -13,6 +13,7 @@ use outrigger_config::compile::{Compiled, compile};
 use outrigger_config::diagnostic::{self, Diagnostic, Severity};
 use outrigger_config::keep::Keeper;
 use outrigger_config::model::{AccessLogSettings, Node, Snapshot};
+use outrigger_config::object::KeptDocuments;
 use outrigger_config::registry::Registry;
 use outrigger_config::store::{FileChange, Resting, Store};
 use outrigger_config::validate::references;
@@ -93,13 +94,15 @@ impl Publisher {
 
     /// Takes over all files and compiles their objects. Blocking; run it off the workers.
     pub fn compile(&mut self, files: Vec<FileChange>) -> Draft {
+        let documents = KeptDocuments::new();
         let store = self.store.anew(files);
         self.store = store.rest();
-        self.draft(&store)
+        self.draft(&store, &documents)
     }
 
-    /// Compiles all objects in force.
-    fn draft(&self, store: &Store) -> Draft {
+    /// Compiles all objects in force, which are packed already; once more if that has found positions, for the next time.
+    fn draft(&mut self, store: &Store, documents: &KeptDocuments) -> Draft {
+        let known = documents.positions();
         let registry = Registry::with_domain(store.objects(), &self.node.cluster_domain);
         let Compiled { mut snapshot, diagnostics: compiled } = (self.compiler)(&registry, &self.node);
         if let Some(access_log) = &self.overrides.access_log {
@@ -109,6 +112,9 @@ impl Publisher {
         diagnostics.extend(references::check(&registry));
         diagnostics.extend(compiled);
         diagnostic::sort(&mut diagnostics);
+        if documents.positions() > known {
+            self.store = store.rest();
+        }
         let versions = store.objects().filter_map(|object| object.meta.resource_version.parse().ok());
         let resource_version = versions.max().unwrap_or(0);
         let report = Report { diagnostics, objects: store.objects().len(), resource_version };
@@ -139,12 +145,13 @@ impl Publisher {
         let outcome = Cell::new(Outcome::NotTaken);
         // The store is replaced in one step, so a panic leaves it as it was before the change or as it is after it.
         let attempt = AssertUnwindSafe(|| {
+            let documents = KeptDocuments::new();
             let Some(store) = take(&self.store, changes) else { return outcome.set(Outcome::ObjectsLost) };
             // Before anything is made of it: should that fail, the changes are not lost.
             self.store = store.rest();
             outcome.set(Outcome::NotCompiled);
-            let draft = self.draft(&store);
-            drop(store);
+            let draft = self.draft(&store, &documents);
+            drop((store, documents));
             self.publish(draft, handle, since);
             outcome.set(Outcome::Published);
         });

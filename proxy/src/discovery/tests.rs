@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use outrigger_config::compile::{Compiled, compile};
 use outrigger_config::model::{Node, ProxyType};
+use outrigger_config::object::KeptDocuments;
 use outrigger_config::registry::Registry;
+use outrigger_config::validate::references;
 
 use super::*;
 use crate::snapshot::ConfigHandle;
@@ -338,6 +340,28 @@ fn when_the_objects_kept_are_lost_and_not_all_files_can_be_read_what_is_in_force
     std::fs::remove_file(&unreadable).expect("removed");
     assert!(follow(&mut source, &mut publisher, &config));
     assert_eq!((versions(&config, "a"), versions(&config, "b")), (vec![2], vec![1]));
+}
+
+#[test]
+fn positions_of_diagnostics_are_remembered_from_one_update_to_the_next() {
+    fn looking(registry: &Registry, node: &Node) -> Compiled {
+        let documents = KeptDocuments::new();
+        references::check(registry);
+        READ.store(documents.documents(), Ordering::Relaxed);
+        compile(registry, node)
+    }
+    static READ: AtomicUsize = AtomicUsize::new(0);
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let dangling = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: shop}\n\
+                    spec: {hosts: [v], http: [{route: [{destination: {host: nowhere}}]}]}\n";
+    std::fs::write(folder.path().join("v.yaml"), dangling).expect("written");
+    let (mut source, mut publisher, config) = two_entries(folder.path());
+    publisher.compiler = looking;
+    // The positions became known when the first draft was made; only what was packed tells of them.
+    READ.store(usize::MAX, Ordering::Relaxed);
+    put(folder.path(), "a", 2);
+    assert!(follow(&mut source, &mut publisher, &config));
+    assert_eq!(READ.load(Ordering::Relaxed), 0);
 }
 
 #[test]
