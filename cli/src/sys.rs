@@ -34,7 +34,8 @@ unsafe extern "C" {
 }
 
 /// Gives what this thread and all arenas hold free back to the operating system now, without waiting for decay. For the end
-/// of a start and of a change of configuration, which need several times what they leave.
+/// of a start and of changes of configuration, which need several times what they leave. Threads at work fault pages in again
+/// that they need after all, so it is not for every change of many.
 pub(crate) fn release_free_memory() {
     // 4096 stands for all arenas (MALLCTL_ARENAS_ALL).
     for command in [c"thread.tcache.flush", c"arena.4096.purge"] {

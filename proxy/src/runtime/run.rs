@@ -30,12 +30,14 @@ use crate::{admin, status, sys, upstream};
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a draining process counts its connections.
 const DRAIN_TICK: Duration = Duration::from_millis(50);
+/// So long no configuration was published before what compiling left free is given back.
+const QUIET: Duration = Duration::from_millis(500);
 /// Time for the worker threads to notice that connections are cut.
 const CUT: Duration = Duration::from_secs(1);
 
 /// Serves until a signal or an admin request ends the process. `warnings` are what [`Settings::resolve`] found odd;
-/// `release_free_memory` is the allocator's, and is called once the start is over and after every change of configuration:
-/// compiling takes several times what it leaves.
+/// `release_free_memory` is the allocator's, and is called once the start is over and when changes of configuration have come
+/// to rest: compiling takes several times what it leaves.
 ///
 /// # Errors
 /// A wrong log level, configuration that `--strict` refuses, a port that is taken, no thread to be had. Nothing is bound
@@ -70,7 +72,8 @@ pub fn run(settings: Settings, warnings: Vec<String>, release_free_memory: fn())
 
     let code = control.block_on(async {
         servers.into_iter().for_each(|server| drop(tokio::spawn(server.run())));
-        follow_files(&process, loaded, generations, release_free_memory);
+        tokio::spawn(when_quiet(generations.subscribe(), release_free_memory));
+        follow_files(&process, loaded, generations);
         tokio::spawn(Arc::clone(&process.identity).watch(CERTIFICATE_INTERVAL));
         tokio::spawn(upstream::dns::run(process.config.clone()));
         supervise(&process, commands, &threads).await
@@ -178,15 +181,23 @@ fn bind_servers(process: &Arc<Process>) -> anyhow::Result<Vec<admin::Server>> {
 }
 
 /// Keeps the configuration up to date from now on, and tells those who keep something derived from it.
-fn follow_files(process: &Arc<Process>, loaded: Loaded, generations: watch::Sender<u64>, release_free_memory: fn()) {
+fn follow_files(process: &Arc<Process>, loaded: Loaded, generations: watch::Sender<u64>) {
     let Loaded { source, publisher, status, config } = loaded;
     let process = Arc::clone(process);
     tokio::spawn(watch_files(source, publisher, config, status, move |generation| {
         follow_access_log(&process.access_log, &process.config);
         process.identity.set_trust_domains(&process.config.load().model.mesh.trust_domains);
         generations.send_replace(generation);
-        release_free_memory();
     }));
+}
+
+/// Gives free memory back once no new generation has come for a while. It is taken from all threads, and the workers would
+/// fault theirs in again after each of twenty publications a second.
+async fn when_quiet(mut generations: watch::Receiver<u64>, release_free_memory: impl Fn()) {
+    while generations.changed().await.is_ok() {
+        while matches!(tokio::time::timeout(QUIET, generations.changed()).await, Ok(Ok(()))) {}
+        release_free_memory();
+    }
 }
 
 fn follow_access_log(writer: &LogWriter, config: &ConfigHandle) {
@@ -302,4 +313,33 @@ fn termination(process: &Process) -> Termination {
 fn termination_without_application(process: &Process) -> Termination {
     let ordinary = termination(process);
     Termination { minimum: Duration::ZERO, maximum: ordinary.minimum, exit_on_zero_connections: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_is_given_back_once_after_changes_and_not_between_them() {
+        let (generations, follow) = watch::channel(1);
+        let released = Cell::new(0);
+        let changes = async {
+            for generation in 2..22 {
+                generations.send_replace(generation);
+                tokio::time::sleep(QUIET / 10).await;
+                assert_eq!(released.get(), 0, "at generation {generation}");
+            }
+            tokio::time::sleep(QUIET * 3).await;
+            assert_eq!(released.get(), 1);
+            generations.send_replace(22);
+            tokio::time::sleep(QUIET * 3).await;
+            assert_eq!(released.get(), 2);
+        };
+        tokio::select! {
+            () = changes => {}
+            () = when_quiet(follow, || released.set(released.get() + 1)) => panic!("ended before the process"),
+        }
+    }
 }
