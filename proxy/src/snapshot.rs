@@ -65,7 +65,7 @@ impl Config {
     }
 
     /// All cluster states, in the model's order. For those that look at them all: see [`Clusters::all`].
-    pub fn clusters(&self) -> Vec<Arc<ClusterState>> {
+    pub fn clusters(&self) -> impl Iterator<Item = Arc<ClusterState>> {
         self.clusters.all(&self.model)
     }
 

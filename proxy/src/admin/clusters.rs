@@ -73,7 +73,7 @@ fn counters(host: &Host) -> [(&'static str, u64); 6] {
 }
 
 fn as_json(config: &Config) -> Value {
-    json!({ "cluster_statuses": config.clusters().iter().map(|cluster| cluster_json(cluster)).collect::<Vec<_>>() })
+    json!({ "cluster_statuses": config.clusters().map(|cluster| cluster_json(&cluster)).collect::<Vec<_>>() })
 }
 
 fn cluster_json(cluster: &ClusterState) -> Value {

@@ -54,14 +54,16 @@ impl Clusters {
         self.places.iter().filter_map(|place| place.get())
     }
 
-    /// All of them, to be looked at: those that nobody has asked for are made for the look alone.
-    pub fn all(&self, model: &Snapshot) -> Vec<Arc<ClusterState>> {
+    /// All of them, to be looked at one by one: those that nobody has asked for are made for the look alone.
+    pub fn all(&self, model: &Snapshot) -> impl Iterator<Item = Arc<ClusterState>> {
         let show = |(place, cluster): (&Place, &Arc<Cluster>)| place.get().cloned().unwrap_or_else(|| ClusterState::next(cluster, None));
-        self.places.iter().zip(&model.clusters).map(show).collect()
+        self.places.iter().zip(&model.clusters).map(show)
     }
 
     fn by_name<'m>(&'m self, model: &'m Snapshot) -> HashMap<&'m str, (&'m Arc<Cluster>, &'m Place)> {
-        model.clusters.iter().zip(&self.places).map(|(cluster, place)| (cluster.name.as_str(), (cluster, place))).collect()
+        let all = model.clusters.iter().zip(&self.places).map(|(cluster, place)| (cluster.name.as_str(), (cluster, place)));
+        // Of several of one name the first is the one that routes lead to, and `collect` would keep the last.
+        all.rev().collect()
     }
 }
 

@@ -284,7 +284,7 @@ async fn a_client_that_resets_its_stream_ends_the_upstream_request() {
     soon(until(|| running.load(Ordering::SeqCst) == 1)).await;
     pending.abort();
     soon(until(|| running.load(Ordering::SeqCst) == 0)).await;
-    let cluster = &proxy.worker.config.load().clusters()[2].clone();
+    let cluster = &proxy.worker.config.load().clusters().nth(2).expect("a third cluster");
     assert_eq!(cluster.hosts()[0].state.active.load(Ordering::Relaxed), 0, "nothing is leaked");
 }
 

@@ -183,7 +183,7 @@ async fn a_client_that_leaves_in_the_middle_ends_both_directions_at_the_origin()
     drop(answer);
     assert!(soon(told.recv()).await.expect("told"), "the request ended as if complete");
     assert!(soon(told.recv()).await.expect("told"), "the answer is still wanted");
-    let cluster = &proxy.worker.config.load().clusters()[2].clone();
+    let cluster = &proxy.worker.config.load().clusters().nth(2).expect("a third cluster");
     assert_eq!(cluster.hosts()[0].state.active.load(Ordering::Relaxed), 0, "nothing is leaked");
     proxy.metric("istio_requests_total", &["response_code=\"200\"", "response_flags=\"DC\""]).await;
 }

@@ -298,7 +298,7 @@ async fn every_upstream_connection_is_counted_once_however_many_requests_it_carr
         for _ in 0..3 {
             client.get("/").await;
         }
-        let counted = proxy.worker.config.load().clusters()[2].limits.connections();
+        let counted = proxy.worker.config.load().clusters().nth(2).expect("a third cluster").limits.connections();
         assert_eq!(counted, connections);
     }
 }
@@ -319,7 +319,7 @@ async fn clients_that_give_up_in_crowds_leak_nothing() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let config = proxy.worker.config.load_full();
-    let cluster = &config.clusters()[2];
+    let cluster = &config.clusters().nth(2).expect("a third cluster");
     let host = cluster.hosts().remove(0);
     soon(async {
         use std::sync::atomic::Ordering::Relaxed;

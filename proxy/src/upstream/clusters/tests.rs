@@ -51,11 +51,11 @@ fn a_cluster_is_made_when_it_is_first_asked_for_and_looking_at_all_makes_none() 
     let mut model = model("10.0.0.2");
     let clusters = Clusters::carry_over(&mut model, None);
     assert_eq!(clusters.made().count(), 0);
-    assert_eq!(clusters.all(&model).len(), model.clusters.len());
+    assert_eq!(clusters.all(&model).count(), model.clusters.len());
     assert_eq!(clusters.made().count(), 0);
     let one = clusters.get(&model, id(&model, "one")).expect("known");
     assert!(Arc::ptr_eq(one, clusters.get(&model, id(&model, "one")).expect("known")));
-    assert!(clusters.all(&model).iter().any(|shown| Arc::ptr_eq(shown, one)));
+    assert!(clusters.all(&model).any(|shown| Arc::ptr_eq(&shown, one)));
     assert_eq!(clusters.made().count(), 1);
 }
 
@@ -78,4 +78,31 @@ fn a_cluster_that_changes_goes_on_with_what_was_made_and_marks_what_is_gone() {
     assert!(Arc::ptr_eq(&two.limits, &changed.limits));
     assert_eq!(two.id, changed.id);
     assert!(two.hosts()[0].is_removed() && !changed.hosts()[0].is_removed());
+}
+
+#[test]
+fn of_two_clusters_of_one_name_the_one_that_is_asked_for_goes_on() {
+    let with_namesake = |second: &str| {
+        let mut model = model(second);
+        let mut namesake = (*model.clusters[id(&model, "two").0 as usize]).clone();
+        Arc::make_mut(&mut namesake.connection_pool).max_requests = 7;
+        model.clusters.push(Arc::new(namesake));
+        model
+    };
+    let (mut first, mut second, mut third) = (with_namesake("10.0.0.2"), with_namesake("10.0.0.2"), with_namesake("10.0.0.3"));
+    let before = Clusters::carry_over(&mut first, None);
+    let made = Arc::clone(before.get(&first, id(&first, "two")).expect("known"));
+    let after = Clusters::carry_over(&mut second, Some((&first, &before)));
+    assert!(Arc::ptr_eq(&made, after.get(&second, id(&second, "two")).expect("known")));
+    let changed = Clusters::carry_over(&mut third, Some((&second, &after)));
+    assert!(Arc::ptr_eq(&made.limits, &changed.get(&third, id(&third, "two")).expect("known").limits));
+}
+
+#[test]
+fn a_look_at_all_makes_one_at_a_time() {
+    let mut model = model("10.0.0.2");
+    let clusters = Clusters::carry_over(&mut model, None);
+    let held = || model.clusters.iter().filter(|cluster| Arc::strong_count(cluster) > 1).count();
+    assert_eq!(held(), 0);
+    clusters.all(&model).for_each(|_| assert_eq!(held(), 1));
 }
