@@ -106,3 +106,41 @@ fn a_look_at_all_makes_one_at_a_time() {
     assert_eq!(held(), 0);
     clusters.all(&model).for_each(|_| assert_eq!(held(), 1));
 }
+
+/// A cluster that changes before anyone asks for it, with its state under both descriptions; which is made first?
+fn changed_unmade(late_first: bool) -> [Arc<ClusterState>; 2] {
+    let (mut first, mut second) = (model("10.0.0.2"), model("10.0.0.3"));
+    let before = Clusters::carry_over(&mut first, None);
+    let after = Clusters::carry_over(&mut second, Some((&first, &before)));
+    let late = || Arc::clone(before.get(&first, id(&first, "two")).expect("known"));
+    let current = || Arc::clone(after.get(&second, id(&second, "two")).expect("known"));
+    if late_first {
+        let late = late();
+        return [late, current()];
+    }
+    let current = current();
+    [late(), current]
+}
+
+#[test]
+fn a_cluster_that_changed_before_anyone_asked_has_one_state_whichever_configuration_is_asked_first() {
+    for late_first in [true, false] {
+        let [late, current] = changed_unmade(late_first);
+        assert!(Arc::ptr_eq(&late.limits, &current.limits));
+        assert_eq!(late.id, current.id);
+        assert_eq!((late.model.endpoints == current.model.endpoints, late.hosts().len()), (false, 1));
+        assert!(late.hosts()[0].is_removed() && !current.hosts()[0].is_removed(), "late first: {late_first}");
+    }
+}
+
+#[test]
+fn what_is_made_late_under_a_configuration_before_is_continued_by_the_next() {
+    let (mut first, mut second, mut third) = (model("10.0.0.2"), model("10.0.0.3"), model("10.0.0.4"));
+    let before = Clusters::carry_over(&mut first, None);
+    let after = Clusters::carry_over(&mut second, Some((&first, &before)));
+    let late = Arc::clone(before.get(&first, id(&first, "two")).expect("known"));
+    let last = Clusters::carry_over(&mut third, Some((&second, &after)));
+    let current = last.get(&third, id(&third, "two")).expect("known");
+    assert!(Arc::ptr_eq(&late.limits, &current.limits));
+    assert!(late.hosts()[0].is_removed() && !current.hosts()[0].is_removed());
+}
