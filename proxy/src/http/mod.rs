@@ -3,6 +3,7 @@
 mod connection_manager;
 mod date;
 mod leaving;
+mod linger;
 mod serve_http2;
 mod write_batch;
 

@@ -8,6 +8,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::{Connection, Handshake, SendResponse};
@@ -16,14 +17,17 @@ use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Sleep;
 
 use super::body::{ClientBody, ResponseBody};
 use super::connection_manager::ServedConnection;
-use super::http2::{Received, Sending};
+use super::http2::{Calm, Received, Sending};
+use super::linger::linger;
 use super::write_batch::BatchedIo;
 use super::{date, headers, leaving};
 use crate::listener::DownstreamIo;
 use crate::router::exchange;
+use crate::runtime::clock;
 use crate::upstream::pool::{MAX_HEADER_LIST, MAX_SEND_BUFFER, RESETS_REMEMBERED, STREAM_WINDOW};
 
 /// Concurrent streams of an HTTP/2 connection.
@@ -40,15 +44,22 @@ const MAX_RESET_UNSEEN: usize = 20;
 /// (RUSTSEC-2024-0003).
 const MAX_RESET_BY_US: usize = 1024;
 
+/// How long a client that has not greeted may still do so when its connection shall leave.
+const LAST_GREETING: Duration = Duration::from_millis(500);
+
 /// Serves a connection until its end.
 pub async fn serve(io: DownstreamIo, connection: Arc<ServedConnection>) {
     let io = BatchedIo::new(io);
     let sender = io.sender();
-    let stage = Stage::Greeting { handshake: builder().handshake(io), leaving: false };
-    let mut serving = sender.run(Serving { stage, connection: Arc::clone(&connection) });
+    let stage = Stage::Greeting { handshake: builder().handshake(io), leaving: None };
+    let mut serving = sender.run(Serving { stage, connection: Arc::clone(&connection), calm: Arc::default() });
     let ended = leaving::run(Pin::new(&mut serving), |serving| serving.get_mut().get_mut().leave(), &connection).await;
-    if let Err(error) = ended {
+    if let Err(error) = &ended {
         tracing::debug!(peer = %connection.downstream.peer, %error, "downstream connection ended");
+    }
+    let cut_off = !matches!(serving.get_mut().stage, Stage::Over);
+    if !cut_off && ended.is_ok() {
+        linger(|cx| serving.poll_discard(cx)).await;
     }
 }
 
@@ -71,21 +82,26 @@ fn builder() -> h2::server::Builder {
 struct Serving<I> {
     stage: Stage<I>,
     connection: Arc<ServedConnection>,
+    calm: Arc<Calm>,
 }
 
 enum Stage<I> {
     /// Before the client's preface is read.
-    Greeting { handshake: Handshake<BatchedIo<I>, Bytes>, leaving: bool },
+    Greeting { handshake: Handshake<BatchedIo<I>, Bytes>, leaving: Option<Pin<Box<Sleep>>> },
     /// Requests may come.
     Open(Connection<BatchedIo<I>, Bytes>),
+    /// All that was to be sent is with the kernel.
+    Over,
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Serving<I> {
-    /// Takes no more requests, and ends when those in flight are answered.
+    /// Takes no more requests, and ends when those in flight are answered. A client that has not greeted has a moment to do so and
+    /// be told.
     fn leave(&mut self) {
         match &mut self.stage {
-            Stage::Greeting { leaving, .. } => *leaving = true,
+            Stage::Greeting { leaving, .. } => *leaving = Some(Box::pin(tokio::time::sleep(LAST_GREETING))),
             Stage::Open(requests) => requests.graceful_shutdown(),
+            Stage::Over => {}
         }
     }
 }
@@ -98,37 +114,51 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Future for Serving<I> {
         loop {
             match &mut this.stage {
                 Stage::Greeting { handshake, leaving } => {
-                    let mut requests = ready!(Pin::new(handshake).poll(cx))?;
-                    if *leaving {
+                    let Poll::Ready(greeted) = Pin::new(handshake).poll(cx) else {
+                        let Some(leaving) = leaving else { return Poll::Pending };
+                        return leaving.as_mut().poll(cx).map(Ok);
+                    };
+                    let mut requests = greeted?;
+                    if leaving.is_some() {
                         requests.graceful_shutdown();
                     }
                     this.stage = Stage::Open(requests);
                 }
                 Stage::Open(requests) => {
-                    let Some(accepted) = ready!(requests.poll_accept(cx)) else { return Poll::Ready(Ok(())) };
+                    if this.calm.is_lost() {
+                        requests.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                    }
+                    let Some(accepted) = ready!(requests.poll_accept(cx)) else {
+                        this.stage = Stage::Over;
+                        continue;
+                    };
                     let (request, respond) = accepted?;
                     this.connection.requests.fetch_add(1, Ordering::Relaxed);
                     // Boxed at once: the runtime moves a future several times before it runs.
-                    tokio::spawn(Box::pin(answer(Arc::clone(&this.connection), request, respond)));
+                    tokio::spawn(Box::pin(answer(Arc::clone(&this.connection), Arc::clone(&this.calm), request, respond)));
                 }
+                Stage::Over => return Poll::Ready(Ok(())),
             }
         }
     }
 }
 
 /// Serves one request, unless the client resets its stream before.
-async fn answer(connection: Arc<ServedConnection>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+async fn answer(connection: Arc<ServedConnection>, calm: Arc<Calm>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    let since = clock::now();
     let (head, stream) = request.into_parts();
     let body = ClientBody::Http2(Received::new(stream, &head.headers));
     let response = {
         let mut exchange = pin!(exchange::serve(&connection, Request::from_parts(head, body)));
-        let wanted = poll_fn(|cx| match exchange.as_mut().poll(cx) {
-            Poll::Ready(response) => Poll::Ready(Some(response)),
-            Poll::Pending => respond.poll_reset(cx).map(|_| None),
+        // Before the exchange, too: a reset that came with the request spares the upstream.
+        let wanted = poll_fn(|cx| match respond.poll_reset(cx) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => exchange.as_mut().poll(cx).map(Some),
         });
         wanted.await
     };
-    let Some(response) = response else { return };
+    let Some(response) = response else { return calm.reset(clock::now() - since) };
+    calm.answered();
     if let Err(reason) = send(respond, response).await {
         tracing::debug!(peer = %connection.downstream.peer, reason, "answer broke off");
     }

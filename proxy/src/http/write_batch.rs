@@ -13,6 +13,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::http1::buffer;
+
 /// Bytes collected before a write must wait for the socket.
 const MOST: usize = 64 * 1024;
 /// Writes of this size are not worth a copy.
@@ -68,6 +70,14 @@ impl<C, I> Batched<C, I> {
     /// The connection itself.
     pub fn get_mut(&mut self) -> &mut C {
         &mut self.connection
+    }
+}
+
+impl<C, I: AsyncRead + Unpin> Batched<C, I> {
+    /// Reads once and throws it away; 0 at the end. For a connection that is over.
+    pub fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        let mut writer = lock(&self.writer);
+        buffer::poll_read(&mut writer.io, cx).map(|read| read.map_or(0, |read| read.len()))
     }
 }
 

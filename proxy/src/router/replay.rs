@@ -36,7 +36,13 @@ pub struct Upload<B = ClientBody> {
 
 #[derive(Debug)]
 struct State<B> {
-    source: B,
+    /// None once nobody will read it any more, so that the codec does not keep what the client still sends: over HTTP/2 that would
+    /// take from the window that its other streams need.
+    source: Option<B>,
+    /// No attempt follows the present one.
+    settled: bool,
+    /// The body of the present attempt is gone.
+    sent: bool,
     /// Number of the attempt that may read.
     attempt: u32,
     /// What earlier attempts read, while [`State::recording`]; else what the present one has not sent yet.
@@ -83,7 +89,9 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
         let gate = if expects_continue { Gate::Closed { patience: None, reader: None } } else { Gate::Open };
         let hint = source.size_hint();
         let state = State {
-            source,
+            source: Some(source),
+            settled: false,
+            sent: false,
             attempt: 0,
             chunks: Vec::new(),
             recorded: 0,
@@ -99,7 +107,7 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
     /// The body for the next attempt; bodies given out before are cut off.
     pub fn attempt(self: &Arc<Self>) -> UploadBody<B> {
         let mut state = self.lock();
-        state.attempt += 1;
+        (state.attempt, state.sent) = (state.attempt + 1, false);
         UploadBody { upload: Arc::clone(self), attempt: state.attempt, position: 0, trailers_sent: false }
     }
 
@@ -111,7 +119,9 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
 
     /// No retry will happen: what is kept is dropped as soon as it is sent.
     pub fn stop_recording(&self) {
-        self.lock().recording = false;
+        let mut state = self.lock();
+        (state.recording, state.settled) = (false, true);
+        state.abandon();
     }
 
     /// Body bytes read from the client.
@@ -153,9 +163,20 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
             reader.wake();
         }
     }
+}
 
+impl<B> Upload<B> {
     fn lock(&self) -> MutexGuard<'_, State<B>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B> State<B> {
+    /// Drops the source when nobody will read it.
+    fn abandon(&mut self) {
+        if self.settled && self.sent {
+            self.source = None;
+        }
     }
 }
 
@@ -192,7 +213,8 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
     }
 
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        let frame = match std::task::ready!(Pin::new(&mut self.source).poll_frame(cx)) {
+        let Some(source) = &mut self.source else { return Poll::Ready(Some(Err(UploadError::Superseded))) };
+        let frame = match std::task::ready!(Pin::new(&mut *source).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
             Some(Err(_)) => {
                 self.finish(End::Broken);
@@ -206,7 +228,7 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
         if let Some(trailers) = frame.trailers_ref() {
             self.trailers = Some(trailers.clone());
         }
-        if frame.is_trailers() || self.source.is_end_stream() {
+        if frame.is_trailers() || source.is_end_stream() {
             self.finish(End::Complete(Instant::now()));
         }
         Poll::Ready(Some(Ok(frame)))
@@ -214,6 +236,16 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Outgoing for UploadBody<B> {}
+
+impl<B> Drop for UploadBody<B> {
+    fn drop(&mut self) {
+        let mut state = self.upload.lock();
+        if state.attempt == self.attempt {
+            state.sent = true;
+            state.abandon();
+        }
+    }
+}
 
 /// One attempt's view of an [`Upload`].
 #[derive(Debug)]

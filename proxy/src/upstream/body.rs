@@ -87,6 +87,14 @@ impl UpstreamBody {
             lease.release();
         }
     }
+
+    /// The codec downstream drops what it has not written when a body fails. So it gets one turn to write the head and what came of
+    /// the body, as it would have if the end had come a moment later.
+    fn breaks(&mut self, failure: Failure, cx: &Context<'_>) -> Poll<Option<Received>> {
+        self.0 = Content::Broken(failure);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
 }
 
 /// Reads an answer and goes on sending its request, until the answer is over or nobody wants it any more.
@@ -130,17 +138,14 @@ impl Body for UpstreamBody {
             Content::Whole(bytes) if bytes.is_empty() => None,
             Content::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
             Content::Streaming(reading, lease) => match ready!(lease.poll_frame(reading, cx)) {
-                // The codec downstream drops what it has not written when a body fails. So it gets one turn to write the head
-                // and what came of the body, as it would have if the end had come a moment later.
-                Some(Err(failure)) => {
-                    this.0 = Content::Broken(failure);
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
+                Some(Err(failure)) => return this.breaks(failure, cx),
                 frame => frame,
             },
             Content::Driven(frames) => ready!(frames.poll_recv(cx)),
-            Content::Http2 { answered, .. } => ready!(answered.poll_frame(cx)),
+            Content::Http2 { answered, .. } => match ready!(answered.poll_frame(cx)) {
+                Some(Err(failure)) => return this.breaks(failure, cx),
+                frame => frame,
+            },
         };
         match &frame {
             None => this.end(),

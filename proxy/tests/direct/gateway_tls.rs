@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use outrigger_config::model::*;
+use outrigger_proxy::drain::Phase;
 use outrigger_proxy::identity::{Identity, TlsError, client};
 use outrigger_proxy::listener::EntranceKind::Gateway;
 use outrigger_proxy::listener::Handshakes;
@@ -12,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::fixture::*;
+use crate::http_fixture::{route, table};
 use crate::mutual_tls::client_hello;
 
 const PORT: u16 = 8443;
@@ -122,4 +124,20 @@ async fn beyond_the_limit_of_handshakes_a_connection_is_closed_and_counted() {
         tokio::task::yield_now().await;
     }
     soon(client::originate(&nobody, dial(&proxy, ip).await, &settings, "db.example", &[])).await.expect("room again");
+}
+
+#[tokio::test]
+async fn a_client_of_http2_that_does_not_greet_does_not_hold_up_a_drain() {
+    let (origin, ip) = (Origin::start().await, own_address());
+    let (tls, ca) = certificate("web.example");
+    let action = GatewayTlsAction::Http { tls, routes: table("https.443", route(&[(0, 1)])) };
+    let proxy = gateway(ip, vec![chain("web.example", action)], &origin);
+    let settings = TlsOrigination { sni: None, subject_alt_names: Vec::new(), insecure_skip_verify: false, ca: Some(ca), client: None };
+    let (settings, nobody) = (Arc::new(settings), Identity::new(None, &[]));
+    let (mut session, info) =
+        soon(client::originate(&nobody, dial(&proxy, ip).await, &settings, "web.example", &[b"h2"])).await.expect("handshake");
+    assert_eq!(info.alpn.as_deref(), Some(&b"h2"[..]));
+    proxy.phase.advance(Phase::Draining);
+    // Whatever the server said of itself before, and the end.
+    let _ = soon(session.read_to_end(&mut Vec::new())).await;
 }

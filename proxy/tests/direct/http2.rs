@@ -454,3 +454,66 @@ async fn a_client_whose_streams_must_be_reset_again_and_again_is_sent_away() {
     let goaway = answers.windows(17).rfind(|bytes| bytes[3] == 7 && bytes[..3] != [0; 3]).expect("a GOAWAY");
     assert_eq!(u32::from_be_bytes(goaway[13..17].try_into().expect("error code")), ENHANCE_YOUR_CALM);
 }
+
+#[tokio::test]
+async fn a_client_that_gives_up_most_of_its_requests_at_once_is_sent_away() {
+    let origin = Origin::start().await;
+    let proxy = in_front_of(origin.address(), |_| ());
+    let mut stream = raw(&proxy).await;
+    let hold = tokio::spawn(async move {
+        let mut held = Vec::new();
+        loop {
+            held.push(origin.accept().await);
+        }
+    });
+    for round in 0..30_u32 {
+        let streams = (0..10).map(|n| 2 * (10 * round + n) + 1);
+        let opened: Vec<u8> = streams.clone().flat_map(|id| frame(1, 5, id, GET)).collect();
+        let reset: Vec<u8> = streams.flat_map(|id| frame(3, 0, id, &8_u32.to_be_bytes())).collect();
+        for frames in [opened, reset] {
+            // Not beyond the end of the connection, which is what is to come.
+            let _ = stream.write_all(&frames).await;
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+    }
+    assert_eq!(goaway(&mut stream).await, ENHANCE_YOUR_CALM);
+    hold.abort();
+}
+
+#[tokio::test]
+async fn a_request_that_is_reset_at_once_reaches_nobody() {
+    let origin = Answering::start(|_, _| ok("reached")).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut stream = raw(&proxy).await;
+    for id in [1, 3, 5] {
+        stream.write_all(&[frame(1, 5, id, GET), frame(3, 0, id, &8_u32.to_be_bytes())].concat()).await.expect("sent");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(origin.requests(), 0);
+}
+
+#[tokio::test]
+async fn the_last_answer_of_a_draining_connection_reaches_a_client_that_still_sends() {
+    const SIZE: usize = 600_000;
+    let origin = Answering::start(|_, _| ok(&"x".repeat(SIZE))).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut stream = proxy.capture(EntranceKind::Outbound, vip()).await;
+    // SETTINGS_INITIAL_WINDOW_SIZE, and as much for the connection.
+    let window = (1_u32 << 20).to_be_bytes();
+    let settings = frame(4, 0, 0, &[&[0, 4][..], &window].concat());
+    let request = frame(1, 5, 1, GET);
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    stream.write_all(&[preface, settings, frame(8, 0, 0, &window), request].concat()).await.expect("sent");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    proxy.phase.advance(Phase::Draining);
+    // Answers to the proxy's SETTINGS and to the PING that its GOAWAY comes with.
+    stream.write_all(&frame(4, 1, 0, b"")).await.expect("sent");
+    stream.write_all(&frame(6, 1, 0, &[0x0b, 0x7b, 0xa2, 0xf0, 0x8b, 0x9b, 0xfe, 0x54])).await.expect("sent");
+    for _ in 0..10 {
+        let _ = stream.write_all(&frame(6, 0, 0, b"anyone ?")).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut all = Vec::new();
+    let ended = soon(stream.read_to_end(&mut all)).await;
+    assert!(ended.is_ok() && all.iter().filter(|byte| **byte == b'x').count() >= SIZE, "{ended:?} after {} bytes", all.len());
+}

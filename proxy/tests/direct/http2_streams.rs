@@ -404,3 +404,28 @@ async fn answer_what_is_cancelled(mut stream: TcpStream, ended: mpsc::UnboundedS
     }
     let _ = ended.send(());
 }
+
+#[tokio::test]
+async fn what_came_of_an_answer_before_it_was_cancelled_reaches_the_client() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("accept");
+        stream.write_all(b"\0\0\0\x04\0\0\0\0\0").await.expect("settings");
+        let mut read = Vec::new();
+        // HEADERS of stream 1.
+        while !read.windows(6).any(|bytes| bytes == [1, 5, 0, 0, 0, 1]) {
+            assert_ne!(stream.read_buf(&mut read).await.expect("read"), 0);
+        }
+        // At once `:status: 200`, data and RST_STREAM.
+        let frames = b"\0\0\x01\x01\x04\0\0\0\x01\x88\0\0\x04\0\0\0\0\0\x01half\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08";
+        stream.write_all(frames).await.expect("answer");
+        let _ = stream.read_to_end(&mut read).await;
+    });
+    let proxy = in_front_of_http2(address, |_| ());
+    let (answer, _) = client(&proxy).await.send_request(get(), true).expect("sent");
+    let mut answer = soon(answer).await.expect("head");
+    let first = soon(answer.body_mut().data()).await.expect("data").expect("data");
+    assert_eq!(first, "half");
+    soon(answer.body_mut().data()).await.expect("broken off").expect_err("broken off");
+}

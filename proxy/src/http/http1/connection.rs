@@ -8,7 +8,6 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 
@@ -20,16 +19,12 @@ use super::wire::{Leftover, Next, Shared, Wire, lock};
 use crate::drain::Phase;
 use crate::http::body::{ClientBody, ResponseBody};
 use crate::http::connection_manager::ServedConnection;
+use crate::http::linger::linger;
 use crate::listener::{Doing, DownstreamIo, Stay};
 use crate::router::exchange;
 
 /// How much of a request body nobody wants is read, so that the connection can serve another request.
 const DRAINED: usize = 64 * 1024;
-/// How much is thrown away of what a client still sends after its last answer. To close at once would make the kernel reset the
-/// connection, and the answer could be lost.
-const LINGERED: usize = 1024 * 1024;
-/// For how long.
-const LINGERING: Duration = Duration::from_secs(1);
 
 /// Serves a connection until its end. With `sniff` it may turn out to speak HTTP/2, and is handed back then.
 pub async fn serve(io: DownstreamIo, connection: &Arc<ServedConnection>, sniff: bool) -> Option<DownstreamIo> {
@@ -193,22 +188,18 @@ impl Link {
 
     /// Sends what is unsent and that nothing more comes, and waits a little for the client to take it.
     async fn linger(&mut self) {
-        let mut left = LINGERED;
-        let wire = &self.wire;
-        let lingering = poll_fn(|cx| {
+        let (wire, mut told) = (&self.wire, false);
+        linger(|cx| {
             let mut wire = lock(wire);
-            if ready!(wire.poll_flush(cx)).is_err() || ready!(wire.poll_shutdown(cx)).is_err() {
-                return Poll::Ready(());
-            }
-            while left > 0 {
-                match ready!(wire.poll_discard(cx)) {
-                    0 => break,
-                    read => left = left.saturating_sub(read),
+            if !told {
+                if ready!(wire.poll_flush(cx)).is_err() || ready!(wire.poll_shutdown(cx)).is_err() {
+                    return Poll::Ready(0);
                 }
+                told = true;
             }
-            Poll::Ready(())
-        });
-        let _ = tokio::time::timeout(LINGERING, lingering).await;
+            wire.poll_discard(cx)
+        })
+        .await;
     }
 
     /// Ends a connection in good order. Closing a socket does; a session wants to be told.

@@ -4,8 +4,10 @@
 //! requests and answers is here and polled by the task of the request: a stream needs no channel and, while its request is on its
 //! way, no task besides.
 
+mod calm;
 mod received;
 mod sending;
 
+pub use calm::Calm;
 pub use received::Received;
 pub use sending::{Cut, Outgoing, Sending};

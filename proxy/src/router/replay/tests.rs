@@ -126,3 +126,37 @@ fn nothing_is_read_before_the_upstream_says_continue() {
         assert_eq!(take(&mut body, 1).await, [1]);
     });
 }
+
+/// A body that can be seen to be dropped.
+struct Watched(Frames, Arc<()>);
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let _ = &self.1;
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+}
+
+#[test]
+fn a_body_that_nobody_will_read_any_more_is_let_go() {
+    for answered_first in [false, true] {
+        let here = Arc::new(());
+        let upload = Upload::new(Watched(frames(&[vec![1], vec![2]], false), Arc::clone(&here)), true, false);
+        drop(upload.attempt());
+        let mut last = upload.attempt();
+        assert_eq!(block_on(take(&mut last, 1)), [1]);
+        assert_eq!(Arc::strong_count(&here), 2, "it may be sent again");
+        if answered_first {
+            upload.stop_recording();
+            assert_eq!(block_on(take(&mut last, 1)), [2], "it is still being sent");
+            drop(last);
+        } else {
+            drop(last);
+            upload.stop_recording();
+        }
+        assert_eq!(Arc::strong_count(&here), 1);
+    }
+}
