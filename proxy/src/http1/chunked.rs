@@ -147,8 +147,9 @@ fn size(line: &[u8]) -> Result<(u64, usize), Malformed> {
     let line = line.strip_suffix(b"\r\n").ok_or(Malformed)?;
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, rest) = line.split_at(digits);
-    let extension = rest.trim_ascii_start();
-    let legal = extension.is_empty() || (extension.first() == Some(&b';') && !extension.contains(&b'\r'));
+    let blank = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    // Others may end the line at a carriage return, wherever it stands.
+    let legal = matches!(rest.get(blank), None | Some(b';')) && !rest.contains(&b'\r');
     let number = std::str::from_utf8(digits).ok().filter(|_| legal).and_then(|text| u64::from_str_radix(text, 16).ok());
     Ok((number.ok_or(Malformed)?, rest.len()))
 }

@@ -67,6 +67,9 @@ fn chunks_without_their_line_ends_or_sizes_are_refused() {
         "0\r\nno colon\r\n\r\n",
         "0\r\nt: 1\n\r\nGET / HTTP/1.1\r\n\r\n",
         "1;a\rb\r\nx\r\n",
+        "1\r\r\nx\r\n",
+        "1 \r;a\r\nx\r\n",
+        "1\x0c\r\nx\r\n",
     ] {
         assert_eq!(decode(&[wrong.as_bytes()]).err(), Some(Malformed), "{wrong:?}");
     }

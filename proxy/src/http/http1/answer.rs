@@ -30,7 +30,11 @@ pub fn write_head(out: &mut Vec<u8>, head: &Parts, body: &impl Body, asked: Aske
             TRANSFER_ENCODING => continue,
             TRAILER if bodiless || asked.version == Version::HTTP_10 => continue,
             CONTENT_LENGTH if length.is_some() || forbids_length(head.status) => continue,
-            CONTENT_LENGTH => length = value.to_str().ok().and_then(|text| text.parse().ok()),
+            CONTENT_LENGTH => match number(value) {
+                Some(told) => length = Some(told),
+                // What follows is told below, and only once.
+                None => continue,
+            },
             // Written below, when it is known.
             CONNECTION if head.status != StatusCode::SWITCHING_PROTOCOLS => {
                 keep_alive &= !says_close(value);
@@ -73,6 +77,11 @@ fn is_bodiless(status: StatusCode) -> bool {
 /// Answers that must not even name a length (RFC 9110, 8.6).
 fn forbids_length(status: StatusCode) -> bool {
     status.is_informational() || status == StatusCode::NO_CONTENT
+}
+
+/// The one number of a length; `None` for anything else, such as a list.
+fn number(value: &HeaderValue) -> Option<u64> {
+    value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit())).and_then(|text| text.parse().ok())
 }
 
 fn says_close(value: &HeaderValue) -> bool {

@@ -31,15 +31,17 @@ pub struct Cut;
 
 /// An answer.
 #[derive(Debug)]
-pub struct Reply {
+pub struct Reply<B = ResponseBody> {
     /// Until it is written.
     head: Option<Parts>,
-    body: ResponseBody,
+    body: B,
     /// How its end is to be told, until it has been.
     ending: Option<Ending>,
     asked: Asked,
     turn: Turn,
     keep_alive: bool,
+    /// The body broke off: what came before that is still sent.
+    broken: bool,
 }
 
 /// What came of asking the body for more.
@@ -48,17 +50,15 @@ enum Gathered {
     Some,
     /// As much as is written at once; the last chunk, when it is large, with what ends it.
     Enough(Bytes, &'static [u8]),
-    /// The rest.
+    /// The rest, or all there was when it broke off.
     Last,
-    /// It broke off after this.
-    Broken,
 }
 
-impl Reply {
+impl<B: Body<Data = Bytes> + Unpin> Reply<B> {
     /// An answer to a request that `asked` for it like this.
-    pub fn new(response: Response<ResponseBody>, asked: Asked) -> Self {
+    pub fn new(response: Response<B>, asked: Asked) -> Self {
         let (head, body) = response.into_parts();
-        Reply { head: Some(head), body, ending: None, asked, turn: Turn::Due, keep_alive: asked.keep_alive }
+        Reply { head: Some(head), body, ending: None, asked, turn: Turn::Due, keep_alive: asked.keep_alive, broken: false }
     }
 
     /// Whether the connection may serve another request, as far as the head of the answer says.
@@ -67,7 +67,7 @@ impl Reply {
     }
 
     /// The body, when everything is sent.
-    pub fn into_body(self) -> ResponseBody {
+    pub fn into_body(self) -> B {
         self.body
     }
 
@@ -77,6 +77,9 @@ impl Reply {
         loop {
             // Not held while the body is asked for more, which may itself read from the wire.
             if ready!(lock(wire).poll_flush(cx)).is_err() {
+                return Poll::Ready(Err(Cut));
+            }
+            if self.broken {
                 return Poll::Ready(Err(Cut));
             }
             if self.head.is_none() && self.ending.is_none() {
@@ -92,10 +95,6 @@ impl Reply {
             }
             sent?;
             match gathered {
-                Gathered::Broken => {
-                    let _ = ready!(lock(wire).poll_flush(cx));
-                    return Poll::Ready(Err(Cut));
-                }
                 Gathered::Some => {
                     ready!(lock(wire).poll_flush(cx)).map_err(|_| Cut)?;
                     return Poll::Pending;
@@ -146,7 +145,7 @@ impl Reply {
                 None => None,
             };
             if !self.ending.take().is_none_or(|ending| ending.close(out, trailers.as_ref())) {
-                return Gathered::Broken;
+                return self.broken();
             }
         }
         Gathered::Last
@@ -169,8 +168,8 @@ impl Reply {
     }
 
     fn broken(&mut self) -> Gathered {
-        self.ending = None;
-        Gathered::Broken
+        (self.ending, self.broken) = (None, true);
+        Gathered::Last
     }
 }
 
@@ -186,3 +185,6 @@ fn send(wire: &Shared, out: &[u8], gathered: &Gathered, cx: &mut Context<'_>) ->
         _ => wire.write(out, cx).map_err(|_| Cut),
     }
 }
+
+#[cfg(test)]
+mod tests;

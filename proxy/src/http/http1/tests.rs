@@ -222,6 +222,14 @@ fn an_answer_tells_its_end_as_the_client_understands_it() {
 }
 
 #[test]
+fn a_length_that_is_no_number_gives_way_to_what_is_known() {
+    for wrong in ["5, 5", "+5", "x", ""] {
+        let (text, then) = written(200, &[("content-length", wrong)], known(), ASKED);
+        assert_eq!((text.as_str(), then), ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", following(Some(Ending::Length(5)), true)));
+    }
+}
+
+#[test]
 fn some_answers_have_no_body_whatever_they_say() {
     let length = [("content-length", "10")];
     let head = Asked { head_only: true, ..ASKED };

@@ -15,7 +15,7 @@ use crate::http1::{Framing, MAX_HEAD, MAX_HEADERS};
 pub struct Answer {
     /// Status.
     pub status: StatusCode,
-    /// Fields.
+    /// Fields. Of lengths only one number.
     pub headers: HeaderMap,
     /// Where its body ends.
     pub framing: Framing,
@@ -53,7 +53,7 @@ pub fn parse(bytes: &mut Bytes, bodiless: bool) -> Result<Option<Answer>, Failur
 struct Lengths {
     length: Option<u64>,
     encoded: bool,
-    chunked: bool,
+    strange: bool,
     keep_alive: Option<bool>,
 }
 
@@ -63,7 +63,17 @@ fn read_fields(fields: &[httparse::Header<'_>], source: &Bytes) -> Result<(Heade
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Failure::Protocol)?;
         match name {
-            CONTENT_LENGTH => lengths.length(field.value)?,
+            CONTENT_LENGTH => {
+                let repeated = lengths.length.is_some();
+                let length = lengths.length(field.value)?;
+                if repeated {
+                    continue;
+                }
+                if field.value.contains(&b',') {
+                    headers.append(name, HeaderValue::from(length));
+                    continue;
+                }
+            }
             TRANSFER_ENCODING => lengths.encoding(field.value),
             CONNECTION => lengths.connection(field.value),
             _ => {}
@@ -75,8 +85,8 @@ fn read_fields(fields: &[httparse::Header<'_>], source: &Bytes) -> Result<(Heade
 }
 
 impl Lengths {
-    /// Several lengths must be the same one.
-    fn length(&mut self, value: &[u8]) -> Result<(), Failure> {
+    /// Several lengths must be the same one, which is returned.
+    fn length(&mut self, value: &[u8]) -> Result<u64, Failure> {
         for text in value.split(|byte| *byte == b',') {
             let text = text.trim_ascii();
             let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
@@ -86,13 +96,13 @@ impl Lengths {
             }
             self.length = length;
         }
-        Ok(())
+        self.length.ok_or(Failure::Protocol)
     }
 
+    /// Other codings would have to be undone or passed on, and neither is done here.
     fn encoding(&mut self, value: &[u8]) {
+        self.strange |= self.encoded || !value.eq_ignore_ascii_case(b"chunked");
         self.encoded = true;
-        let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
-        self.chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
     }
 
     /// `close` in any line wins.
@@ -112,9 +122,9 @@ fn framing(status: StatusCode, bodiless: bool, version: u8, lengths: &Lengths) -
         return Ok(Framing::Length(0));
     }
     match (lengths.encoded, lengths.length) {
-        (true, _) if version == 0 => Err(Failure::Protocol),
-        (true, _) if lengths.chunked => Ok(Framing::Chunked),
-        (true, _) | (false, None) => Ok(Framing::UntilClose),
+        (true, _) if version == 0 || lengths.strange => Err(Failure::Protocol),
+        (true, _) => Ok(Framing::Chunked),
+        (false, None) => Ok(Framing::UntilClose),
         (false, Some(length)) => Ok(Framing::Length(length)),
     }
 }

@@ -79,8 +79,7 @@ fn heads_say_where_bodies_end_and_whether_another_request_may_follow() {
     let ok = |head: &str| read(&format!("HTTP/1.1 200 OK\r\n{head}"), false);
     assert_eq!(ok("content-length: 7"), Ok((Framing::Length(7), true)));
     assert_eq!(ok("content-length: 7, 7\r\ncontent-length:7"), Ok((Framing::Length(7), true)));
-    assert_eq!(ok("Transfer-Encoding: gzip, Chunked"), Ok((Framing::Chunked, true)));
-    assert_eq!(ok("transfer-encoding: gzip"), Ok((Framing::UntilClose, false)));
+    assert_eq!(ok("Transfer-Encoding: Chunked"), Ok((Framing::Chunked, true)));
     assert_eq!(ok("x: y"), Ok((Framing::UntilClose, false)));
     assert_eq!(ok("content-length: 0\r\nconnection: x, Close\r\nconnection: keep-alive"), Ok((Framing::Length(0), false)));
     assert_eq!(read("HTTP/1.0 200 OK\r\ncontent-length: 1", false), Ok((Framing::Length(1), false)));
@@ -91,12 +90,26 @@ fn heads_say_where_bodies_end_and_whether_another_request_may_follow() {
 }
 
 #[test]
+fn of_lengths_one_number_is_passed_on() {
+    let lengths = |fields: &str| {
+        let mut bytes = Bytes::from(format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n"));
+        let answer = parse(&mut bytes, false).unwrap().unwrap();
+        answer.headers.get_all("content-length").iter().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(lengths("content-length: 5, 5"), ["5"]);
+    assert_eq!(lengths("content-length: 5\r\ncontent-length: 5"), ["5"]);
+}
+
+#[test]
 fn heads_that_others_may_read_differently_are_refused() {
     let refused = |head: &str| assert_eq!(read(head, false), Err(Failure::Protocol), "{head}");
     for length in ["1\r\ncontent-length: 2", "1, 2", "-1", "+1", "1x", "", "99999999999999999999"] {
         refused(&format!("HTTP/1.1 200 OK\r\ncontent-length: {length}"));
     }
     refused("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked");
+    for coding in ["gzip", "gzip, chunked", "chunked, chunked", "xchunked", "identity", "", "chunked\r\ntransfer-encoding: chunked"] {
+        refused(&format!("HTTP/1.1 200 OK\r\ntransfer-encoding: {coding}"));
+    }
     refused("HTTP/1.1 200 OK\r\nno colon");
     refused("HTTP/1.1 99 Low");
     refused("SSH-2.0-OpenSSH");
