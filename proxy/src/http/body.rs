@@ -29,6 +29,13 @@ pub enum ClientBody {
 #[error("the client's request body broke off")]
 pub struct BrokeOff;
 
+impl ClientBody {
+    /// Whether it broke off because its framing makes no sense, which the client is told if it can be.
+    pub fn is_malformed(&self) -> bool {
+        matches!(self, ClientBody::Http1(body) if body.is_malformed())
+    }
+}
+
 impl Body for ClientBody {
     type Data = Bytes;
     type Error = BrokeOff;

@@ -3,6 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::ending::may_trail;
 use super::{MAX_HEAD, MAX_HEADERS};
 
 /// A chunk's size line with its extensions.
@@ -154,11 +155,15 @@ fn size(line: &[u8]) -> Result<(u64, usize), Malformed> {
     Ok((number.ok_or(Malformed)?, rest.len()))
 }
 
+/// The trailers that may be passed on.
 fn map(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Malformed> {
     let mut trailers = HeaderMap::with_capacity(fields.len());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed)?;
-        trailers.append(name, HeaderValue::from_bytes(field.value).map_err(|_| Malformed)?);
+        let value = HeaderValue::from_bytes(field.value).map_err(|_| Malformed)?;
+        if may_trail(&name) {
+            trailers.append(name, value);
+        }
     }
     Ok(trailers)
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, HeaderName, TRAILER, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 
 use super::write_field;
 
@@ -17,6 +17,15 @@ pub enum Ending {
     Chunked(Vec<HeaderName>),
     /// By the end of the connection; answers only.
     UntilClose,
+}
+
+/// Whether a field means nothing when it comes after the body but for itself. What frames a message, concerns one hop, names
+/// the host or the client's certificate, or steers a proxy, is looked at in heads only, and must not be believed later.
+pub fn may_trail(name: &HeaderName) -> bool {
+    let steers = ["keep-alive", "proxy-connection", "x-forwarded-client-cert"];
+    !matches!(*name, CONNECTION | CONTENT_LENGTH | HOST | TE | TRAILER | TRANSFER_ENCODING | UPGRADE)
+        && !steers.contains(&name.as_str())
+        && !name.as_str().starts_with("x-envoy-")
 }
 
 /// The names in `trailer`.
@@ -51,7 +60,7 @@ impl Ending {
             Ending::UntilClose => true,
             Ending::Chunked(announced) => {
                 out.extend_from_slice(b"0\r\n");
-                let may_go = |name: &HeaderName| announced.contains(name) && !matches!(*name, CONTENT_LENGTH | TRANSFER_ENCODING | TRAILER);
+                let may_go = |name: &HeaderName| announced.contains(name) && may_trail(name);
                 for (name, value) in trailers.into_iter().flatten().filter(|(name, _)| may_go(name)) {
                     write_field(out, name, value);
                 }

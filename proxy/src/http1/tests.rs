@@ -78,3 +78,15 @@ fn chunks_without_their_line_ends_or_sizes_are_refused() {
     let extended = format!("1;{}\r\nx\r\n", "a".repeat(10_000)).repeat(2);
     assert_eq!(decode(&[extended.as_bytes()]).err(), Some(Malformed), "more extension than body");
 }
+
+#[test]
+fn trailers_that_belong_into_a_head_go_no_further() {
+    let body = b"0\r\nhost: a\r\nx-sum: 1\r\nConnection: x\r\ncontent-length: 3\r\nx-forwarded-client-cert: By=a\r\nX-Envoy-Retry-On: 5xx\r\nte: x\r\n\r\n";
+    let (_, trailers, _) = decode(&[body]).unwrap();
+    assert_eq!(trailers, Some(HeaderMap::from_iter([field("x-sum", "1")])));
+    let mut out = Vec::new();
+    let names = ["host", "x-envoy-retry-on"].map(HeaderName::from_static);
+    let trailers = HeaderMap::from_iter([field("host", "a"), field("x-envoy-retry-on", "5xx")]);
+    assert!(Ending::Chunked(names.to_vec()).close(&mut out, Some(&trailers)));
+    assert_eq!(out, b"0\r\n\r\n");
+}

@@ -84,6 +84,9 @@ impl Exchange<'_> {
                 upstream.transport_failure = error.transport.clone();
             }
         });
+        if error.failure == Failure::Downstream && self.upload.as_ref().is_some_and(|upload| upload.is_malformed()) {
+            return self.reply(LocalReply::bad_request("http1.codec_error"));
+        }
         self.reply(LocalReply::for_error(error, retried))
     }
 

@@ -148,5 +148,5 @@ fn upload(body: ClientBody, head: &Parts, seen: Seen) -> Option<Arc<Upload>> {
 }
 
 fn expects_continue(headers: &HeaderMap) -> bool {
-    headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    headers.get_all(EXPECT).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }

@@ -180,6 +180,13 @@ impl<B> State<B> {
     }
 }
 
+impl Upload {
+    /// Whether the client sent what is no body.
+    pub fn is_malformed(&self) -> bool {
+        self.lock().source.as_ref().is_some_and(ClientBody::is_malformed)
+    }
+}
+
 impl<B: Body<Data = Bytes> + Unpin> State<B> {
     fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Gate::Closed { patience, reader } = &mut self.gate else { return Poll::Ready(()) };

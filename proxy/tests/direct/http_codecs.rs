@@ -77,6 +77,18 @@ async fn a_response_with_length_and_encoding_is_a_protocol_error() {
 }
 
 #[tokio::test]
+async fn a_body_that_makes_no_sense_is_the_clients_fault() {
+    let origin = Answering::start(|_, _| ok("")).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nno size\r\n").await;
+    let got = client.receive().await;
+    assert_eq!((got.status(), got.text().as_str()), (400, "Bad Request"), "{}", got.head);
+    assert_eq!(got.header("connection"), Some("close"));
+    proxy.metric("istio_requests_total", &["response_code=\"400\"", "response_flags=\"DPE\""]).await;
+}
+
+#[tokio::test]
 async fn heads_that_mean_two_things_are_refused() {
     let origin = Answering::start(|_, _| ok("")).await;
     for (head, status) in [

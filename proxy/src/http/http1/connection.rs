@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 
@@ -25,6 +26,8 @@ use crate::router::exchange;
 
 /// How much of a request body nobody wants is read, so that the connection can serve another request.
 const DRAINED: usize = 64 * 1024;
+/// For how long a client may take the end of its session.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves a connection until its end. With `sniff` it may turn out to speak HTTP/2, and is handed back then.
 pub async fn serve(io: DownstreamIo, connection: &Arc<ServedConnection>, sniff: bool) -> Option<DownstreamIo> {
@@ -145,9 +148,9 @@ impl Link {
     async fn clear(&mut self, keep_alive: bool) -> bool {
         let leftover = lock(&self.wire).take_over();
         match leftover {
-            Leftover::None => keep_alive,
+            Leftover::None if keep_alive || !lock(&self.wire).has_unread() => keep_alive,
             Leftover::Some if keep_alive && self.drain().await => true,
-            Leftover::Some | Leftover::Broken => {
+            Leftover::None | Leftover::Some | Leftover::Broken => {
                 self.linger().await;
                 false
             }
@@ -206,7 +209,8 @@ impl Link {
     async fn close(&mut self) {
         let wire = &self.wire;
         if lock(wire).is_tls() {
-            let _ = poll_fn(|cx| lock(wire).poll_shutdown(cx)).await;
+            // A client that takes nothing does not take this either.
+            let _ = tokio::time::timeout(FAREWELL, poll_fn(|cx| lock(wire).poll_shutdown(cx))).await;
         }
     }
 

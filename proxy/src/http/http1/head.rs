@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
@@ -109,7 +109,7 @@ fn read_fields(fields: &[httparse::Header<'_>], source: &Bytes) -> Result<(Heade
             CONTENT_LENGTH if said.length(field.value)? => continue,
             TRANSFER_ENCODING => said.encoding(field.value),
             CONNECTION => said.connection(field.value),
-            EXPECT => said.expects_continue = field.value.eq_ignore_ascii_case(b"100-continue"),
+            EXPECT => said.expects_continue |= field.value.eq_ignore_ascii_case(b"100-continue"),
             TE => said.takes_trailers |= field.value.eq_ignore_ascii_case(b"trailers"),
             _ => {}
         }
@@ -157,6 +157,17 @@ impl Said {
             (false, Some(length)) => Ok(Some(Framing::Length(length))),
         }
     }
+}
+
+/// Takes empty lines off the front of `input`, which stand before a head at times (RFC 9112, 2.2). Returns their number.
+pub fn skip_empty_lines(input: &mut Bytes) -> usize {
+    let (mut skipped, mut rest) = (0, &input[..]);
+    while let [b'\n', after @ ..] | [b'\r', b'\n', after @ ..] = rest {
+        (skipped, rest) = (skipped + 1, after);
+    }
+    let length = input.len() - rest.len();
+    input.advance(length);
+    skipped
 }
 
 /// Whether a head may end in `bytes`, of which those before `from` were looked at before. Cheap, so that a head that comes

@@ -15,6 +15,7 @@ pub struct Inlet {
     wire: Shared,
     request: u64,
     length: Option<u64>,
+    malformed: bool,
 }
 
 impl Inlet {
@@ -24,12 +25,19 @@ impl Inlet {
             Framing::Length(length) => Some(length),
             Framing::Chunked | Framing::UntilClose => None,
         };
-        Inlet { wire: Arc::clone(wire), request, length }
+        Inlet { wire: Arc::clone(wire), request, length, malformed: false }
     }
 
     /// The next frame.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        lock(&self.wire).poll_body(self.request, cx)
+        let frame = lock(&self.wire).poll_body(self.request, cx);
+        self.malformed |= matches!(frame, Poll::Ready(Some(Err(Cut::Malformed))));
+        frame
+    }
+
+    /// Whether it ended in what is no body.
+    pub fn is_malformed(&self) -> bool {
+        self.malformed
     }
 
     /// Whether nothing follows.

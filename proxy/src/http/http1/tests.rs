@@ -7,7 +7,7 @@ use http_body_util::{Empty, Full, combinators::UnsyncBoxBody};
 use proptest::prelude::*;
 
 use super::answer::{Following, write_head};
-use super::head::{Asked, Head, Parsed, may_end, parse};
+use super::head::{Asked, Head, Parsed, may_end, parse, skip_empty_lines};
 use super::refusal::Refusal;
 use crate::http1::{Ending, Framing, MAX_HEAD, MAX_HEADERS};
 
@@ -126,6 +126,21 @@ fn connections_are_kept_as_version_and_fields_say() {
     assert!(head("POST / HTTP/1.1\r\nexpect: 100-Continue\r\ncontent-length: 1\r\n\r\n").asked.expects_continue);
     assert!(!head("POST / HTTP/1.0\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n").asked.expects_continue);
     assert!(head("GET / HTTP/1.1\r\nte: trailers\r\n\r\n").asked.takes_trailers);
+}
+
+#[test]
+fn any_expect_field_may_ask_for_a_100() {
+    for fields in ["expect: 100-continue\r\nexpect: x\r\n", "expect: x\r\nexpect: 100-continue\r\n"] {
+        assert!(head(&format!("POST / HTTP/1.1\r\n{fields}content-length: 1\r\n\r\n")).asked.expects_continue, "{fields}");
+    }
+}
+
+#[test]
+fn empty_lines_before_a_head_are_counted_and_gone() {
+    for (text, lines, rest) in [("\r\n\n\r\nGET", 3, "GET"), ("\r", 0, "\r"), ("\r\n\r", 1, "\r"), ("GET\r\n", 0, "GET\r\n"), ("", 0, "")] {
+        let mut input = Bytes::from_static(text.as_bytes());
+        assert_eq!((skip_empty_lines(&mut input), &input[..]), (lines, rest.as_bytes()), "{text:?}");
+    }
 }
 
 const WHOLE: &str = "\r\nPOST /path?query HTTP/1.1\r\nHost: web\r\nx: y\r\ncontent-length: 3\r\n\r\nabc";

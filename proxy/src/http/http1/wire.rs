@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 use tokio::io::AsyncWrite;
 
-use super::head::{Head, Parsed, may_end, parse};
+use super::head::{Head, Parsed, may_end, parse, skip_empty_lines};
 use super::refusal::Refusal;
 use crate::http1::{Cut, MAX_HEAD, Reading, Unsent, buffer};
 use crate::listener::{DownstreamIo, Prefixed, Transport};
@@ -21,6 +21,9 @@ use crate::listener::{DownstreamIo, Prefixed, Transport};
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// What an HTTP/2 client sends first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Empty lines before a head: there may be one, and a few are borne with.
+const MAX_EMPTY_LINES: usize = 8;
 
 /// A connection to a client.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub struct Wire {
     input: Bytes,
     /// The beginning of a head that came in pieces.
     partial: BytesMut,
+    /// Empty lines before it.
+    empty_lines: usize,
     /// What the kernel did not take at once.
     pub unsent: Unsent,
     body: Inflow,
@@ -104,6 +109,7 @@ impl Wire {
             io,
             input,
             partial: BytesMut::new(),
+            empty_lines: 0,
             unsent: Unsent::default(),
             body: Inflow::Over,
             request: 0,
@@ -126,6 +132,10 @@ impl Wire {
     /// Waits for a head. `sniff`: for the preface of HTTP/2, too.
     pub fn poll_head(&mut self, sniff: bool, cx: &mut Context<'_>) -> Poll<Next> {
         loop {
+            self.empty_lines += skip_empty_lines(&mut self.input);
+            if self.empty_lines > MAX_EMPTY_LINES {
+                return Poll::Ready(Next::Refused(Refusal::Malformed));
+            }
             if !self.input.is_empty() {
                 if sniff && self.input.starts_with(PREFACE) {
                     return Poll::Ready(Next::Http2);
@@ -156,7 +166,7 @@ impl Wire {
     fn begin(&mut self, head: Head) -> Head {
         let rest = self.input.split_off(head.length.min(self.input.len()));
         self.input = rest;
-        self.request += 1;
+        (self.request, self.empty_lines) = (self.request + 1, 0);
         if let Some(framing) = head.body {
             let reading = Reading::new(framing, std::mem::take(&mut self.input));
             self.body = if head.asked.expects_continue { Inflow::Expecting(reading) } else { Inflow::Open(reading) };
@@ -257,6 +267,11 @@ impl Wire {
             Inflow::Open(_) => Leftover::Some,
             Inflow::Expecting(_) | Inflow::Broken => Leftover::Broken,
         }
+    }
+
+    /// Whether the client sent something that nobody has looked at.
+    pub fn has_unread(&self) -> bool {
+        !self.input.is_empty()
     }
 
     /// Reads once and throws it away; 0 at the end.
