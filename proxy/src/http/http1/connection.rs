@@ -80,10 +80,11 @@ fn must_close(connection: &ServedConnection) -> bool {
 
 /// A connection between its requests and in them.
 struct Link {
+    /// First, so that it is dropped while there is a wire.
+    _end: End,
     wire: Shared,
     stay: Stay,
     requests: u64,
-    _end: End,
 }
 
 /// The end of a connection, of which it tells whoever still reads a body: that one holds the socket, too.
@@ -216,6 +217,10 @@ impl Link {
 
     /// The connection, when nobody else has it.
     fn into_io(self) -> Option<DownstreamIo> {
+        // What is left of a body would be taken for what comes after it.
+        if !lock(&self.wire).is_at_head() {
+            return None;
+        }
         let wire = Arc::try_unwrap(self.wire).ok()?;
         Some(wire.into_inner().unwrap_or_else(PoisonError::into_inner).into_io())
     }

@@ -1,18 +1,19 @@
 //! The body of a request, as whoever sends it upstream sees it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::wire::{Shared, lock};
+use super::wire::{Shared, Wire, lock};
 use crate::http1::{Cut, Framing};
 
 /// Reads a request body from its connection when asked for more, so that what is not taken stays with the client.
 #[derive(Debug)]
 pub struct Inlet {
-    wire: Shared,
+    /// Gone when the connection has ended: the socket is not kept open for a body that nobody can answer.
+    wire: Weak<Mutex<Wire>>,
     request: u64,
     length: Option<u64>,
     malformed: bool,
@@ -25,12 +26,13 @@ impl Inlet {
             Framing::Length(length) => Some(length),
             Framing::Chunked | Framing::UntilClose => None,
         };
-        Inlet { wire: Arc::clone(wire), request, length, malformed: false }
+        Inlet { wire: Arc::downgrade(wire), request, length, malformed: false }
     }
 
     /// The next frame.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let frame = lock(&self.wire).poll_body(self.request, cx);
+        let Some(wire) = self.wire.upgrade() else { return Poll::Ready(Some(Err(Cut::Short))) };
+        let frame = lock(&wire).poll_body(self.request, cx);
         self.malformed |= matches!(frame, Poll::Ready(Some(Err(Cut::Malformed))));
         frame
     }
@@ -42,11 +44,35 @@ impl Inlet {
 
     /// Whether nothing follows.
     pub fn is_end_stream(&self) -> bool {
-        lock(&self.wire).is_body_over(self.request)
+        self.wire.upgrade().is_some_and(|wire| lock(&wire).is_body_over(self.request))
     }
 
     /// Of the whole body; asked for before anything of it is read.
     pub fn size_hint(&self) -> SizeHint {
         self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::listener::{Prefixed, Transport};
+
+    #[tokio::test]
+    async fn a_body_whose_connection_has_ended_breaks_off_and_keeps_no_socket() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let server = Transport::Plain(listener.accept().await.unwrap().0);
+        let wire = Wire::shared(Prefixed::new(Bytes::from_static(b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\n"), server));
+        poll_fn(|cx| lock(&wire).poll_head(false, cx)).await;
+        let mut inlet = Inlet::new(&wire, lock(&wire).request(), Framing::Length(5));
+        drop(wire);
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "the socket is closed");
+        assert_eq!(poll_fn(|cx| inlet.poll_frame(cx)).await.map(|frame| frame.map(drop)), Some(Err(Cut::Short)));
     }
 }

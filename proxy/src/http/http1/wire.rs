@@ -211,6 +211,7 @@ impl Wire {
             (self.body, self.permitting) = (Inflow::Open(reading), true);
         }
         if self.permitting {
+            remember(&mut self.reader, cx);
             if ready!(self.poll_flush(cx)).is_err() {
                 self.body = Inflow::Broken;
             }
@@ -238,6 +239,11 @@ impl Wire {
             owner.wake();
         }
         Poll::Ready(frame)
+    }
+
+    /// Whether no body is on its way.
+    pub fn is_at_head(&self) -> bool {
+        matches!(self.body, Inflow::Over)
     }
 
     /// Whether the body of a request was read to its end.
@@ -307,6 +313,10 @@ impl Wire {
         if self.unsent.flush {
             ready!(Pin::new(&mut self.io).poll_flush(cx))?;
             self.unsent.flush = false;
+        }
+        if std::mem::take(&mut self.permitting) {
+            // The kernel wakes only the last of those who wait until it takes more.
+            self.owner.take().into_iter().chain(self.reader.take()).for_each(Waker::wake);
         }
         Poll::Ready(Ok(()))
     }
