@@ -1,7 +1,7 @@
 //! The requests of one connection, one after another.
 //!
 //! The task of the connection does everything itself: it reads a head, polls the exchange in place until there is an answer,
-//! and sends that. Requests that come meanwhile wait in the socket, or in the one read that shows that the client is still
+//! and sends that. Requests that come meanwhile wait in the socket, or in what is read ahead to see that the client is still
 //! there.
 
 use std::future::poll_fn;

@@ -75,4 +75,16 @@ mod tests {
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "the socket is closed");
         assert_eq!(poll_fn(|cx| inlet.poll_frame(cx)).await.map(|frame| frame.map(drop)), Some(Err(Cut::Short)));
     }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_after_it_sent_more_is_missed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let server = Transport::Plain(listener.accept().await.unwrap().0);
+        let wire = Wire::shared(Prefixed::new(Bytes::from_static(b"GET / HTTP/1.1\r\n\r\nGET"), server));
+        poll_fn(|cx| lock(&wire).poll_head(false, cx)).await;
+        drop(client);
+        let gone = poll_fn(|cx| lock(&wire).poll_gone(cx));
+        assert!(tokio::time::timeout(std::time::Duration::from_secs(5), gone).await.is_ok());
+    }
 }

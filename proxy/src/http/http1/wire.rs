@@ -22,6 +22,8 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// What an HTTP/2 client sends first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How much is read ahead while a request is served, to see whether the client is still there.
+const MAX_AHEAD: usize = 16 * 1024;
 /// Empty lines before a head: there may be one, and a few are borne with.
 const MAX_EMPTY_LINES: usize = 8;
 
@@ -179,8 +181,8 @@ impl Wire {
         self.request
     }
 
-    /// Waits for the client to go away, which matters while an answer is on its way. One that has sent more is believed to
-    /// be there; while a request body comes, its reader notices.
+    /// Waits for the client to go away, which matters while an answer is on its way. One that has sent much more is
+    /// believed to be there; while a request body comes, its reader notices.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.body {
             Inflow::Broken => Poll::Pending,
@@ -188,14 +190,17 @@ impl Wire {
                 remember(&mut self.owner, cx);
                 Poll::Pending
             }
-            Inflow::Over if !self.input.is_empty() => Poll::Pending,
-            Inflow::Over => match ready!(buffer::poll_read(&mut self.io, cx)) {
-                Ok(read) if !read.is_empty() => {
-                    self.input = read;
-                    Poll::Pending
+            Inflow::Over => {
+                while self.input.len() < MAX_AHEAD {
+                    match ready!(buffer::poll_read(&mut self.io, cx)) {
+                        Ok(read) if read.is_empty() => return Poll::Ready(()),
+                        Ok(read) if self.input.is_empty() => self.input = read,
+                        Ok(read) => self.input = [&self.input[..], &read[..]].concat().into(),
+                        Err(_) => return Poll::Ready(()),
+                    }
                 }
-                _ => Poll::Ready(()),
-            },
+                Poll::Pending
+            }
         }
     }
 
