@@ -31,10 +31,21 @@ impl Shop {
         let name = unique_name(purpose);
         let mut command = Command::new(PROGRAM);
         command.args(["up", "--name", &name, "-f"]).arg(folder.path());
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let said = tempfile::NamedTempFile::new().unwrap();
+        let child = command.stdout(said.reopen().unwrap()).stderr(Stdio::null()).spawn().unwrap();
         let shop = Shop { child, name, folder };
-        shop.until("all pods are ready", |state| state.settled);
+        shop.until_ready(said.path());
         shop
+    }
+
+    /// `up` says so once every proxy knows every pod. The run's state says only that the pods are ready, which a gateway may
+    /// not have heard of yet.
+    fn until_ready(&self, said: &Path) {
+        let begun = Instant::now();
+        while !std::fs::read_to_string(said).unwrap().contains("pods ready in") {
+            assert!(begun.elapsed() < PATIENCE, "never ready; {:?}", State::read(&run::folder(&self.name)).ok());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn until(&self, what: &str, condition: impl Fn(&State) -> bool) -> State {
@@ -66,9 +77,22 @@ impl Shop {
     }
 
     fn down(mut self) {
-        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).unwrap();
-        self.child.wait().unwrap();
+        self.end();
         assert_gone(&self.name);
+    }
+
+    fn end(&mut self) {
+        let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Shop {
+    /// A test that fails leaves no mesh behind.
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.end();
+        }
     }
 }
 
