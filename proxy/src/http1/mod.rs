@@ -8,12 +8,14 @@
 pub mod buffer;
 mod chunked;
 mod ending;
+mod hop;
 pub mod maps;
 mod reading;
 mod unsent;
 
 pub use chunked::{Chunked, Malformed, Piece};
 pub use ending::{Ending, announced};
+pub use hop::{Coding, Persistence};
 pub use reading::{Cut, Framing, Reading};
 pub use unsent::{Unsent, write_field};
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use super::names::name;
 use super::refusal::Refusal;
 use crate::http1::maps::spare;
-use crate::http1::{Framing, MAX_HEAD, MAX_HEADERS};
+use crate::http1::{Coding, Framing, MAX_HEAD, MAX_HEADERS, Persistence};
 
 /// What the first bytes of a request are.
 #[expect(clippy::large_enum_variant, reason = "it is taken apart at once, and a box would cost more than the move")]
@@ -82,7 +82,7 @@ fn read(request: &httparse::Request<'_, '_>, source: &Bytes, length: usize) -> R
     let asked = Asked {
         version,
         head_only: method == Method::HEAD,
-        keep_alive: said.keep_alive.unwrap_or(version == Version::HTTP_11),
+        keep_alive: said.persistence.or(version == Version::HTTP_11),
         expects_continue: said.expects_continue && version == Version::HTTP_11,
         takes_trailers: said.takes_trailers,
     };
@@ -93,9 +93,8 @@ fn read(request: &httparse::Request<'_, '_>, source: &Bytes, length: usize) -> R
 #[derive(Debug, Default)]
 struct Said {
     length: Option<u64>,
-    encoded: bool,
-    strange: bool,
-    keep_alive: Option<bool>,
+    coding: Coding,
+    persistence: Persistence,
     expects_continue: bool,
     takes_trailers: bool,
 }
@@ -107,8 +106,8 @@ fn read_fields(fields: &[httparse::Header<'_>], source: &Bytes) -> Result<(Heade
         let name = name(field.name.as_bytes()).ok_or(Refusal::Malformed)?;
         match name {
             CONTENT_LENGTH if said.length(field.value)? => continue,
-            TRANSFER_ENCODING => said.encoding(field.value),
-            CONNECTION => said.connection(field.value),
+            TRANSFER_ENCODING => said.coding.line(field.value),
+            CONNECTION => said.persistence.line(field.value),
             EXPECT => said.expects_continue |= field.value.eq_ignore_ascii_case(b"100-continue"),
             TE => said.takes_trailers |= field.value.eq_ignore_ascii_case(b"trailers"),
             _ => {}
@@ -131,25 +130,9 @@ impl Said {
         }
     }
 
-    fn encoding(&mut self, value: &[u8]) {
-        self.strange |= self.encoded || !value.eq_ignore_ascii_case(b"chunked");
-        self.encoded = true;
-    }
-
-    /// `close` in any line wins.
-    fn connection(&mut self, value: &[u8]) {
-        for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if token.eq_ignore_ascii_case(b"close") {
-                self.keep_alive = Some(false);
-            } else if token.eq_ignore_ascii_case(b"keep-alive") {
-                self.keep_alive.get_or_insert(true);
-            }
-        }
-    }
-
     fn framing(&self, version: Version) -> Result<Option<Framing>, Refusal> {
-        match (self.encoded, self.length) {
-            (true, _) if self.strange => Err(Refusal::StrangeEncoding),
+        match (self.coding.present, self.length) {
+            (true, _) if self.coding.strange => Err(Refusal::StrangeEncoding),
             (true, Some(_)) => Err(Refusal::LengthAndEncoding),
             (true, None) if version == Version::HTTP_10 => Err(Refusal::Malformed),
             (true, None) => Ok(Some(Framing::Chunked)),

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::error::Failure;
 use crate::http1::maps::spare;
-use crate::http1::{Framing, MAX_HEAD, MAX_HEADERS};
+use crate::http1::{Coding, Framing, MAX_HEAD, MAX_HEADERS, Persistence};
 
 /// The head of a response.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub fn parse(bytes: &mut Bytes, bodiless: bool) -> Result<Option<Answer>, Failur
     let version = response.version.unwrap_or(0);
     let (headers, lengths) = read_fields(response.headers, bytes)?;
     let framing = framing(status, bodiless, version, &lengths)?;
-    let keep_alive = lengths.keep_alive.unwrap_or(version == 1) && framing != Framing::UntilClose;
+    let keep_alive = lengths.persistence.or(version == 1) && framing != Framing::UntilClose;
     bytes.advance(length);
     Ok(Some(Answer { status, headers, framing, keep_alive, rest: Bytes::new() }))
 }
@@ -52,9 +52,8 @@ pub fn parse(bytes: &mut Bytes, bodiless: bool) -> Result<Option<Answer>, Failur
 #[derive(Debug, Default)]
 struct Lengths {
     length: Option<u64>,
-    encoded: bool,
-    strange: bool,
-    keep_alive: Option<bool>,
+    coding: Coding,
+    persistence: Persistence,
 }
 
 fn read_fields(fields: &[httparse::Header<'_>], source: &Bytes) -> Result<(HeaderMap, Lengths), Failure> {
@@ -74,8 +73,8 @@ fn read_fields(fields: &[httparse::Header<'_>], source: &Bytes) -> Result<(Heade
                     continue;
                 }
             }
-            TRANSFER_ENCODING => lengths.encoding(field.value),
-            CONNECTION => lengths.connection(field.value),
+            TRANSFER_ENCODING => lengths.coding.line(field.value),
+            CONNECTION => lengths.persistence.line(field.value),
             _ => {}
         }
         let value = HeaderValue::from_maybe_shared(source.slice_ref(field.value)).map_err(|_| Failure::Protocol)?;
@@ -98,31 +97,14 @@ impl Lengths {
         }
         self.length.ok_or(Failure::Protocol)
     }
-
-    /// Other codings would have to be undone or passed on, and neither is done here.
-    fn encoding(&mut self, value: &[u8]) {
-        self.strange |= self.encoded || !value.eq_ignore_ascii_case(b"chunked");
-        self.encoded = true;
-    }
-
-    /// `close` in any line wins.
-    fn connection(&mut self, value: &[u8]) {
-        for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if token.eq_ignore_ascii_case(b"close") {
-                self.keep_alive = Some(false);
-            } else if token.eq_ignore_ascii_case(b"keep-alive") {
-                self.keep_alive.get_or_insert(true);
-            }
-        }
-    }
 }
 
 fn framing(status: StatusCode, bodiless: bool, version: u8, lengths: &Lengths) -> Result<Framing, Failure> {
     if bodiless || status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Ok(Framing::Length(0));
     }
-    match (lengths.encoded, lengths.length) {
-        (true, _) if version == 0 || lengths.strange => Err(Failure::Protocol),
+    match (lengths.coding.present, lengths.length) {
+        (true, _) if version == 0 || lengths.coding.strange => Err(Failure::Protocol),
         (true, _) => Ok(Framing::Chunked),
         (false, None) => Ok(Framing::UntilClose),
         (false, Some(length)) => Ok(Framing::Length(length)),
