@@ -1,10 +1,13 @@
 //! Whether the other program, `orbench.py`, comes to the same ratios in the tests that both have.
 //!
 //! Two programs agree about proxies when their ratios do; microseconds differ with the hour. So every row compares the
-//! median of ratios taken within a turn by one program with that of the other. One quantity is mended before: what the
-//! other program calls `start_ms` begins before it has forked itself, a large Python process, which takes the same time
-//! whatever is started then. That time is estimated as the median of what it finds more for each proxy and taken off; the
-//! row without that stands beside it, so that nothing is hidden.
+//! median of ratios taken within a turn by one program with that of the other. Two quantities are not the proxies' own; the
+//! row as measured stands beside the one that is judged, so that nothing is hidden:
+//! - what the other program calls `start_ms` begins before it has forked itself, a large Python process, which takes the
+//!   same time whatever is started then. That time is estimated as the median of what it finds more for each proxy and
+//!   taken off;
+//! - PSS divides the pages of a shared library by those who map it, and the other program's HTTP/2 origin, which runs on
+//!   once a test has needed it, maps OpenSSL as HAProxy and nginx do. Resident memory is judged, which no neighbour changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +23,8 @@ use super::stats::{self, Spread};
 use super::table::{Table, number};
 
 const OURS: &str = "outrigger";
+/// Judged of tests of memory: see above.
+const RESIDENT: &str = "rss_mib";
 const AGAINST: [&str; 3] = ["envoy", "haproxy", "nginx"];
 
 /// What the comparison of two runs came to.
@@ -105,16 +110,19 @@ pub fn compare(mine: &Results, theirs: &Results, tolerance: f64) -> Agreement {
     let mut rows = Rows::new(tolerance);
     let mut notes = Vec::new();
     for case in CASES.iter().filter(|case| mine.has(case.name) && theirs.has(case.name)) {
-        match fork(case, mine, theirs).filter(|fork| *fork > 0.0) {
-            None => rows.add(case, case.name, mine, theirs, true),
-            Some(fork) => {
-                rows.add(case, case.name, mine, theirs, false);
-                rows.add(case, &format!("{}, less its fork", case.name), mine, &less(theirs, case, fork), true);
-                notes.push(format!(
-                    "`{}`: the other program's clock begins {fork:.1} ms earlier, before it has forked itself, whatever it starts.",
-                    case.name
-                ));
-            }
+        let key = case.key();
+        if matches!(case.method, Method::Memory { .. }) && theirs.rows.iter().any(|row| row.figures.contains_key(RESIDENT)) {
+            rows.add(case, (case.name, key), mine, theirs, false);
+            rows.add(case, (&format!("{}, resident", case.name), RESIDENT), mine, theirs, true);
+        } else if let Some(fork) = fork(case, mine, theirs).filter(|fork| *fork > 0.0) {
+            rows.add(case, (case.name, key), mine, theirs, false);
+            rows.add(case, (&format!("{}, less its fork", case.name), key), mine, &less(theirs, case, fork), true);
+            notes.push(format!(
+                "`{}`: the other program's clock begins {fork:.1} ms earlier, before it has forked itself, whatever it starts.",
+                case.name
+            ));
+        } else {
+            rows.add(case, (case.name, key), mine, theirs, true);
         }
     }
     let Rows { table, compared, apart, .. } = rows;
@@ -138,10 +146,10 @@ impl Rows {
         Rows { table, tolerance, compared: 0, apart: Vec::new() }
     }
 
-    /// The ratios of one test to each peer; those shown for information only are not judged.
-    fn add(&mut self, case: &Case, name: &str, mine: &Results, theirs: &Results, judged: bool) {
+    /// The ratios of one figure of a test to each peer; those shown for information only are not judged.
+    fn add(&mut self, case: &Case, (name, figure): (&str, &str), mine: &Results, theirs: &Results, judged: bool) {
         for peer in AGAINST {
-            let ratios = |results| ratios(results, case.name, case.key(), peer);
+            let ratios = |results| ratios(results, case.name, figure, peer);
             let (Some(a), Some(b)) = (ratios(mine), ratios(theirs)) else { continue };
             let near = (a.median / b.median - 1.0).abs() <= self.tolerance;
             let verdict = match (judged, near) {
@@ -227,6 +235,18 @@ mod tests {
         assert_eq!((agreement.compared, agreement.apart.len()), (2, 0), "{}", agreement.table);
         assert!(agreement.table.contains("-22 %") && agreement.table.contains("start, less its fork"), "{}", agreement.table);
         assert!(agreement.notes[1].contains("2.0 ms earlier"), "{:?}", agreement.notes);
+    }
+
+    #[test]
+    fn memory_is_judged_by_what_is_resident_and_the_part_shared_with_neighbours_is_shown() {
+        let figures = |pss: f64, rss: f64| [("pss_mib", pss), ("rss_mib", rss)];
+        let results = |haproxy: f64| Results {
+            rows: vec![row("mem_idle", "outrigger", 0, &figures(9.0, 10.0)), row("mem_idle", "haproxy", 0, &figures(haproxy, 14.5))],
+            ..Results::default()
+        };
+        let agreement = compare(&results(12.4), &results(10.9), 0.1);
+        assert_eq!((agreement.compared, agreement.apart.len()), (1, 0), "{}", agreement.table);
+        assert!(agreement.table.contains("-12 %") && agreement.table.contains("mem_idle, resident"), "{}", agreement.table);
     }
 
     #[test]
