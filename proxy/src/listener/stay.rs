@@ -17,7 +17,7 @@ use super::residents::Residents;
 use crate::drain::Phase;
 
 /// How long a connection that shall leave waits for another request, which is answered with `connection: close`. To close it at
-/// once would lose a request that is on its way, since HTTP/1 has no GOAWAY.
+/// once would lose a request that is on its way, since HTTP/1 has no GOAWAY. A request that has begun to come has as long again.
 const LAST_REQUEST: Duration = Duration::from_millis(500);
 
 /// What a connection does at the moment.
@@ -25,6 +25,8 @@ const LAST_REQUEST: Duration = Duration::from_millis(500);
 pub enum Doing {
     /// It waits for a request.
     Nothing,
+    /// It has part of a request's head.
+    Beginning,
     /// It serves one, or carries bytes.
     Serving,
 }
@@ -54,13 +56,13 @@ impl Stay {
     /// Ready when the connection must end now. `requests` counts those it has had.
     pub fn poll_over(&mut self, doing: Doing, requests: u64, cx: &mut Context<'_>) -> Poll<()> {
         match self.poll_occasion(cx) {
-            Poll::Ready(()) if self.look() || (doing == Doing::Nothing && self.is_idle(requests)) => return Poll::Ready(()),
+            Poll::Ready(()) if self.look() || (doing != Doing::Serving && self.is_idle(requests)) => return Poll::Ready(()),
             _ if !self.leaves => return Poll::Pending,
             _ => {}
         }
         if self.deadline.as_ref().is_none_or(|(armed, _)| *armed != doing) {
             let until = match doing {
-                Doing::Nothing => Some(Instant::now() + LAST_REQUEST),
+                Doing::Nothing | Doing::Beginning => Some(Instant::now() + LAST_REQUEST),
                 Doing::Serving => self.downstream.cut_at(),
             };
             self.deadline = until.map(|until| (doing, Box::pin(tokio::time::sleep_until(until))));

@@ -223,10 +223,12 @@ impl Exchange<'_> {
             }
         };
         let seen = Answered::of(&head.headers);
-        if seen.has_two_lengths() {
+        let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        // A client goes on in the other protocol once its request is sent (RFC 9110, 7.8); until then nobody can tell which of
+        // its bytes belong to which.
+        if seen.has_two_lengths() || (switches && lease.is_uploading()) {
             return Err(Error { failure: Failure::Protocol, sent: Sent::Answered, reused, transport: None });
         }
-        let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let connection = (seen.peer_metadata || switches).then(|| Arc::clone(lease.connection()));
         let body = match body {
             Unread::Http2(body) => UpstreamBody::http2(body, lease),

@@ -308,6 +308,41 @@ async fn a_websocket_becomes_a_tunnel() {
 }
 
 #[tokio::test]
+async fn a_server_that_switches_before_it_has_the_whole_request_is_a_protocol_error() {
+    let origin = Origin::start().await;
+    for (waits, sent) in [("", "half"), ("expect: 100-continue\r\n", "")] {
+        let proxy = in_front_of(origin.address(), |route| route.retry = Some(retry_5xx(2).into()));
+        let mut client = Client::of(&proxy).await;
+        let upgrade = "connection: upgrade\r\nupgrade: websocket\r\n";
+        client.send(format!("GET / HTTP/1.1\r\nhost: a\r\n{upgrade}{waits}content-length: 8\r\n\r\n{sent}")).await;
+        let (mut server, _) = origin.accept().await;
+        read_head(&mut server).await;
+        expect(&mut server, sent).await;
+        server.write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await.expect("write");
+        let got = client.receive().await;
+        assert_eq!((got.status(), got.header("upgrade")), (502, None), "{}", got.head);
+        assert!(got.text().ends_with("reset reason: protocol error"), "{}", got.text());
+        assert!(rest(&mut server).await.is_empty(), "and nothing more goes to the server");
+        proxy.metric("istio_requests_total", &["response_code=\"502\"", "response_flags=\"UPE\"", "} 1"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_whose_request_has_a_body_becomes_a_tunnel_behind_it() {
+    let origin = Origin::start().await;
+    let proxy = in_front_of(origin.address(), |_| ());
+    let mut client = Client::of(&proxy).await;
+    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\n";
+    client.send(format!("GET / HTTP/1.1\r\nhost: a\r\n{upgrade}content-length: 4\r\n\r\nbody")).await;
+    let (mut server, _) = origin.accept().await;
+    assert_eq!(read_request(&mut server).await.expect("request").body, b"body");
+    server.write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await.expect("write");
+    assert_eq!(client.receive().await.status(), 101);
+    client.send("there").await;
+    expect(&mut server, "there").await;
+}
+
+#[tokio::test]
 async fn a_refused_websocket_is_an_ordinary_answer() {
     let origin = Answering::start(|_, _| status(426)).await;
     let proxy = in_front_of(origin.address, |_| ());
@@ -476,6 +511,21 @@ async fn a_draining_proxy_answers_what_it_has_and_closes() {
     let got = client.receive().await;
     assert_eq!((got.text().as_str(), got.header("connection")), ("late", Some("close")));
     assert!(rest(&mut client.0).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_draining_proxy_waits_for_the_rest_of_a_head_that_has_begun_to_come() {
+    let origin = Answering::start(|_, _| ok("last")).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    assert_eq!(client.get("/").await.status(), 200);
+    proxy.phase.advance(Phase::Draining);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    client.send("GET / HT").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    client.send("TP/1.1\r\nhost: a\r\n\r\n").await;
+    let got = client.receive().await;
+    assert_eq!((got.text().as_str(), got.header("connection")), ("last", Some("close")));
 }
 
 #[tokio::test]

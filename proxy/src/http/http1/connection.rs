@@ -106,10 +106,13 @@ impl Link {
     }
 
     fn poll_next(&mut self, sniff: bool, cx: &mut Context<'_>) -> Poll<Next> {
-        match lock(&self.wire).poll_head(sniff, cx) {
-            Poll::Ready(next) => Poll::Ready(next),
-            Poll::Pending => self.stay.poll_over(Doing::Nothing, self.requests, cx).map(|()| Next::End),
+        let mut wire = lock(&self.wire);
+        if let Poll::Ready(next) = wire.poll_head(sniff, cx) {
+            return Poll::Ready(next);
         }
+        let doing = if wire.is_in_head() { Doing::Beginning } else { Doing::Nothing };
+        drop(wire);
+        self.stay.poll_over(doing, self.requests, cx).map(|()| Next::End)
     }
 
     fn request(&mut self, head: Head) -> Request<ClientBody> {

@@ -107,9 +107,7 @@ impl<B: Body<Data = Bytes> + Unpin> Reply<B> {
     /// Appends the head, once.
     fn begin(&mut self, wire: &Shared, out: &mut Vec<u8>) {
         let Some(head) = self.head.take() else { return };
-        if self.asked.expects_continue && lock(wire).forgo_continue() {
-            self.asked.keep_alive = false;
-        }
+        self.asked.keep_alive &= !lock(wire).answers_last();
         let Following { body, keep_alive } = write_head(out, &head, &self.body, self.asked);
         (self.ending, self.keep_alive) = (body, keep_alive);
         crate::http1::maps::recycle(head.headers);

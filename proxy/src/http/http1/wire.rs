@@ -164,6 +164,11 @@ impl Wire {
         }
     }
 
+    /// Whether part of a head has come.
+    pub fn is_in_head(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
     /// Takes a head off the input; what follows it is the body's, and then another request's.
     fn begin(&mut self, head: Head) -> Head {
         let rest = self.input.split_off(head.length.min(self.input.len()));
@@ -256,15 +261,13 @@ impl Wire {
         request != self.request || matches!(self.body, Inflow::Over)
     }
 
-    /// An answer begins: it is too late for a 100 that has not begun. Whether a client waited for one, so that nobody knows whether the body
-    /// will come.
-    pub fn forgo_continue(&mut self) -> bool {
-        self.permitting = false;
-        let expecting = matches!(self.body, Inflow::Expecting(_));
-        if expecting {
+    /// An answer begins. Whether it must be the last: the request's body broke off, or the client still waits for a 100, for which it
+    /// is too late now, so that nobody knows whether the body will come.
+    pub fn answers_last(&mut self) -> bool {
+        if matches!(self.body, Inflow::Expecting(_)) {
             self.body = Inflow::Broken;
         }
-        expecting
+        matches!(self.body, Inflow::Broken)
     }
 
     /// Takes the reading of the body back from whoever has it, who is told.

@@ -70,6 +70,19 @@ async fn a_shut_door_ends_who_waits_soon_and_who_serves_with_the_drain_duration(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_begins_to_come_has_half_a_second_of_its_own_once() {
+    let (place, begin) = (Place::new(), Instant::now());
+    let mut stay = place.stay();
+    place.drainer.advance(Phase::Draining);
+    let waits = tokio::time::timeout(Duration::from_millis(400), poll_fn(|cx| stay.poll_over(Doing::Nothing, 7, cx)));
+    assert!(waits.await.is_err());
+    let comes = tokio::time::timeout(Duration::from_millis(400), poll_fn(|cx| stay.poll_over(Doing::Beginning, 7, cx)));
+    assert!(comes.await.is_err());
+    poll_fn(|cx| stay.poll_over(Doing::Beginning, 7, cx)).await;
+    assert_eq!((begin.elapsed().as_millis() + 50) / 100, 9, "more of the head gives no more time");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_happened_before_the_first_wait_is_not_missed() {
     let place = Place::new();
     let stays = [place.stay(), place.stay()];
@@ -107,7 +120,8 @@ async fn bytes_live_through_draining_and_end_when_it_is_forced() {
 async fn an_hour_without_a_request_ends_who_waits_and_not_who_serves() {
     let place = Place::new();
     let mut serving = place.stay();
-    assert_eq!(over(place.stay(), Doing::Nothing).await, 2 * 36_000, "the first hour had begun before");
+    let (nothing, half) = tokio::join!(over(place.stay(), Doing::Nothing), over(place.stay(), Doing::Beginning));
+    assert_eq!((nothing, half), (2 * 36_000, 2 * 36_000), "the first hour had begun before");
     assert_eq!(poll_fn(|cx| Poll::Ready(serving.poll_cut(cx))).await, Poll::Pending);
 }
 
