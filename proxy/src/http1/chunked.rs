@@ -1,9 +1,11 @@
 //! Chunked bodies (RFC 9112, 7.1), decoded without copying. Pure.
+//!
+//! Trailers are checked and dropped, from clients and from servers, and none are written: so does Envoy unless it is told to
+//! enable them, which Istio does not (Istio semantics 8.1), and a field that comes after the body can then not be taken for one of
+//! the head by anybody behind us. gRPC, which lives of trailers, has them over HTTP/2, where they pass.
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::ending::may_trail;
 use super::{MAX_HEAD, MAX_HEADERS};
 
 /// A chunk's size line with its extensions.
@@ -41,8 +43,6 @@ enum State {
 pub enum Piece {
     /// Part of the body.
     Data(Bytes),
-    /// What came after it.
-    Trailers(HeaderMap),
     /// Nothing: more input is needed.
     More,
     /// The body is over; what is left of the input belongs to nobody.
@@ -108,7 +108,7 @@ impl Chunked {
         let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
         match httparse::parse_headers(&block, &mut fields) {
             // The parser takes a bare line feed for a line end, and so might end before the block does.
-            Ok(httparse::Status::Complete((length, fields))) if length == block.len() => Ok(Piece::Trailers(map(fields)?)),
+            Ok(httparse::Status::Complete((length, _))) if length == block.len() => Ok(Piece::Over),
             _ => Err(Malformed),
         }
     }
@@ -153,17 +153,4 @@ fn size(line: &[u8]) -> Result<(u64, usize), Malformed> {
     let legal = matches!(rest.get(blank), None | Some(b';')) && !rest.contains(&b'\r');
     let number = std::str::from_utf8(digits).ok().filter(|_| legal).and_then(|text| u64::from_str_radix(text, 16).ok());
     Ok((number.ok_or(Malformed)?, rest.len()))
-}
-
-/// The trailers that may be passed on.
-fn map(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Malformed> {
-    let mut trailers = HeaderMap::with_capacity(fields.len());
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed)?;
-        let value = HeaderValue::from_bytes(field.value).map_err(|_| Malformed)?;
-        if may_trail(&name) {
-            trailers.append(name, value);
-        }
-    }
-    Ok(trailers)
 }

@@ -14,7 +14,7 @@ mod reading;
 mod unsent;
 
 pub use chunked::{Chunked, Malformed, Piece};
-pub use ending::{Ending, announced};
+pub use ending::Ending;
 pub use hop::{Coding, Persistence};
 pub use reading::{Cut, Framing, Reading};
 pub use unsent::{Unsent, write_field};

@@ -92,7 +92,6 @@ impl Reading {
         loop {
             match self.take() {
                 Ok(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Ok(Piece::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
                 Ok(Piece::Over) => return Poll::Ready(None),
                 Ok(Piece::More) => {}
                 Err(Malformed) => return Poll::Ready(Some(Err(Cut::Malformed))),

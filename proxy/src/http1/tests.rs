@@ -1,27 +1,21 @@
 //! Chunked bodies in pieces of every size.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::*;
 
-fn field(name: &'static str, value: &'static str) -> (HeaderName, HeaderValue) {
-    (HeaderName::from_static(name), HeaderValue::from_static(value))
-}
-
-/// A body, its trailers, and what was after it.
-type Decoded = (Vec<u8>, Option<HeaderMap>, Vec<u8>);
+/// A body and what was after it.
+type Decoded = (Vec<u8>, Vec<u8>);
 
 /// Decodes a body that comes in pieces.
 fn decode(pieces: &[&[u8]]) -> Result<Decoded, Malformed> {
-    let (mut chunked, mut body, mut trailers, mut left) = (Chunked::default(), Vec::new(), None, Vec::new());
+    let (mut chunked, mut body, mut left) = (Chunked::default(), Vec::new(), Vec::new());
     for piece in pieces {
         let mut input = Bytes::copy_from_slice(piece);
         loop {
             match chunked.next(&mut input)? {
                 Piece::Data(data) => body.extend_from_slice(&data),
-                Piece::Trailers(map) => trailers = Some(map),
                 Piece::More => break,
                 Piece::Over => {
                     left.extend_from_slice(&input);
@@ -30,7 +24,7 @@ fn decode(pieces: &[&[u8]]) -> Result<Decoded, Malformed> {
             }
         }
     }
-    Ok((body, trailers, left))
+    Ok((body, left))
 }
 
 const CHUNKS: &[u8] = b"5;x=y\r\nhello\r\n001\r\n \r\n5  \r\nworld\r\n0\r\nx-sum: 1\r\ny: 2\r\n\r\nnext";
@@ -43,9 +37,8 @@ proptest! {
         let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut % bytes.len()).chain([0, bytes.len()]).collect();
         cuts.sort_unstable();
         let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
-        let (body, trailers, left) = decode(&pieces).unwrap();
+        let (body, left) = decode(&pieces).unwrap();
         prop_assert_eq!((body.as_slice(), left.as_slice()), (&b"hello world"[..], &b"next"[..]));
-        prop_assert_eq!(trailers, (!bare).then(|| HeaderMap::from_iter([field("x-sum", "1"), field("y", "2")])));
     }
 
     #[test]
@@ -77,16 +70,4 @@ fn chunks_without_their_line_ends_or_sizes_are_refused() {
     assert_eq!(decode(&[b"0\r\n", &[b'a'; 70_000]]).err(), Some(Malformed), "endless trailers");
     let extended = format!("1;{}\r\nx\r\n", "a".repeat(10_000)).repeat(2);
     assert_eq!(decode(&[extended.as_bytes()]).err(), Some(Malformed), "more extension than body");
-}
-
-#[test]
-fn trailers_that_belong_into_a_head_go_no_further() {
-    let body = b"0\r\nhost: a\r\nx-sum: 1\r\nConnection: x\r\ncontent-length: 3\r\nx-forwarded-client-cert: By=a\r\nX-Envoy-Retry-On: 5xx\r\nte: x\r\n\r\n";
-    let (_, trailers, _) = decode(&[body]).unwrap();
-    assert_eq!(trailers, Some(HeaderMap::from_iter([field("x-sum", "1")])));
-    let mut out = Vec::new();
-    let names = ["host", "x-envoy-retry-on"].map(HeaderName::from_static);
-    let trailers = HeaderMap::from_iter([field("host", "a"), field("x-envoy-retry-on", "5xx")]);
-    assert!(Ending::Chunked(names.to_vec()).close(&mut out, Some(&trailers)));
-    assert_eq!(out, b"0\r\n\r\n");
 }

@@ -9,7 +9,7 @@ use http_body::Body;
 
 use super::head::Asked;
 use crate::http::date;
-use crate::http1::{Ending, announced, write_field};
+use crate::http1::{Ending, write_field};
 
 /// What follows the head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub fn write_head(out: &mut Vec<u8>, head: &Parts, body: &impl Body, asked: Aske
     let (mut length, mut keep_alive, mut dated) = (None, asked.keep_alive, false);
     for (name, value) in &head.headers {
         match *name {
-            TRANSFER_ENCODING => continue,
-            TRAILER if bodiless || asked.version == Version::HTTP_10 => continue,
+            // There are no trailers over HTTP/1 to announce.
+            TRANSFER_ENCODING | TRAILER => continue,
             CONTENT_LENGTH if length.is_some() || forbids_length(head.status) => continue,
             CONTENT_LENGTH => match number(value) {
                 Some(told) => length = Some(told),
@@ -45,7 +45,7 @@ pub fn write_head(out: &mut Vec<u8>, head: &Parts, body: &impl Body, asked: Aske
         }
         write_field(out, name, value);
     }
-    let body = if bodiless { None } else { write_framing(out, head, body, length, asked) };
+    let body = if bodiless { None } else { write_framing(out, body, length, asked) };
     keep_alive &= body != Some(Ending::UntilClose);
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
         write_connection(out, keep_alive, asked.version);
@@ -89,7 +89,7 @@ fn says_close(value: &HeaderValue) -> bool {
 }
 
 /// Appends what tells the end of the body; `None` when it is over already.
-fn write_framing(out: &mut Vec<u8>, head: &Parts, body: &impl Body, told: Option<u64>, asked: Asked) -> Option<Ending> {
+fn write_framing(out: &mut Vec<u8>, body: &impl Body, told: Option<u64>, asked: Asked) -> Option<Ending> {
     if let Some(told) = told {
         return (told > 0).then_some(Ending::Length(told));
     }
@@ -102,7 +102,7 @@ fn write_framing(out: &mut Vec<u8>, head: &Parts, body: &impl Body, told: Option
         return Some(Ending::UntilClose);
     }
     out.extend_from_slice(b"transfer-encoding: chunked\r\n");
-    Some(Ending::Chunked(if asked.takes_trailers { announced(&head.headers) } else { Vec::new() }))
+    Some(Ending::Chunked)
 }
 
 /// Says what does not go without saying.

@@ -8,7 +8,6 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 
@@ -20,14 +19,12 @@ use super::wire::{Leftover, Next, Shared, Wire, lock};
 use crate::drain::Phase;
 use crate::http::body::{ClientBody, ResponseBody};
 use crate::http::connection_manager::ServedConnection;
-use crate::http::linger::linger;
+use crate::http::linger::{farewell, linger};
 use crate::listener::{Doing, DownstreamIo, Stay};
 use crate::router::exchange;
 
 /// How much of a request body nobody wants is read, so that the connection can serve another request.
 const DRAINED: usize = 64 * 1024;
-/// For how long a client may take the end of its session.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves a connection until its end. With `sniff` it may turn out to speak HTTP/2, and is handed back then.
 pub async fn serve(io: DownstreamIo, connection: &Arc<ServedConnection>, sniff: bool) -> Option<DownstreamIo> {
@@ -213,8 +210,7 @@ impl Link {
     async fn close(&mut self) {
         let wire = &self.wire;
         if lock(wire).is_tls() {
-            // A client that takes nothing does not take this either.
-            let _ = tokio::time::timeout(FAREWELL, poll_fn(|cx| lock(wire).poll_shutdown(cx))).await;
+            farewell(|cx| lock(wire).poll_shutdown(cx)).await;
         }
     }
 

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes};
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use super::names::name;
@@ -51,8 +51,6 @@ pub struct Asked {
     pub keep_alive: bool,
     /// It waits for a 100 before it sends the body.
     pub expects_continue: bool,
-    /// It wants trailers.
-    pub takes_trailers: bool,
 }
 
 /// Looks at the first bytes of a request.
@@ -84,7 +82,6 @@ fn read(request: &httparse::Request<'_, '_>, source: &Bytes, length: usize) -> R
         head_only: method == Method::HEAD,
         keep_alive: said.persistence.or(version == Version::HTTP_11),
         expects_continue: said.expects_continue && version == Version::HTTP_11,
-        takes_trailers: said.takes_trailers,
     };
     Ok(Head { length, method, target, headers, body: said.framing(version)?, asked })
 }
@@ -96,7 +93,6 @@ struct Said {
     coding: Coding,
     persistence: Persistence,
     expects_continue: bool,
-    takes_trailers: bool,
 }
 
 fn read_fields(fields: &[httparse::Header<'_>], source: &Bytes) -> Result<(HeaderMap, Said), Refusal> {
@@ -109,7 +105,6 @@ fn read_fields(fields: &[httparse::Header<'_>], source: &Bytes) -> Result<(Heade
             TRANSFER_ENCODING => said.coding.line(field.value),
             CONNECTION => said.persistence.line(field.value),
             EXPECT => said.expects_continue |= field.value.eq_ignore_ascii_case(b"100-continue"),
-            TE => said.takes_trailers |= field.value.eq_ignore_ascii_case(b"trailers"),
             _ => {}
         }
         let value = HeaderValue::from_maybe_shared(source.slice_ref(field.value)).map_err(|_| Refusal::Malformed)?;

@@ -122,27 +122,23 @@ impl<B: Body<Data = Bytes> + Unpin> Reply<B> {
                 Poll::Ready(Some(Ok(frame))) => Some(frame),
                 Poll::Ready(None) => None,
             };
-            let trailers = match frame.map(Frame::into_data) {
-                Some(Ok(chunk)) => {
-                    let Some(line_end) = ending.open_chunk(out, &chunk) else { return self.broken() };
-                    let tail = if line_end { LINE_END } else { b"" };
-                    if chunk.len() > SMALL {
-                        return Gathered::Enough(chunk, if self.body.is_end_stream() { self.last_tail(tail) } else { tail });
-                    }
-                    out.extend_from_slice(&chunk);
-                    out.extend_from_slice(tail);
-                    if !self.body.is_end_stream() {
-                        if out.len() >= GATHERED {
-                            return Gathered::Enough(Bytes::new(), b"");
-                        }
-                        continue;
-                    }
-                    None
+            // Trailers come from HTTP/2 alone, and stay behind.
+            if let Some(Ok(chunk)) = frame.map(Frame::into_data) {
+                let Some(line_end) = ending.open_chunk(out, &chunk) else { return self.broken() };
+                let tail = if line_end { LINE_END } else { b"" };
+                if chunk.len() > SMALL {
+                    return Gathered::Enough(chunk, if self.body.is_end_stream() { self.last_tail(tail) } else { tail });
                 }
-                Some(Err(frame)) => frame.into_trailers().ok(),
-                None => None,
-            };
-            if !self.ending.take().is_none_or(|ending| ending.close(out, trailers.as_ref())) {
+                out.extend_from_slice(&chunk);
+                out.extend_from_slice(tail);
+                if !self.body.is_end_stream() {
+                    if out.len() >= GATHERED {
+                        return Gathered::Enough(Bytes::new(), b"");
+                    }
+                    continue;
+                }
+            }
+            if !self.ending.take().is_none_or(|ending| ending.close(out)) {
                 return self.broken();
             }
         }
@@ -152,7 +148,7 @@ impl<B: Body<Data = Bytes> + Unpin> Reply<B> {
     /// What ends a large chunk that is known to be the last.
     fn last_tail(&mut self, tail: &'static [u8]) -> &'static [u8] {
         match &self.ending {
-            Some(Ending::Chunked(_)) => {
+            Some(Ending::Chunked) => {
                 self.ending = None;
                 b"\r\n0\r\n\r\n"
             }

@@ -31,7 +31,7 @@ fn a_head_is_taken_apart() {
     assert_eq!(&text[head.length..], "rest");
     assert_eq!((head.headers["host"].as_bytes(), head.headers["x-request-id"].as_bytes()), (&b"web"[..], &b"7"[..]));
     assert_eq!(head.headers.get_all("x-two").iter().collect::<Vec<_>>(), ["1", "2"]);
-    let asked = Asked { version: Version::HTTP_11, head_only: false, keep_alive: true, expects_continue: false, takes_trailers: false };
+    let asked = Asked { version: Version::HTTP_11, head_only: false, keep_alive: true, expects_continue: false };
     assert_eq!((head.body, head.asked), (None, asked));
 }
 
@@ -125,7 +125,6 @@ fn connections_are_kept_as_version_and_fields_say() {
     }
     assert!(head("POST / HTTP/1.1\r\nexpect: 100-Continue\r\ncontent-length: 1\r\n\r\n").asked.expects_continue);
     assert!(!head("POST / HTTP/1.0\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n").asked.expects_continue);
-    assert!(head("GET / HTTP/1.1\r\nte: trailers\r\n\r\n").asked.takes_trailers);
 }
 
 #[test]
@@ -189,8 +188,7 @@ fn written(status: u16, fields: &[(&'static str, &'static str)], body: AnyBody, 
     (String::from_utf8(out).unwrap().replace("date: now\r\n", ""), following)
 }
 
-const ASKED: Asked =
-    Asked { version: Version::HTTP_11, head_only: false, keep_alive: true, expects_continue: false, takes_trailers: false };
+const ASKED: Asked = Asked { version: Version::HTTP_11, head_only: false, keep_alive: true, expects_continue: false };
 
 fn none() -> AnyBody {
     AnyBody::new(Empty::new())
@@ -216,7 +214,7 @@ fn an_answer_tells_its_end_as_the_client_understands_it() {
     for (what, asked, text, then) in [
         (known(), ASKED, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", following(length(5), true)),
         (none(), ASKED, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", following(None, true)),
-        (unknown(), ASKED, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", following(Some(Ending::Chunked(Vec::new())), true)),
+        (unknown(), ASKED, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", following(Some(Ending::Chunked), true)),
         (unknown(), old, "HTTP/1.0 200 OK\r\n\r\n", following(Some(Ending::UntilClose), false)),
         (unknown(), Asked { keep_alive: true, ..old }, "HTTP/1.0 200 OK\r\n\r\n", following(Some(Ending::UntilClose), false)),
         (
@@ -258,13 +256,10 @@ fn some_answers_have_no_body_whatever_they_say() {
 }
 
 #[test]
-fn an_answer_that_says_close_is_the_last_and_trailers_go_to_those_who_want_them() {
+fn an_answer_that_says_close_is_the_last_and_none_announces_trailers() {
     let (text, then) = written(299, &[("connection", "close"), ("transfer-encoding", "gzip"), ("x", "y")], none(), ASKED);
     assert_eq!(text, "HTTP/1.1 299 Unknown\r\nx: y\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     assert!(!then.keep_alive);
-    let announced = [("trailer", "x-sum")];
-    let takes = Asked { takes_trailers: true, ..ASKED };
-    let names = |then: Following| matches!(then.body, Some(Ending::Chunked(names)) if !names.is_empty());
-    assert!(names(written(200, &announced, unknown(), takes).1));
-    assert!(!names(written(200, &announced, unknown(), ASKED).1));
+    let (text, _) = written(200, &[("trailer", "x-sum")], unknown(), ASKED);
+    assert_eq!(text, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
 }

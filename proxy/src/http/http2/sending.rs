@@ -7,8 +7,6 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::{Body, Frame};
 
-use crate::http::headers;
-
 /// Sends a body, frame by frame, as the peer's windows allow.
 #[derive(Debug)]
 pub struct Sending<B> {
@@ -95,8 +93,7 @@ impl<B: Outgoing> Sending<B> {
         let data = match frame.into_data() {
             Ok(data) => data,
             Err(frame) => {
-                let Ok(mut trailers) = frame.into_trailers() else { return Ok(false) };
-                headers::fit_for_http2(&mut trailers);
+                let Ok(trailers) = frame.into_trailers() else { return Ok(false) };
                 self.stream.reserve_capacity(0);
                 return self.stream.send_trailers(trailers).map(|()| true);
             }

@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
-use http::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HeaderName, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, Method};
 use http_body::Body;
 
 use crate::http::headers::{ATTEMPT_COUNT, EXPECTED_TIMEOUT, number};
-use crate::http1::{Ending, announced, write_field};
+use crate::http1::{Ending, write_field};
 use crate::router::replay::UploadBody;
 
 /// A request to send.
@@ -17,7 +17,8 @@ pub struct Outgoing<'a> {
     pub method: &'a Method,
     /// Path and query.
     pub target: &'a str,
-    /// Fields, `host` among them. `transfer-encoding` is ours to write and left out if it is there.
+    /// Fields, `host` among them. `transfer-encoding` is ours to write and left out if it is there, as is `trailer`, since there
+    /// are none over HTTP/1.
     pub headers: &'a HeaderMap,
     /// Fields that take the place of those of the same name: to put them into the map would cost more than to write them.
     pub notes: Notes,
@@ -60,7 +61,7 @@ pub fn write_head(out: &mut Vec<u8>, request: &Outgoing<'_>) -> Option<Ending> {
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let mut length = None;
     for (name, value) in request.headers {
-        if *name == TRANSFER_ENCODING || request.notes.replace(name) {
+        if matches!(*name, TRANSFER_ENCODING | TRAILER) || request.notes.replace(name) {
             continue;
         }
         if *name == CONTENT_LENGTH {
@@ -71,13 +72,13 @@ pub fn write_head(out: &mut Vec<u8>, request: &Outgoing<'_>) -> Option<Ending> {
     for (name, value) in request.notes.fields() {
         write_field(out, &name, &number(value));
     }
-    let ending = request.upload.as_ref().map(|upload| write_length(out, request.headers, length.ok_or(upload.size_hint().exact())));
+    let ending = request.upload.as_ref().map(|upload| write_length(out, length.ok_or(upload.size_hint().exact())));
     out.extend_from_slice(b"\r\n");
     ending
 }
 
 /// `length` is what the client said, or what is known about the body without its word.
-fn write_length(out: &mut Vec<u8>, headers: &HeaderMap, length: Result<u64, Option<u64>>) -> Ending {
+fn write_length(out: &mut Vec<u8>, length: Result<u64, Option<u64>>) -> Ending {
     match length {
         Ok(told) => Ending::Length(told),
         Err(Some(known)) => {
@@ -86,7 +87,7 @@ fn write_length(out: &mut Vec<u8>, headers: &HeaderMap, length: Result<u64, Opti
         }
         Err(None) => {
             out.extend_from_slice(b"transfer-encoding: chunked\r\n");
-            Ending::Chunked(announced(headers))
+            Ending::Chunked
         }
     }
 }

@@ -189,25 +189,21 @@ impl Wire {
             Some(Err(_)) => return Poll::Ready(Err(Failure::Downstream)),
             None => None,
         };
-        let trailers = match frame.map(Frame::into_data) {
-            Some(Ok(chunk)) => {
-                let line_end = uploading.ending.open_chunk(out, &chunk).ok_or(Failure::Downstream)?;
-                let tail = if line_end { LINE_END } else { b"" };
-                if chunk.len() > SMALL {
-                    (self.unsent.chunk, self.unsent.tail) = (chunk, tail);
-                    return Poll::Ready(Ok(Some(())));
-                }
-                out.extend_from_slice(&chunk);
-                out.extend_from_slice(tail);
-                if !uploading.body.is_end_stream() {
-                    return Poll::Ready(Ok(Some(())));
-                }
-                None
+        // Trailers come from HTTP/2 alone, and stay behind.
+        if let Some(Ok(chunk)) = frame.map(Frame::into_data) {
+            let line_end = uploading.ending.open_chunk(out, &chunk).ok_or(Failure::Downstream)?;
+            let tail = if line_end { LINE_END } else { b"" };
+            if chunk.len() > SMALL {
+                (self.unsent.chunk, self.unsent.tail) = (chunk, tail);
+                return Poll::Ready(Ok(Some(())));
             }
-            Some(Err(frame)) => frame.into_trailers().ok(),
-            None => None,
-        };
-        let complete = self.upload.take().is_none_or(|uploading| uploading.ending.close(out, trailers.as_ref()));
+            out.extend_from_slice(&chunk);
+            out.extend_from_slice(tail);
+            if !uploading.body.is_end_stream() {
+                return Poll::Ready(Ok(Some(())));
+            }
+        }
+        let complete = self.upload.take().is_none_or(|uploading| uploading.ending.close(out));
         Poll::Ready(if complete { Ok(Some(())) } else { Err(Failure::Downstream) })
     }
 

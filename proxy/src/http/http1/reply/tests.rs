@@ -1,7 +1,9 @@
-//! Answers to clients that do not read, or whose requests came to no end.
+//! Answers and a 100 to clients that do not read, and answers to requests that came to no end.
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
 
 use http::{Response, Version};
 use http_body_util::StreamBody;
@@ -12,11 +14,10 @@ use super::*;
 use crate::http::http1::wire::Wire;
 use crate::listener::{Prefixed, Transport};
 
-const ASKED: Asked =
-    Asked { version: Version::HTTP_11, head_only: false, keep_alive: true, expects_continue: false, takes_trailers: false };
+const ASKED: Asked = Asked { version: Version::HTTP_11, head_only: false, keep_alive: true, expects_continue: false };
 
-/// A wire to a client whose window is full, and that client.
-async fn full() -> (Shared, TcpStream) {
+/// A wire to a client whose window is full and of which `read` was read already, and that client.
+async fn full_after(read: &'static str) -> (Shared, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let server = listener.accept().await.unwrap().0;
@@ -24,12 +25,59 @@ async fn full() -> (Shared, TcpStream) {
     while tokio::time::timeout(std::time::Duration::from_millis(50), server.writable()).await.is_ok() {
         let _ = server.try_write(&[b'-'; 64 * 1024]);
     }
-    (Wire::shared(Prefixed::new(Bytes::new(), Transport::Plain(server))), client)
+    (Wire::shared(Prefixed::new(read.into(), Transport::Plain(server))), client)
+}
+
+/// A task that counts how often it is woken.
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Bell {
+    fn rings(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn a_100_that_the_client_had_no_room_for_wakes_both_who_wait_for_it() {
+    for reader_comes_last in [true, false] {
+        let (wire, mut client) = full_after("POST / HTTP/1.1\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n").await;
+        poll_fn(|cx| lock(&wire).poll_head(false, cx)).await;
+        let number = lock(&wire).request();
+        let (reader, owner) = (Arc::<Bell>::default(), Arc::<Bell>::default());
+        let (read_waker, own_waker) = (Waker::from(Arc::clone(&reader)), Waker::from(Arc::clone(&owner)));
+        let read = || lock(&wire).poll_body(number, &mut Context::from_waker(&read_waker)).is_pending();
+        let own = || {
+            let mut cx = Context::from_waker(&own_waker);
+            assert!(lock(&wire).poll_gone(&mut cx).is_pending());
+            lock(&wire).poll_flush(&mut cx).is_pending()
+        };
+        // The kernel knows only of the last of them.
+        assert!(read() && own());
+        if reader_comes_last {
+            assert!(read());
+        }
+        let last = if reader_comes_last { &reader } else { &owner };
+        let mut room = vec![0; 64 * 1024];
+        while last.rings() == 0 {
+            let _ = tokio::time::timeout(std::time::Duration::from_millis(5), client.read(&mut room)).await;
+        }
+        let (before, other) = if reader_comes_last { (owner.rings(), &owner) } else { (reader.rings(), &reader) };
+        assert!(if reader_comes_last { read() } else { !own() }, "the 100 is sent");
+        assert!(lock(&wire).unsent.is_empty());
+        assert!(other.rings() > before, "reader last: {reader_comes_last}");
+    }
 }
 
 #[tokio::test]
 async fn an_answer_that_broke_off_while_the_client_did_not_read_is_not_complete() {
-    let (wire, mut client) = full().await;
+    let (wire, mut client) = full_after("").await;
     let frames = [Ok(Frame::data(Bytes::from_static(b"half"))), Err(())];
     let body = StreamBody::new(futures_util::stream::iter(frames));
     let mut reply = Reply::new(Response::new(body), ASKED);
