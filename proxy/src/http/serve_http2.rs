@@ -148,12 +148,19 @@ async fn answer(connection: Arc<ServedConnection>, calm: Arc<Calm>, request: Req
     let since = clock::now();
     let (head, stream) = request.into_parts();
     let body = ClientBody::Http2(Received::new(stream, &head.headers));
+    let request = Request::from_parts(head, body);
+    // A reset that came with the request spares the upstream.
+    if poll_fn(|cx| Poll::Ready(respond.poll_reset(cx).is_ready())).await {
+        exchange::forgo(&connection, request);
+        return calm.reset(Duration::ZERO);
+    }
     let response = {
-        let mut exchange = pin!(exchange::serve(&connection, Request::from_parts(head, body)));
-        // Before the exchange, too: a reset that came with the request spares the upstream.
-        let wanted = poll_fn(|cx| match respond.poll_reset(cx) {
-            Poll::Ready(_) => Poll::Ready(None),
-            Poll::Pending => exchange.as_mut().poll(cx).map(Some),
+        let (mut exchange, mut begun) = (pin!(exchange::serve(&connection, request)), false);
+        let wanted = poll_fn(|cx| {
+            if std::mem::replace(&mut begun, true) && respond.poll_reset(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            exchange.as_mut().poll(cx).map(Some)
         });
         wanted.await
     };

@@ -50,6 +50,22 @@ pub async fn serve(connection: &ServedConnection, request: Request<ClientBody>) 
     }
 }
 
+/// Books a request whose client gave it up before it was looked at. It takes no turn of a split: nobody is sent to.
+pub fn forgo(connection: &ServedConnection, request: Request<ClientBody>) {
+    let (head, body) = request.into_parts();
+    let routing = connection.routing();
+    let Ok(arrival) = arrival::receive(connection, &routing, head, body) else { return };
+    if let Selected::Route(route) = select(connection, &routing, &arrival) {
+        let mut exchange = Exchange::begin(connection, &routing, route, arrival);
+        if let RouteAction::Forward(destinations) = &route.action
+            && let [WeightedCluster { cluster: Some(id), .. }] = &destinations[..]
+            && let Some(cluster) = routing.config.cluster(*id)
+        {
+            exchange.stream.heads_for(cluster);
+        }
+    }
+}
+
 /// What the route table says.
 enum Selected<'a> {
     Route(&'a Route),
