@@ -4,12 +4,15 @@
 //! `Arc`s keyed by stable names, is made at the first request that needs it, and is carried over when a new model arrives, so
 //! that cursors, active requests and pools survive. One [`Config`] is loaded per request and held throughout the exchange.
 
+mod slot;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use foldhash::HashMap;
 use outrigger_config::model::{ClusterId, Route, RouteConfiguration, Snapshot, TcpRoute};
+pub(crate) use slot::Slot;
 use tokio::sync::watch;
 
 use crate::http::peer_metadata::PeerMetadata;

@@ -2,13 +2,14 @@
 //! which are made likewise.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use outrigger_config::model::{Route, RouteId, Snapshot, TcpRoute};
 
 use super::state::{RouteRef, RouteState};
+use crate::snapshot::Slot;
 
-type Place = Arc<OnceLock<Arc<RouteState>>>;
+type Place = Arc<Slot<RouteState>>;
 
 /// Run-time state of routes, by [`RouteId`].
 #[derive(Debug, Default)]
@@ -26,7 +27,8 @@ impl RouteStates {
             if let Some(place @ None) = places.get_mut(route.id().0 as usize) {
                 *place = Some(match known.get(route.key()) {
                     Some((before, place)) if before.is_continued_by(&route) => Arc::clone(place),
-                    known => place_for(&route, known.and_then(|(_, place)| place.get())),
+                    Some((_, place)) => Arc::new(slot_after(place, &route)),
+                    None => Place::default(),
                 });
             }
         }
@@ -44,7 +46,7 @@ impl RouteStates {
     }
 
     fn made(&self, route: RouteRef<'_>) -> Option<&Arc<RouteState>> {
-        self.place(route.id()).map(|place| place.get_or_init(|| RouteState::next(&route, None)))
+        self.place(route.id()).map(|place| place.get_or_make(|first| RouteState::next(&route, first)))
     }
 
     fn place(&self, id: RouteId) -> Option<&Place> {
@@ -62,11 +64,13 @@ fn routes(model: &Snapshot) -> impl Iterator<Item = RouteRef<'_>> {
     hosts.flat_map(|host| &host.routes).map(RouteRef::Http).chain(model.tcp_routes().map(RouteRef::Tcp))
 }
 
-/// The place of a route that is new or has changed.
-fn place_for(route: &RouteRef<'_>, previous: Option<&Arc<RouteState>>) -> Place {
-    let place = Place::default();
-    if previous.is_some() {
-        place.get_or_init(|| RouteState::next(route, previous));
+/// The slot of a route that has changed.
+fn slot_after(before: &Slot<RouteState>, route: &RouteRef<'_>) -> Slot<RouteState> {
+    match before.latest() {
+        Some(state) => Slot::made(RouteState::next(route, Some(state))),
+        None => before.in_line(),
     }
-    place
 }
+
+#[cfg(test)]
+mod tests;

@@ -225,19 +225,6 @@ impl Hosts {
     }
 }
 
-/// Marks the hosts of `previous` that no cluster of `next` continues.
-pub(super) fn mark_removed(previous: &[Arc<ClusterState>], next: &[Arc<ClusterState>]) {
-    let successors: HashMap<&str, &Arc<ClusterState>> = next.iter().map(|state| (state.name.as_ref(), state)).collect();
-    for state in previous {
-        let successor = successors.get(state.name.as_ref()).copied();
-        if successor.is_some_and(|successor| Arc::ptr_eq(successor, state)) {
-            continue;
-        }
-        let kept = successor.map(|successor| successor.hosts()).unwrap_or_default();
-        retire(&state.hosts(), &kept);
-    }
-}
-
 /// Marks the hosts that are not among `kept`.
 pub(super) fn retire(hosts: &[Arc<Host>], kept: &[Arc<Host>]) {
     let stays: HashMap<SocketAddr, &Arc<HostState>> = kept.iter().map(|host| (host.address(), &host.state)).collect();

@@ -46,7 +46,7 @@ fn an_endpoint_that_goes_is_marked_and_the_others_keep_cursor_and_counters() {
     let before = state(&cluster(Discovery::Endpoints, &[1, 2]), None);
     let held: Vec<Picked> = (0..4).map(|_| before.pick(context(&[])).unwrap()).collect();
     let after = state(&cluster(Discovery::Endpoints, &[2, 3]), Some(&before));
-    mark_removed(&[Arc::clone(&before)], std::slice::from_ref(&after));
+    retire(&before.hosts(), &after.hosts());
     assert!(Arc::ptr_eq(&before.cursor, &after.cursor));
     let gone: Vec<bool> = before.hosts().iter().map(|host| host.is_removed()).collect();
     assert_eq!(gone, [true, false]);
@@ -54,13 +54,6 @@ fn an_endpoint_that_goes_is_marked_and_the_others_keep_cursor_and_counters() {
     assert_eq!(after.hosts()[0].state.active.load(Ordering::Relaxed), 2);
     drop(held);
     assert_eq!(after.hosts()[0].state.active.load(Ordering::Relaxed), 0);
-}
-
-#[test]
-fn a_cluster_that_goes_takes_its_hosts_along() {
-    let before = state(&cluster(Discovery::Endpoints, &[1]), None);
-    mark_removed(std::slice::from_ref(&before), &[]);
-    assert!(before.hosts()[0].is_removed());
 }
 
 #[test]

@@ -81,6 +81,16 @@ fn a_cluster_that_changes_goes_on_with_what_was_made_and_marks_what_is_gone() {
 }
 
 #[test]
+fn a_cluster_that_goes_takes_its_hosts_along() {
+    let (mut first, mut second) = (model("10.0.0.2"), model("10.0.0.2"));
+    second.clusters.remove(id(&second, "two").0 as usize);
+    let before = Clusters::carry_over(&mut first, None);
+    let [one, two] = ["one", "two"].map(|name| Arc::clone(before.get(&first, id(&first, name)).expect("known")));
+    Clusters::carry_over(&mut second, Some((&first, &before)));
+    assert!(two.hosts()[0].is_removed() && !one.hosts()[0].is_removed());
+}
+
+#[test]
 fn of_two_clusters_of_one_name_the_one_that_is_asked_for_goes_on() {
     let with_namesake = |second: &str| {
         let mut model = model(second);
