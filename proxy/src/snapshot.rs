@@ -7,7 +7,7 @@
 mod slot;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use foldhash::HashMap;
@@ -15,6 +15,7 @@ use outrigger_config::model::{ClusterId, Route, RouteConfiguration, Snapshot, Tc
 pub(crate) use slot::Slot;
 use tokio::sync::watch;
 
+use crate::http::Routings;
 use crate::http::peer_metadata::PeerMetadata;
 use crate::listener::{Direction, Door, Doors};
 use crate::router::{RouteState, RouteStates};
@@ -100,12 +101,22 @@ pub struct ConfigHandle(Arc<Published>);
 struct Published {
     current: ArcSwap<Config>,
     doors: Doors,
+    /// Those of the workers.
+    routings: Mutex<Vec<Arc<Routings>>>,
 }
 
 impl ConfigHandle {
     /// Publishes a first configuration.
     pub fn new(config: Config) -> Self {
-        ConfigHandle(Arc::new(Published { current: ArcSwap::from_pointee(config), doors: Doors::default() }))
+        let current = ArcSwap::from_pointee(config);
+        ConfigHandle(Arc::new(Published { current, doors: Doors::default(), routings: Mutex::default() }))
+    }
+
+    /// What the connections of one more worker share of the configuration in force.
+    pub fn routings(&self) -> Arc<Routings> {
+        let routings = Arc::<Routings>::default();
+        self.0.routings.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&routings));
+        routings
     }
 
     /// The configuration in force, for one short unit of work.
@@ -119,10 +130,11 @@ impl ConfigHandle {
     }
 
     /// Replaces the configuration for everything that starts from now on, and tells connections that came in a way which is
-    /// no more.
+    /// no more. What has been replaced is alive for as long as there are requests that began under it.
     pub fn publish(&self, config: Config) {
         let config = Arc::new(config);
         self.0.current.store(Arc::clone(&config));
+        self.0.routings.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|routings| routings.clear());
         self.0.doors.follow(&config.model);
     }
 

@@ -3,15 +3,13 @@
 //! Settings are Istio's (Istio semantics 8.1): 60 KiB and 100 header fields per head (431 beyond), HTTP/1.0 accepted,
 //! `100 Continue` passed through, one hundred HTTP/2 streams with windows of 256 KiB under a connection window of 1 MiB.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use outrigger_config::model::RouteConfiguration;
-
+use super::routing::{LastRouting, Routing};
 use super::{http1, serve_http2};
 use crate::listener::{Downstream, DownstreamIo, Stay};
 use crate::runtime::Worker;
-use crate::snapshot::Config;
 
 /// Which HTTP version a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,31 +31,12 @@ pub struct ServedConnection {
     pub worker: Arc<Worker>,
     /// Requests so far; HTTP/2 only.
     pub requests: AtomicU64,
-    table: Arc<str>,
-    routing: Mutex<Arc<Routing>>,
-}
-
-/// One configuration generation as this connection uses it. Wrapped once per connection, so that its requests count
-/// references where no other worker does.
-#[derive(Debug)]
-pub struct Routing {
-    /// The generation.
-    pub config: Arc<Config>,
-    /// The connection's route table in it; `None` once the listener or service is gone.
-    pub table: Option<Arc<RouteConfiguration>>,
-}
-
-impl Routing {
-    fn new(config: Arc<Config>, table: &str) -> Arc<Self> {
-        let table = config.route_table(table).cloned();
-        Arc::new(Routing { config, table })
-    }
+    routing: LastRouting,
 }
 
 impl ServedConnection {
     fn new(downstream: Arc<Downstream>, table: Arc<str>, worker: Arc<Worker>) -> Arc<Self> {
-        let routing = Mutex::new(Routing::new(worker.config.load_full(), &table));
-        Arc::new(ServedConnection { downstream, worker, requests: AtomicU64::new(0), table, routing })
+        Arc::new(ServedConnection { downstream, worker, requests: AtomicU64::new(0), routing: LastRouting::new(table) })
     }
 
     /// How long it may stay, for the one who serves it.
@@ -67,12 +46,7 @@ impl ServedConnection {
 
     /// The configuration in force, for the whole of one exchange.
     pub fn routing(&self) -> Arc<Routing> {
-        let mut kept = self.routing.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = self.worker.config.load();
-        if !Arc::ptr_eq(&current, &kept.config) {
-            *kept = Routing::new(Arc::clone(&current), &self.table);
-        }
-        Arc::clone(&kept)
+        self.routing.current(&self.worker.config, &self.worker.routings)
     }
 }
 

@@ -4,6 +4,7 @@ mod connection_manager;
 mod date;
 mod leaving;
 mod linger;
+mod routing;
 mod serve_http2;
 mod write_batch;
 
@@ -19,5 +20,6 @@ pub mod peer_metadata;
 pub mod peers;
 pub mod upgrade;
 
-pub use connection_manager::{Codec, Routing, ServedConnection, serve};
+pub use connection_manager::{Codec, ServedConnection, serve};
+pub use routing::{Routing, Routings};
 pub use write_batch::{Batched, BatchedIo};

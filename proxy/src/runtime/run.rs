@@ -146,6 +146,7 @@ fn assemble(parts: Parts<'_>) -> (Arc<Process>, Dispatcher, Vec<Incoming>) {
         Arc::new(Worker {
             id,
             config: loaded.config.clone(),
+            routings: loaded.config.routings(),
             identity: Arc::clone(&identity),
             pool: Default::default(),
             pipes: Default::default(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use crate::drain::Drain;
+use crate::http::Routings;
 use crate::identity::Identity;
 use crate::listener::{Handshakes, Residents};
 use crate::snapshot::ConfigHandle;
@@ -21,6 +22,8 @@ pub struct Worker {
     pub id: usize,
     /// The configuration in force.
     pub config: ConfigHandle,
+    /// The same as this worker's connections share it.
+    pub routings: Arc<Routings>,
     /// The workload's certificate and trust, rotated behind this handle.
     pub identity: Arc<Identity>,
     /// Idle and active upstream connections of this worker.

@@ -147,6 +147,7 @@ impl Proxy {
             telemetry: workers.pop().expect("one worker"),
             residents: Residents::new(&drain, config.shut_doors()),
             drain,
+            routings: config.routings(),
             config,
             connections: AtomicUsize::new(0),
             no_name: "".into(),

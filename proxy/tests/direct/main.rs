@@ -8,6 +8,7 @@ mod tcp_fixture;
 mod captured;
 mod doors;
 mod gateway_tls;
+mod generations;
 mod http;
 mod http2;
 mod http2_streams;
