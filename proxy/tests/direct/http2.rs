@@ -494,6 +494,26 @@ async fn a_client_that_gives_up_most_of_its_requests_at_once_is_sent_away() {
 }
 
 #[tokio::test]
+async fn of_equal_lengths_one_is_passed_on_and_of_different_ones_none() {
+    const CONTENT_LENGTH: &[u8] = b"\x0f\x0d";
+    let origin = Answering::start(|_, seen| {
+        let lengths = seen.head.lines().filter(|line| line.starts_with("content-length: 5")).count();
+        assert_eq!((lengths, seen.body.as_slice()), (1, &b"hello"[..]));
+        ok("")
+    })
+    .await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut stream = raw(&proxy).await;
+    for (id, lengths) in [(1, ["5", "3"]), (3, ["5", "5, 5"]), (5, ["5", "+5"]), (7, ["5", "5"])] {
+        let fields = lengths.map(|length| [CONTENT_LENGTH, &[length.len() as u8], length.as_bytes()].concat()).concat();
+        let head = [b"\x83", &GET[1..], &fields].concat();
+        stream.write_all(&[frame(1, 4, id, &head), frame(0, 1, id, b"hello")].concat()).await.expect("sent");
+    }
+    proxy.metric("istio_requests_total", &["response_code=\"200\"", "} 1"]).await;
+    assert_eq!(origin.requests(), 1);
+}
+
+#[tokio::test]
 async fn a_request_that_is_reset_at_once_reaches_nobody_and_is_counted_with_code_0() {
     let origin = Answering::start(|_, _| ok("reached")).await;
     let proxy = in_front_of(origin.address, |_| ());

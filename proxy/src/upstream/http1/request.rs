@@ -65,6 +65,10 @@ pub fn write_head(out: &mut Vec<u8>, request: &Outgoing<'_>) -> Option<Ending> {
             continue;
         }
         if *name == CONTENT_LENGTH {
+            // An HTTP/2 client may repeat it, and the codec makes sure that it says the same; servers refuse that, or worse.
+            if length.is_some() {
+                continue;
+            }
             length = value.to_str().ok().and_then(|text| text.parse().ok());
         }
         write_field(out, name, value);
