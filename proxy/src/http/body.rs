@@ -8,10 +8,18 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::http1::Inlet;
-use super::http2::{Outgoing, Received};
+use super::http2::Received;
 use super::upgrade::Switched;
 use crate::router::stream::Stream;
 use crate::upstream::body::UpstreamBody;
+
+/// A body that may break off while what was read of it waits for room.
+pub trait Outgoing: Body<Data = Bytes> + Unpin {
+    /// Ready when it breaks off now.
+    fn poll_overdue(&mut self, _: &mut Context<'_>) -> Poll<Self::Error> {
+        Poll::Pending
+    }
+}
 
 /// What follows the head of a client's request.
 #[derive(Debug)]

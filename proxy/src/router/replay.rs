@@ -16,8 +16,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use crate::http::body::ClientBody;
-use crate::http::http2::Outgoing;
+use crate::http::body::{ClientBody, Outgoing};
 
 /// Envoy's per-stream buffer limit under Istio.
 const CAP: usize = 1 << 20;

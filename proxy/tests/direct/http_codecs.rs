@@ -520,6 +520,24 @@ async fn a_draining_proxy_answers_what_it_has_and_closes() {
 }
 
 #[tokio::test]
+async fn the_last_answer_of_a_draining_connection_is_not_lost_by_a_request_that_crosses_it() {
+    const SIZE: usize = 300_000;
+    let origin = Origin::start().await;
+    let proxy = in_front_of(origin.address(), |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (mut server, _) = origin.accept().await;
+    read_request(&mut server).await.expect("request");
+    proxy.phase.advance(Phase::Draining);
+    server.write_all(ok(&"x".repeat(SIZE)).as_bytes()).await.expect("write");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let got = client.receive().await;
+    assert_eq!((got.status(), got.header("connection"), got.body.len()), (200, Some("close"), SIZE));
+}
+
+#[tokio::test]
 async fn a_draining_proxy_waits_for_the_rest_of_a_head_that_has_begun_to_come() {
     let origin = Answering::start(|_, _| ok("last")).await;
     let proxy = in_front_of(origin.address, |_| ());

@@ -126,6 +126,20 @@ async fn a_route_timeout_covers_all_tries_and_a_try_has_its_own() {
 }
 
 #[tokio::test]
+async fn the_route_timeout_ends_an_answer_that_the_client_does_not_take() {
+    let origin = Origin::start().await;
+    let proxy = in_front_of(origin.address(), |route| route.timeout = Some(Duration::from_millis(300)));
+    let mut client = Client::of(&proxy).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (mut server, _) = origin.accept().await;
+    read_request(&mut server).await.expect("request");
+    server.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n").await.expect("write");
+    let chunk = vec![0; 1 << 16];
+    soon(async { while server.write_all(&chunk).await.is_ok() {} }).await;
+    proxy.metric("istio_requests_total", &["response_code=\"200\"", "response_flags=\"UT\"", "} 1"]).await;
+}
+
+#[tokio::test]
 async fn the_clock_does_not_run_while_the_request_is_still_coming() {
     let origin = Answering::start(|_, seen| ok(&seen.body.len().to_string())).await;
     let proxy = in_front_of(origin.address, |route| route.timeout = Some(Duration::from_millis(100)));

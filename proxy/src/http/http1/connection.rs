@@ -43,7 +43,7 @@ pub async fn serve(io: DownstreamIo, connection: &Arc<ServedConnection>, sniff: 
                 return None;
             }
         };
-        let asked = head.asked;
+        let (asked, expects_the_end) = (head.asked, !head.asked.keep_alive);
         let request = link.request(head);
         let response = {
             let mut exchange = pin!(exchange::serve(connection, request));
@@ -63,7 +63,7 @@ pub async fn serve(io: DownstreamIo, connection: &Arc<ServedConnection>, sniff: 
             return None;
         }
         drop(body);
-        if !link.clear(keep_alive).await {
+        if !link.clear(keep_alive, expects_the_end).await {
             link.close().await;
             return None;
         }
@@ -145,11 +145,13 @@ impl Link {
         Some((reply.keeps_alive(), reply.into_body()))
     }
 
-    /// Makes the connection ready for another request; false when there can be none.
-    async fn clear(&mut self, keep_alive: bool) -> bool {
+    /// Makes the connection ready for another request; false when there can be none. A client that does not expect the end may
+    /// have sent another request, which must not cost it the answer.
+    async fn clear(&mut self, keep_alive: bool, expects_the_end: bool) -> bool {
         let leftover = lock(&self.wire).take_over();
         match leftover {
-            Leftover::None if keep_alive || !lock(&self.wire).has_unread() => keep_alive,
+            Leftover::None if keep_alive => true,
+            Leftover::None if expects_the_end && !lock(&self.wire).has_unread() => false,
             Leftover::Some if keep_alive && self.drain().await => true,
             Leftover::None | Leftover::Some | Leftover::Broken => {
                 self.linger().await;

@@ -7,12 +7,12 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::Response;
 use http::response::Parts;
-use http_body::{Body, Frame};
+use http_body::Frame;
 
 use super::answer::{Following, write_head};
 use super::head::Asked;
 use super::wire::{Shared, lock};
-use crate::http::body::ResponseBody;
+use crate::http::body::{Outgoing, ResponseBody};
 use crate::http1::{Ending, SMALL, SPARE_CAPACITY};
 use crate::runtime::Turn;
 
@@ -54,7 +54,7 @@ enum Gathered {
     Last,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Reply<B> {
+impl<B: Outgoing> Reply<B> {
     /// An answer to a request that `asked` for it like this.
     pub fn new(response: Response<B>, asked: Asked) -> Self {
         let (head, body) = response.into_parts();
@@ -76,10 +76,8 @@ impl<B: Body<Data = Bytes> + Unpin> Reply<B> {
         ready!(self.turn.poll(cx));
         loop {
             // Not held while the body is asked for more, which may itself read from the wire.
-            if ready!(lock(wire).poll_flush(cx)).is_err() {
-                return Poll::Ready(Err(Cut));
-            }
-            if self.broken {
+            let Poll::Ready(flushed) = lock(wire).poll_flush(cx) else { return self.poll_overdue(cx) };
+            if flushed.is_err() || self.broken {
                 return Poll::Ready(Err(Cut));
             }
             if self.head.is_none() && self.ending.is_none() {
@@ -102,6 +100,14 @@ impl<B: Body<Data = Bytes> + Unpin> Reply<B> {
                 Gathered::Enough(..) | Gathered::Last => {}
             }
         }
+    }
+
+    /// Looks whether the rest of the body may be waited for no longer, while the client does not take what there is.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cut>> {
+        if self.ending.is_none() {
+            return Poll::Pending;
+        }
+        self.body.poll_overdue(cx).map(|_| Err(Cut))
     }
 
     /// Appends the head, once.

@@ -10,4 +10,4 @@ mod sending;
 
 pub use calm::Calm;
 pub use received::Received;
-pub use sending::{Cut, Outgoing, Sending};
+pub use sending::{Cut, Sending};

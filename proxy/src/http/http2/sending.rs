@@ -5,7 +5,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
-use http_body::{Body, Frame};
+use http_body::Frame;
+
+use crate::http::body::Outgoing;
 
 /// Sends a body, frame by frame, as the peer's windows allow.
 #[derive(Debug)]
@@ -14,14 +16,6 @@ pub struct Sending<B> {
     body: B,
     /// Read from the body and not sent yet.
     waiting: Option<Bytes>,
-}
-
-/// A body that may break off while what was read of it waits for room.
-pub trait Outgoing: Body<Data = Bytes> + Unpin {
-    /// Ready when it breaks off now.
-    fn poll_overdue(&mut self, _: &mut Context<'_>) -> Poll<Self::Error> {
-        Poll::Pending
-    }
 }
 
 /// Why a body was not sent to its end.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
+use futures_util::Stream;
 use http::{Response, Version};
 use http_body_util::StreamBody;
 use tokio::io::AsyncReadExt;
@@ -15,6 +16,9 @@ use crate::http::http1::wire::Wire;
 use crate::listener::{Prefixed, Transport};
 
 const ASKED: Asked = Asked { version: Version::HTTP_11, head_only: false, keep_alive: true, expects_continue: false };
+
+impl Outgoing for http_body_util::Full<Bytes> {}
+impl<S: Stream<Item = Result<Frame<Bytes>, ()>> + Unpin> Outgoing for StreamBody<S> {}
 
 /// A wire to a client whose window is full and of which `read` was read already, and that client.
 async fn full_after(read: &'static str) -> (Shared, TcpStream) {
