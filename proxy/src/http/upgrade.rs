@@ -1,15 +1,17 @@
 //! Upgrades: WebSocket becomes a tunnel, everything else is refused (Istio semantics 8.4).
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
 use http::{Method, Version};
-use tokio::io::copy_bidirectional;
 
 use super::headers::Seen;
 use crate::listener::{DownstreamIo, Stay};
 use crate::router::stream::Stream;
+use crate::tcp::Copy;
 use crate::upstream::http1::Tunnel;
 use crate::upstream::pool::Connection;
 
@@ -68,13 +70,15 @@ impl Switched {
     }
 
     /// Carries bytes both ways until one side ends or the client's connection may stay no longer.
-    pub async fn carry(self: Box<Self>, mut client: DownstreamIo, stay: Stay) {
-        let Switched { mut server, connection: _connection, mut stream } = *self;
-        let (received, sent) = tokio::select! {
-            bytes = copy_bidirectional(&mut client, &mut server) => bytes.unwrap_or_default(),
-            () = stay.cut() => (0, 0),
-        };
-        stream.tunnelled(received, sent);
+    pub async fn carry(self: Box<Self>, client: DownstreamIo, mut stay: Stay) {
+        let Switched { server, connection: _connection, mut stream } = *self;
+        let mut copy = Copy::without_pipes(client, server);
+        poll_fn(|cx| match copy.poll(cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => stay.poll_cut(cx),
+        })
+        .await;
+        stream.tunnelled(copy.received(), copy.sent());
     }
 }
 

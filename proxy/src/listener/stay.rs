@@ -4,7 +4,6 @@
 //! there is an occasion ([`super::residents`]). HTTP/1 is asked to leave by `connection: close`, HTTP/2 by GOAWAY; bytes and
 //! WebSockets cannot be asked, and are cut when others are.
 
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -73,11 +72,6 @@ impl Stay {
     /// Ready when a connection that cannot be asked to leave must end now.
     pub fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_over(Doing::Serving, 0, cx)
-    }
-
-    /// Waits until a connection that cannot be asked to leave must end.
-    pub async fn cut(mut self) {
-        poll_fn(|cx| self.poll_cut(cx)).await;
     }
 
     /// Ready when the connection should end in good order.

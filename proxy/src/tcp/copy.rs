@@ -59,7 +59,7 @@ enum Fault {
 }
 
 impl Half {
-    fn poll<R, W>(&mut self, cx: &mut Context<'_>, reader: &mut R, writer: &mut W, pipes: &Pipes) -> Poll<Result<(), Fault>>
+    fn poll<R, W>(&mut self, cx: &mut Context<'_>, reader: &mut R, writer: &mut W, pipes: Option<&Pipes>) -> Poll<Result<(), Fault>>
     where
         R: AsyncRead + Socket + Unpin,
         W: AsyncWrite + Socket + Unpin,
@@ -91,11 +91,11 @@ impl Half {
     }
 
     /// Takes a pipe when what was read last says that this is bulk, and the ends allow it.
-    fn turns_to_bulk(&mut self, reader: &impl Socket, writer: &impl Socket, pipes: &Pipes) -> bool {
+    fn turns_to_bulk(&mut self, reader: &impl Socket, writer: &impl Socket, pipes: Option<&Pipes>) -> bool {
         if !std::mem::take(&mut self.is_bulk) || reader.socket().is_none() || writer.socket().is_none() {
             return false;
         }
-        self.pipe = pipes.lend();
+        self.pipe = pipes.and_then(Pipes::lend);
         (self.pace, self.waited_at) = (Pace::default(), self.read);
         if self.pipe.is_some() {
             self.buffer.rest();
@@ -174,13 +174,18 @@ pub struct Copy<D, U> {
     upstream: U,
     request: Half,
     response: Half,
-    pipes: Pipes,
+    pipes: Option<Pipes>,
 }
 
 impl<D, U> Copy<D, U> {
     /// Nothing copied yet; bulk will take pipes from `pipes`.
     pub fn new(downstream: D, upstream: U, pipes: Pipes) -> Self {
-        Copy { downstream, upstream, request: Half::default(), response: Half::default(), pipes }
+        Copy { pipes: Some(pipes), ..Copy::without_pipes(downstream, upstream) }
+    }
+
+    /// Nothing copied yet; bulk goes through buffers, too. For those who would not notice that a pipe could be given back.
+    pub fn without_pipes(downstream: D, upstream: U) -> Self {
+        Copy { downstream, upstream, request: Half::default(), response: Half::default(), pipes: None }
     }
 
     /// Bytes received from the client.
@@ -218,8 +223,8 @@ where
 {
     /// Copies what can be copied now.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let request = self.request.poll(cx, &mut self.downstream, &mut self.upstream, &self.pipes);
-        let response = self.response.poll(cx, &mut self.upstream, &mut self.downstream, &self.pipes);
+        let request = self.request.poll(cx, &mut self.downstream, &mut self.upstream, self.pipes.as_ref());
+        let response = self.response.poll(cx, &mut self.upstream, &mut self.downstream, self.pipes.as_ref());
         match (request, response) {
             (Poll::Ready(Err(Fault::Reader(error))), _) | (_, Poll::Ready(Err(Fault::Writer(error)))) => {
                 Poll::Ready(End::Downstream(error))

@@ -15,6 +15,7 @@ mod upstream;
 
 mod proxy;
 
+pub use copy::Copy;
 pub use proxy::{forward, refuse, serve};
 pub use route::Target;
 pub use splice::Pipes;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use outrigger_config::model::*;
+use outrigger_proxy::drain::Phase;
 use tokio::io::AsyncWriteExt;
 
 use crate::fixture::*;
@@ -117,5 +118,37 @@ async fn a_head_that_the_codec_refuses_is_counted_too() {
         client.send(head).await;
         assert_eq!(client.receive().await.status(), code);
         counted(&proxy, "DPE", code).await;
+    }
+}
+
+#[tokio::test]
+async fn the_bytes_of_a_websocket_are_counted_however_it_ends() {
+    let origin = Origin::start().await;
+    for is_cut in [true, false] {
+        let proxy = in_front_of(origin.address(), |_| ());
+        let mut client = Client::of(&proxy).await;
+        client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
+        let (mut server, _) = origin.accept().await;
+        read_request(&mut server).await.expect("request");
+        server.write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await.expect("write");
+        assert_eq!(client.receive().await.status(), 101);
+        client.send("x".repeat(50_000)).await;
+        expect(&mut server, &"x".repeat(50_000)).await;
+        server.write_all("y".repeat(70_000).as_bytes()).await.expect("write");
+        expect(&mut client.0, &"y".repeat(70_000)).await;
+        if is_cut {
+            proxy.phase.advance(Phase::Forced);
+            rest(&mut client.0).await;
+        } else {
+            // What is there to be read makes the kernel reset the connection.
+            client.send("unread").await;
+            soon(server.peek(&mut [0])).await.expect("unread");
+            drop(server);
+            rest(&mut client.0).await;
+        }
+        let size = |line: String| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).expect("a number");
+        let received = size(proxy.metric("istio_request_bytes_sum", &[]).await);
+        let sent = size(proxy.metric("istio_response_bytes_sum", &[]).await);
+        assert!(received > 50_000.0 && sent > 70_000.0, "cut: {is_cut}, {received} and {sent}");
     }
 }

@@ -1,5 +1,6 @@
 //! Who is told to leave, when, and that nobody is forgotten.
 
+use std::future::poll_fn;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 

@@ -52,7 +52,7 @@ fn a_body_is_as_long_as_the_head_said() {
     let mut out = Vec::new();
     let mut ending = Ending::Length(5);
     assert_eq!(ending.open_chunk(&mut out, &Bytes::from_static(b"abc")), Some(false));
-    assert!(!ending.clone().close(&mut out), "too short");
+    assert!(!ending.close(&mut out), "too short");
     assert_eq!(ending.open_chunk(&mut out, &Bytes::from_static(b"abc")), None, "too long");
 }
 
