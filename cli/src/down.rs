@@ -8,6 +8,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use outrigger_testbed::run::{self, cleanup, state::State};
 
+use crate::stdio;
+
 /// How long a run may take to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -28,7 +30,7 @@ pub struct Args {
 /// When there is no such run, or it does not end.
 pub fn run(args: Args) -> Result<()> {
     for crashed in cleanup::remove_crashed() {
-        println!("removed what the crashed run {crashed:?} had left behind");
+        stdio::print_line(&format!("removed what the crashed run {crashed:?} had left behind"))?;
         if args.name.as_ref() == Some(&crashed) {
             return Ok(());
         }
@@ -40,8 +42,7 @@ pub fn run(args: Args) -> Result<()> {
         (None, several) if args.all => several.to_vec(),
         (None, [only]) => vec![only.clone()],
         (None, []) => {
-            println!("no run is up");
-            return Ok(());
+            return stdio::print_line("no run is up");
         }
         (None, several) => bail!("several runs are up; choose with --name, or --all: {}", several.join(", ")),
     };
@@ -60,8 +61,7 @@ fn end(name: &str) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    println!("run {name:?} has ended");
-    Ok(())
+    stdio::print_line(&format!("run {name:?} has ended"))
 }
 
 /// A run holds its lock until everything is removed; its folder may stay (`up --keep`).

@@ -1,12 +1,14 @@
 //! `outrigger iptables`: the pod's init step, which writes the capture rules. Also answers to `istio-iptables`, the name that
 //! pod specs rendered for Istio use.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::error::ErrorKind;
 use outrigger_iptables_init::{Args, Outcome, lenient};
+
+use crate::stdio;
 
 /// Shown below `--help`.
 pub const EXAMPLES: &str = "Examples:
@@ -37,7 +39,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match outrigger_iptables_init::run(args) {
         Ok(outcome) => report(&outcome).map(|()| ExitCode::SUCCESS),
         Err(error) => {
-            eprintln!("outrigger iptables: {error}");
+            stdio::warn(&format!("outrigger iptables: {error}"));
             Ok(ExitCode::from(error.exit_code()))
         }
     }
@@ -53,7 +55,7 @@ pub fn run_as_istio(lenient: Lenient) -> anyhow::Result<ExitCode> {
         parsed => parsed.context("istio-iptables")?,
     };
     for argument in ignored {
-        eprintln!("outrigger iptables: warning: `{argument}` is not known here and is ignored");
+        stdio::warn(&format!("outrigger iptables: warning: `{argument}` is not known here and is ignored"));
     }
     run(args)
 }
@@ -66,7 +68,7 @@ fn report(outcome: &Outcome) -> anyhow::Result<()> {
         Outcome::CleanedUp => "capture rules are removed\n",
         Outcome::Skipped => "capture rules are left to the CNI plugin\n",
     };
-    std::io::stdout().write_all(text.as_bytes()).context("standard output")
+    stdio::print(text)
 }
 
 /// Standard output carries the result, so the log goes to standard error.

@@ -19,7 +19,7 @@ use outrigger_loadtests::{
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::command::Load;
-use crate::sidecar;
+use crate::{sidecar, stdio};
 
 /// Options or a target that cannot be used, as clap has it for options it refuses itself.
 const UNUSABLE: u8 = 2;
@@ -37,7 +37,7 @@ pub fn run(load: &Load) -> ExitCode {
         Load::WithReports(reports) => reports.run(),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("outrigger: {error:#}");
+        stdio::warn(&format!("outrigger: {error:#}"));
         ExitCode::from(UNUSABLE)
     })
 }
@@ -72,7 +72,7 @@ async fn single(args: &Args, plan: Plan) -> anyhow::Result<bool> {
     page(args, &report)?;
     let answered = report.error_count() < report.requests;
     if !answered && report.requests > 0 {
-        eprintln!("outrigger: none of {} requests was answered", report.requests);
+        stdio::warn(&format!("outrigger: none of {} requests was answered", report.requests));
     }
     Ok(met && answered)
 }
@@ -97,24 +97,34 @@ fn stop() -> anyhow::Result<impl Future<Output = ()>> {
 
 /// The search for the highest rate. `true` when there is one.
 async fn find_max(args: &Args, search: &Search, plan: &Plan) -> anyhow::Result<bool> {
-    let found = search.run(plan, stop()?, |probe| say(args.output, &probe_line(probe))).await?;
+    let mut said = Ok(());
+    let show = |probe: &Probe| {
+        if said.is_ok() {
+            said = say(args.output, &probe_line(probe));
+        }
+    };
+    let found = search.run(plan, stop()?, show).await?;
+    said?;
     found.report.iter().try_for_each(|report| page(args, report))?;
     match args.output {
-        Output::Json => files::print(&(serde_json::to_string(&found)? + "\n"))?,
+        Output::Json => stdio::print(&(serde_json::to_string(&found)? + "\n"))?,
         Output::Text => {
             let report = |report| format!("\n{}", table::render(report, Paint::for_terminal(std::io::stdout().is_terminal())));
             let report = found.report.as_ref().map(report).unwrap_or_default();
-            files::print(&format!("{report}\n{}\n", verdict(&found, search)))?;
+            stdio::print(&format!("{report}\n{}\n", verdict(&found, search)))?;
         }
     }
     Ok(found.rate.is_some())
 }
 
 /// Probes are shown as they end: among the text, or beside the JSON.
-fn say(output: Output, line: &str) {
+fn say(output: Output, line: &str) -> anyhow::Result<()> {
     match output {
-        Output::Text => println!("{line}"),
-        Output::Json => eprintln!("{line}"),
+        Output::Text => stdio::print_line(line),
+        Output::Json => {
+            stdio::warn(line);
+            Ok(())
+        }
     }
 }
 
@@ -147,11 +157,12 @@ fn page(args: &Args, report: &Report) -> anyhow::Result<()> {
 /// Prints the report. With JSON on standard output, what was demanded and missed goes to standard error.
 fn present(report: &Report, output: Output) -> anyhow::Result<()> {
     match output {
-        Output::Text => files::print(&table::render(report, Paint::for_terminal(std::io::stdout().is_terminal())))?,
+        Output::Text => stdio::print(&table::render(report, Paint::for_terminal(std::io::stdout().is_terminal())))?,
         Output::Json => {
-            files::print(&(serde_json::to_string(report)? + "\n"))?;
+            stdio::print(&(serde_json::to_string(report)? + "\n"))?;
             if report.checks.iter().any(|check| !check.ok) {
-                eprint!("{}", table::render_checks(&report.checks, Paint::for_terminal(std::io::stderr().is_terminal())));
+                let checks = table::render_checks(&report.checks, Paint::for_terminal(std::io::stderr().is_terminal()));
+                stdio::warn(checks.trim_end());
             }
         }
     }

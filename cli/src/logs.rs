@@ -1,12 +1,13 @@
 //! `outrigger logs`: what a container has printed.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::running::Selector;
+use crate::stdio::{self, Reader};
 
 /// How often a followed log is looked at.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -29,12 +30,11 @@ pub struct Args {
 /// Copies the log to standard output.
 ///
 /// # Errors
-/// When there is no such run, pod or container.
+/// When there is no such run, pod or container, or standard output takes no more.
 pub fn run(args: Args) -> Result<()> {
     let state = args.run.state()?;
     let pod = state.pod(&args.pod)?;
     let path = pod.folder.join(format!("{}.log", pod.container(args.container.as_deref())?.name));
-    let mut out = std::io::stdout().lock();
     let mut file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !args.follow => return Ok(()),
@@ -54,7 +54,7 @@ pub fn run(args: Args) -> Result<()> {
             }
             length => {
                 let piece = buffer.get(..length).unwrap_or_default();
-                if out.write_all(piece).and_then(|()| out.flush()).is_err() {
+                if stdio::print_bytes(piece)? == Reader::Gone {
                     return Ok(());
                 }
             }

@@ -1,6 +1,8 @@
 //! `outrigger`: the one binary for every role. Each subcommand is a thin function in a file of its own; the work is in
 //! the crate that owns the role.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod agent;
 mod demo;
 mod down;
@@ -17,6 +19,7 @@ mod request;
 mod running;
 mod sidecar;
 mod stand_in;
+mod stdio;
 mod sys;
 mod table;
 mod up;
@@ -92,7 +95,7 @@ fn main() -> ExitCode {
     let done = |outcome: anyhow::Result<()>| outcome.map(|()| ExitCode::SUCCESS);
     let (arguments, skipped) = agent::arguments(&Cli::command(), std::env::args_os());
     let cli = Cli::parse_from(arguments);
-    skipped.iter().for_each(|flag| eprintln!("outrigger: warning: {flag} is not known to this version and ignored"));
+    skipped.iter().for_each(|flag| stdio::warn(&format!("outrigger: warning: {flag} is not known to this version and ignored")));
     let outcome = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Up(args) => done(up::run(args)),
@@ -117,7 +120,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("outrigger: {error:#}");
+            stdio::warn(&format!("outrigger: {error:#}"));
             ExitCode::FAILURE
         }
     }

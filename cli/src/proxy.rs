@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use outrigger_proxy::bootstrap::{Args, Environment, Settings, USAGE, interface_addresses};
 
+use crate::stdio;
+
 /// The command line as written; [`Args::parse`] reads it, because flags of newer templates must be skipped.
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
@@ -19,7 +21,7 @@ pub struct ProxyArgs {
 /// A wrong command line, and those of [`outrigger_proxy::runtime::run`].
 pub fn run(args: ProxyArgs) -> anyhow::Result<ExitCode> {
     let Some(args) = Args::parse(&args.words)? else {
-        print!("{USAGE}");
+        stdio::print(USAGE)?;
         return Ok(ExitCode::SUCCESS);
     };
     let mut warnings = Vec::new();

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::running::Selector;
+use crate::stdio;
 use crate::up::pods_table;
 
 /// Arguments of `outrigger ps`.
@@ -28,8 +29,7 @@ enum Output {
 pub fn run(args: Args) -> Result<()> {
     let state = args.run.state()?;
     match args.output {
-        Output::Table => print!("{}", pods_table(&state)),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&state)?),
+        Output::Table => stdio::print(&pods_table(&state)),
+        Output::Json => stdio::print_line(&serde_json::to_string_pretty(&state)?),
     }
-    Ok(())
 }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use outrigger_proxy::bootstrap::Ports;
 
+use crate::stdio;
+
 const TIME: Duration = Duration::from_secs(60);
 /// Ports that may be asked: the proxy's own. Those that this pod has set otherwise are added.
 const PORTS: [u16; 4] = [15000, 15004, 15020, 15021];
@@ -41,7 +43,7 @@ pub fn run(args: &RequestArgs) -> anyhow::Result<ExitCode> {
     if answer.status > 399 && answer.status != 404 {
         bail!("the proxy answered {}: {}", answer.status, answer.body.trim_end());
     }
-    println!("{}", answer.body);
+    stdio::print_line(&answer.body)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::bail;
 
-use crate::request;
+use crate::{request, stdio};
 
 /// Where a proxy says whether it is ready, and where it takes orders.
 const HEALTH: u16 = 15021;
@@ -45,8 +45,8 @@ impl Drop for Quit {
         let told = request::send("POST", STATUS, "quitquitquit", "", QUESTION);
         match told {
             Ok(answer) if answer.status < 400 => {}
-            Ok(answer) => eprintln!("outrigger: the proxy does not end: it answered {} to POST /quitquitquit", answer.status),
-            Err(error) => eprintln!("outrigger: the proxy was not told to end: {error:#}"),
+            Ok(answer) => stdio::warn(&format!("outrigger: the proxy does not end: it answered {} to POST /quitquitquit", answer.status)),
+            Err(error) => stdio::warn(&format!("outrigger: the proxy was not told to end: {error:#}")),
         }
     }
 }

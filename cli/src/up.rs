@@ -1,7 +1,7 @@
 //! `outrigger up`: manifests in, pods on this machine out, until Ctrl-C.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use outrigger_testbed::run::state::{PodInfo, State};
 use outrigger_testbed::{Message, Options, Testbed};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::stdio;
 use crate::table::Table;
 
 /// How long `up` waits before it says what is not ready; then it goes on waiting.
@@ -38,7 +39,7 @@ pub struct Args {
 /// Runs until a signal, then removes everything.
 ///
 /// # Errors
-/// Those of [`Testbed::start`].
+/// Those of [`Testbed::start`], and standard output that takes no more.
 pub fn run(args: Args) -> Result<()> {
     ensure!(nix::unistd::geteuid().is_root(), "`up` makes network namespaces and redirects traffic, which only root may: try sudo");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -48,7 +49,7 @@ pub fn run(args: Args) -> Result<()> {
 async fn up(args: Args) -> Result<()> {
     let began = Instant::now();
     for crashed in cleanup::remove_crashed() {
-        println!("removed what the crashed run {crashed:?} had left behind");
+        stdio::print_line(&format!("removed what the crashed run {crashed:?} had left behind"))?;
     }
     let mut options = Options::new(args.files)?;
     (options.name, options.images, options.keep) = (args.name, args.images, args.keep);
@@ -56,45 +57,43 @@ async fn up(args: Args) -> Result<()> {
     let mut testbed = Testbed::start(options).await?;
     let printer = tokio::spawn(print_messages(testbed.messages().context("messages are taken once")?));
     let shown = tokio::select! {
-        () = show_until_ready(&testbed, began) => true,
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
+        shown = show(&testbed, began) => shown,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
     };
-    if shown {
-        tokio::select! {
-            () = report_changes(&testbed) => {}
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    }
     let folder = testbed.folder().to_owned();
     testbed.shutdown().await?;
     printer.abort();
+    shown?;
     match args.keep {
-        true => println!("\nended; logs are kept in {}", folder.display()),
-        false => println!("\nended; everything is removed"),
+        true => stdio::print_line(&format!("\nended; logs are kept in {}", folder.display())),
+        false => stdio::print_line("\nended; everything is removed"),
     }
-    Ok(())
 }
 
-async fn show_until_ready(testbed: &Testbed, began: Instant) {
+/// Goes on for as long as the run does.
+async fn show(testbed: &Testbed, began: Instant) -> Result<()> {
+    show_until_ready(testbed, began).await?;
+    report_changes(testbed).await
+}
+
+async fn show_until_ready(testbed: &Testbed, began: Instant) -> Result<()> {
     let name = testbed.name();
-    println!("run {name:?}: pods live in network namespaces, state in {}", testbed.folder().display());
+    stdio::print_line(&format!("run {name:?}: pods live in network namespaces, state in {}", testbed.folder().display()))?;
     if testbed.pods().is_empty() {
-        println!("nothing to run yet: no Deployment, StatefulSet, DaemonSet, ReplicaSet, Job or Pod in the manifests; waiting for changes");
-        return;
+        return stdio::print_line(
+            "nothing to run yet: no Deployment, StatefulSet, DaemonSet, ReplicaSet, Job or Pod in the manifests; waiting for changes",
+        );
     }
     while let Err(reason) = testbed.wait_ready(PATIENCE).await {
-        println!("{reason:#}");
+        stdio::print_line(&format!("{reason:#}"))?;
         if testbed.wait_until(Duration::ZERO, |_| true).await.is_err() {
-            return;
+            return Ok(());
         }
     }
     let state = testbed.state();
-    println!("{} pods ready in {:.1} s\n", state.pods.len(), began.elapsed().as_secs_f64());
-    print!("{}", pods_table(&state));
-    print!("{}", gateways(&state));
-    println!("\n{}", hints(&state));
+    let ready = format!("{} pods ready in {:.1} s\n", state.pods.len(), began.elapsed().as_secs_f64());
+    stdio::print(&format!("{ready}\n{}{}\n{}\n", pods_table(&state), gateways(&state), hints(&state)))
 }
 
 /// The pods of a run, aligned.
@@ -147,7 +146,7 @@ fn hints(state: &State) -> String {
 }
 
 /// One line per pod whose status changes.
-async fn report_changes(testbed: &Testbed) {
+async fn report_changes(testbed: &Testbed) -> Result<()> {
     let mut state = testbed.watch();
     let statuses = |state: &State| -> BTreeMap<String, String> {
         let ready = |pod: &PodInfo| if pod.ready { "ready".to_owned() } else { pod.status.clone() };
@@ -158,14 +157,15 @@ async fn report_changes(testbed: &Testbed) {
         let now = statuses(&state.borrow_and_update());
         for (pod, status) in &now {
             if known.get(pod) != Some(status) {
-                println!("{pod}: {status}");
+                stdio::print_line(&format!("{pod}: {status}"))?;
             }
         }
         for pod in known.keys().filter(|pod| !now.contains_key(*pod)) {
-            println!("{pod}: gone");
+            stdio::print_line(&format!("{pod}: gone"))?;
         }
         known = now;
     }
+    Ok(())
 }
 
 async fn print_messages(mut messages: tokio::sync::mpsc::UnboundedReceiver<Message>) {
@@ -175,7 +175,7 @@ async fn print_messages(mut messages: tokio::sync::mpsc::UnboundedReceiver<Messa
             Message::Note(note) => note.clone(),
             Message::Diagnostic(diagnostic) => coloured(diagnostic, colour),
         };
-        let _ = writeln!(std::io::stderr(), "{line}");
+        stdio::warn(&line);
     }
 }
 

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use crate::stdio;
+
 /// How to say it; the flags are pilot-agent's.
 #[derive(clap::Args)]
 pub struct VersionArgs {
@@ -26,15 +28,15 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Prints the version.
 ///
 /// # Errors
-/// None; the type is that of all subcommands.
+/// It cannot be printed.
 pub fn run(args: &VersionArgs) -> anyhow::Result<ExitCode> {
     let linking = if cfg!(target_feature = "crt-static") { "static" } else { "dynamic" };
     let platform = format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH);
-    match args.output {
-        Some(Format::Json) => println!("{}", json!({ "version": VERSION, "platform": platform, "linking": linking })),
-        Some(Format::Yaml) => println!("version: {VERSION}\nplatform: {platform}\nlinking: {linking}"),
-        None if args.short => println!("{VERSION}"),
-        None => println!("outrigger {VERSION} ({platform}, {linking})"),
-    }
+    stdio::print_line(&match args.output {
+        Some(Format::Json) => json!({ "version": VERSION, "platform": platform, "linking": linking }).to_string(),
+        Some(Format::Yaml) => format!("version: {VERSION}\nplatform: {platform}\nlinking: {linking}"),
+        None if args.short => VERSION.to_owned(),
+        None => format!("outrigger {VERSION} ({platform}, {linking})"),
+    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -12,6 +12,7 @@ use outrigger_testbed::{Options, Testbed};
 use serde_json::Value;
 
 use super::log::LogLine;
+use crate::stdio;
 
 /// Versions and their shares in percent.
 pub const SHARES: [(&str, f64); 4] = [("v1", 50.0), ("v2", 30.0), ("v3", 15.0), ("v4", 5.0)];
@@ -61,7 +62,7 @@ impl Bed {
         let testbed = Testbed::start(Options::new([folder.path()])?).await?;
         testbed.wait_ready(READY).await?;
         if text {
-            println!("{} pods ready in {:.1} s", testbed.pods().len(), begin.elapsed().as_secs_f64());
+            stdio::print_line(&format!("{} pods ready in {:.1} s", testbed.pods().len(), begin.elapsed().as_secs_f64()))?;
         }
         Ok(Bed { testbed, folder })
     }
@@ -69,21 +70,27 @@ impl Bed {
     /// Ends everything and removes what was made.
     pub async fn shutdown(self) {
         if let Err(error) = self.testbed.shutdown().await {
-            eprintln!("outrigger: {error:#}");
+            stdio::warn(&format!("outrigger: {error:#}"));
         }
     }
 
     /// What a visitor can try while the shopfront runs.
-    pub fn print_commands(&self) -> Result<()> {
-        let (run, gateway) = (self.testbed.name(), self.gateway()?);
-        println!("\nThe shopfront is still running; its manifests are in {}. Try:\n", self.folder.path().display());
-        println!("  curl -H 'Host: {HOST}' http://{gateway}/");
-        println!("  outrigger ps --name {run}");
-        println!("  outrigger exec --name {run} client -- curl -s http://shopfront/");
-        println!("  outrigger logs --name {run} {} -c istio-proxy", self.gateway_pod()?);
-        println!("  outrigger exec --name {run} client -- curl -s http://localhost:15000/clusters");
-        println!("\nCtrl-C ends it.");
-        Ok(())
+    pub fn commands(&self) -> Result<String> {
+        let (run, gateway, gateway_pod) = (self.testbed.name(), self.gateway()?, self.gateway_pod()?);
+        let folder = self.folder.path().display();
+        Ok(format!(
+            "
+The shopfront is still running; its manifests are in {folder}. Try:
+
+  curl -H 'Host: {HOST}' http://{gateway}/
+  outrigger ps --name {run}
+  outrigger exec --name {run} client -- curl -s http://shopfront/
+  outrigger logs --name {run} {gateway_pod} -c istio-proxy
+  outrigger exec --name {run} client -- curl -s http://localhost:15000/clusters
+
+Ctrl-C ends it.
+"
+        ))
     }
 
     // === Files ===

@@ -10,12 +10,13 @@ mod retries;
 mod rollout;
 mod split;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use bed::Bed;
 use report::Section;
+
+use crate::stdio;
 
 /// Runs the shopfront on this machine and counts its answers
 #[derive(Clone, Debug, clap::Args)]
@@ -56,7 +57,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 async fn show(args: &Args) -> Result<ExitCode> {
     let text = args.output == Output::Text;
     if text {
-        println!("Outrigger: the shopfront, seven pods behind a gateway");
+        stdio::print_line("Outrigger: the shopfront, seven pods behind a gateway")?;
     }
     let bed = Bed::start(text).await?;
     let outcome = tokio::select! {
@@ -71,15 +72,9 @@ async fn show(args: &Args) -> Result<ExitCode> {
         }
     };
     let ok = sections.iter().all(Section::ok);
-    match args.output {
-        Output::Text => conclude(&sections, ok)?,
-        Output::Json => println!("{}", serde_json::json!({ "ok": ok, "parts": sections })),
-    }
-    if args.keep {
-        bed.print_commands()?;
-        interrupted().await?;
-    }
+    let concluded = conclude(args, &bed, &sections, ok).await;
     bed.shutdown().await;
+    concluded?;
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -98,19 +93,31 @@ async fn all_parts(bed: &Bed, text: bool) -> Result<Vec<Section>> {
 
 fn show_part(sections: &mut Vec<Section>, section: Section, text: bool) -> Result<()> {
     if text {
-        section.write(sections.len() + 1, &mut io::stdout().lock(), report::colour())?;
-        io::stdout().flush()?;
+        let mut shown = Vec::new();
+        section.write(sections.len() + 1, &mut shown, report::colour())?;
+        stdio::print_bytes(&shown).map(|_reader| ())?;
     }
     sections.push(section);
     Ok(())
 }
 
-fn conclude(sections: &[Section], ok: bool) -> Result<()> {
+async fn conclude(args: &Args, bed: &Bed, sections: &[Section], ok: bool) -> Result<()> {
+    stdio::print_line(&match args.output {
+        Output::Text => verdict(sections, ok),
+        Output::Json => serde_json::json!({ "ok": ok, "parts": sections }).to_string(),
+    })?;
+    if args.keep {
+        stdio::print(&bed.commands()?)?;
+        interrupted().await?;
+    }
+    Ok(())
+}
+
+fn verdict(sections: &[Section], ok: bool) -> String {
     let checks = || sections.iter().flat_map(|section| &section.checks);
     let held = checks().filter(|check| check.ok).count();
     let verdict = if ok { "every check holds" } else { "NOT every check holds" };
-    writeln!(io::stdout(), "\n{held} of {} checks: {verdict}.", checks().count())?;
-    Ok(())
+    format!("\n{held} of {} checks: {verdict}.", checks().count())
 }
 
 /// Resolves at Ctrl-C or SIGTERM.

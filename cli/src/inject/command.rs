@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::configuration::Flags;
 use super::input::{self, Input, Namespaces, Source};
 use super::{diff, explain, output};
+use crate::stdio;
 
 /// Arguments of `outrigger inject`.
 #[derive(clap::Args)]
@@ -98,12 +99,12 @@ pub fn warn(sources: &[Source], done: &[Transformed]) {
         for report in &transformed.reports {
             let place = format!("{}:{}: {}", source.name, report.line, report.workload);
             if report.change.pod.is_none() && !report.change.reason.is_empty() {
-                eprintln!("{place}: not injected: {}", report.change.reason);
+                stdio::warn(&format!("{place}: not injected: {}", report.change.reason));
             }
-            report.change.warnings.iter().for_each(|warning| eprintln!("{place}: warning: {warning}"));
+            report.change.warnings.iter().for_each(|warning| stdio::warn(&format!("{place}: warning: {warning}")));
         }
         for warning in &transformed.warnings {
-            eprintln!("{}:{}: warning: {}", source.name, warning.line, warning.message);
+            stdio::warn(&format!("{}:{}: warning: {}", source.name, warning.line, warning.message));
         }
     }
 }

@@ -9,6 +9,7 @@ use outrigger_injector::settings::{Policy, Settings};
 use serde_json::Value;
 
 use super::input;
+use crate::stdio;
 
 /// Flags of the configuration, named as istioctl names them.
 #[derive(clap::Args)]
@@ -50,7 +51,7 @@ impl Flags {
         };
         let configuration = Configuration::read(&config, values.as_deref(), mesh.as_deref()).context(self.names())?;
         for warning in &configuration.warnings {
-            eprintln!("outrigger {command}: warning: {warning}");
+            stdio::warn(&format!("outrigger {command}: warning: {warning}"));
         }
         let mut settings = configuration.settings;
         settings.policy = Policy::Enabled;

@@ -9,6 +9,7 @@ use outrigger_injector::manifest::{self, Failure};
 use outrigger_loadtests::table::Paint;
 
 use super::input::Source;
+use crate::stdio::{self, Reader};
 
 /// As a shell reports a program that wrote into a closed pipe.
 const CLOSED_PIPE: u8 = 141;
@@ -18,12 +19,10 @@ const CLOSED_PIPE: u8 = 141;
 /// # Errors
 /// Whatever prevents it but a closed pipe, which becomes the exit code.
 pub fn print(text: &str) -> Result<ExitCode> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::from(CLOSED_PIPE)),
-        Err(error) => Err(error).context("standard output"),
-    }
+    Ok(match stdio::print_bytes(text.as_bytes())? {
+        Reader::Reads => ExitCode::SUCCESS,
+        Reader::Gone => ExitCode::from(CLOSED_PIPE),
+    })
 }
 
 /// Writes the manifests to a file, or to standard output.
@@ -53,10 +52,10 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 /// Tells all that is wrong, a line each.
 pub fn fail(command: &str, failures: &[(String, Failure)]) -> ExitCode {
     for (source, failure) in failures {
-        eprintln!("outrigger {command}: {source}:{failure}");
+        stdio::warn(&format!("outrigger {command}: {source}:{failure}"));
     }
     let workloads = if failures.len() == 1 { "1 problem" } else { &format!("{} problems", failures.len()) };
-    eprintln!("outrigger {command}: {workloads}; nothing is written");
+    stdio::warn(&format!("outrigger {command}: {workloads}; nothing is written"));
     ExitCode::FAILURE
 }
 

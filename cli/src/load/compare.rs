@@ -10,6 +10,7 @@ use outrigger_loadtests::{
 };
 
 use super::files;
+use crate::stdio;
 
 /// Arguments of `outrigger load compare`.
 #[derive(clap::Args)]
@@ -39,8 +40,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let comparison = compare(&read(&arguments.a)?, &read(&arguments.b)?);
     match arguments.output {
-        Output::Text => files::print(&render(&comparison, Paint::for_terminal(std::io::stdout().is_terminal())))?,
-        Output::Json => files::print(&(serde_json::to_string(&comparison)? + "\n"))?,
+        Output::Text => stdio::print(&render(&comparison, Paint::for_terminal(std::io::stdout().is_terminal())))?,
+        Output::Json => stdio::print(&(serde_json::to_string(&comparison)? + "\n"))?,
     }
     let slower = comparison.metrics.iter().any(|metric| metric.verdict == Verdict::Slower);
     Ok(if slower && arguments.fail_if_slower { ExitCode::FAILURE } else { ExitCode::SUCCESS })

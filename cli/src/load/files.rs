@@ -1,10 +1,6 @@
 //! Reports in files.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    path::Path,
-};
+use std::{fs, io::Read, path::Path};
 
 use anyhow::{Context, bail};
 use outrigger_loadtests::{Report, report::SCHEMA};
@@ -26,18 +22,6 @@ pub fn read(path: &Path) -> anyhow::Result<Report> {
         bail!("{name} has schema {}, expected {SCHEMA}: it was written by another version of outrigger", report.schema);
     }
     Ok(report)
-}
-
-/// Prints to standard output. A reader that has read enough is no error; a disk that is full is one, after all that was measured.
-///
-/// # Errors
-/// What was printed is not where it should be.
-pub fn print(text: &str) -> anyhow::Result<()> {
-    let mut output = std::io::stdout().lock();
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to standard output"),
-    }
 }
 
 /// Makes sure that a file can be written; what it contains stays.

@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use outrigger_loadtests::html::render;
 
 use super::files;
+use crate::stdio;
 
 /// Arguments of `outrigger load html`.
 #[derive(clap::Args)]
@@ -25,7 +26,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let page = render(&files::read(&arguments.report)?);
     match &arguments.page {
         Some(path) => files::write(path, &page)?,
-        None => files::print(&page)?,
+        None => stdio::print(&page)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -16,6 +16,7 @@ use self::target::{Labels, Target};
 use self::webhook::{Configuration, Verdict};
 use super::input::{self, Input, Namespaces, Object};
 use super::output;
+use crate::stdio;
 
 /// Arguments of `outrigger check-inject`.
 #[derive(clap::Args)]
@@ -88,7 +89,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let printed = output::print(&text)?;
     let twice: Vec<&Checked> = checked.iter().filter(|checked| checked.injections() > 1).collect();
     for checked in &twice {
-        eprintln!("outrigger check-inject: {}: several webhooks will inject", checked.workload);
+        stdio::warn(&format!("outrigger check-inject: {}: several webhooks will inject", checked.workload));
     }
     Ok(if twice.is_empty() { printed } else { ExitCode::FAILURE })
 }
