@@ -1,6 +1,6 @@
 //! What a run found: counts, latency, errors, and the answers in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -398,4 +398,10 @@ impl Report {
         let counts = || self.pods.values().filter(|pod| pod.version == version).map(|pod| pod.requests);
         counts().max().unwrap_or_default() - counts().min().unwrap_or_default()
     }
+}
+
+/// That runs which are taken together did not have the same target, if so: the figures then hold for no single one.
+pub fn several_targets<'a>(runs: impl Iterator<Item = &'a Report>) -> Option<String> {
+    let urls: BTreeSet<&str> = runs.map(|report| report.url.as_str()).collect();
+    (urls.len() > 1).then(|| format!("the runs had different targets: {}", Vec::from_iter(urls).join(", ")))
 }

@@ -2,9 +2,10 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use outrigger_loadtests::{Demands, args::Output, html, merge::merge};
+use outrigger_loadtests::{Demands, args::Output, html, merge::merge, report::several_targets};
 
 use super::{files, present};
+use crate::stdio;
 
 /// Arguments of `outrigger load merge`.
 #[derive(clap::Args)]
@@ -29,6 +30,9 @@ pub struct Arguments {
 /// Files that cannot be read, or are no reports.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let reports = arguments.reports.iter().map(|path| files::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    if let Some(note) = several_targets(reports.iter()) {
+        stdio::warn(&format!("outrigger load merge: note: {note}"));
+    }
     let mut merged = merge(reports);
     let met = arguments.demands.judge(&mut merged);
     if let Some(file) = &arguments.html {

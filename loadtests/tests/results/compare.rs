@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use outrigger_loadtests::{
-    Connection, Facts, Layout, Outcome, Recorder, Report, Sample,
+    Cause, Connection, Facts, Layout, Outcome, Recorder, Report, Sample,
     compare::{Comparison, Method, Verdict, compare, render},
     table::Paint,
 };
@@ -38,6 +38,10 @@ fn run(scale: f64, seed: u64) -> Report {
 
 fn side(scales: &[f64], seed: u64) -> Vec<(String, Report)> {
     scales.iter().zip(seed..).map(|(scale, seed)| (format!("{seed}.json"), run(*scale, seed))).collect()
+}
+
+fn verdict_of(comparison: &Comparison, name: &str) -> Verdict {
+    comparison.metrics.iter().find(|metric| metric.name == name).unwrap_or_else(|| panic!("{name} is missing")).verdict
 }
 
 fn verdict(comparison: &Comparison, name: &str) -> Verdict {
@@ -75,6 +79,61 @@ fn single_runs_are_compared_by_their_slices_and_it_is_said() {
     for metric in ["p50", "mean", "rate"] {
         assert_eq!(verdict(&same, metric), Verdict::NoSignificantDifference, "{metric}: {same:?}");
     }
+}
+
+/// The same run with so many of its answers refused, and so many requests that were never answered besides.
+fn failing(mut report: Report, refused: u64, unanswered: u64) -> Report {
+    report.refused = refused;
+    report.requests += unanswered;
+    report.errors.insert(Cause::Timeout, unanswered);
+    report
+}
+
+fn named(reports: impl IntoIterator<Item = Report>) -> Vec<(String, Report)> {
+    reports.into_iter().zip(1..).map(|(report, n)| (format!("{n}.json"), report)).collect()
+}
+
+#[test]
+fn a_side_that_answers_with_failures_alone_is_worse_however_fast_it_is() {
+    for runs in [1, 3] {
+        let good = named((0..runs).map(|seed| run(1.0, seed)));
+        let bad = named((10..10 + runs).map(|seed| failing(run(1.0, seed), 4000, 0)));
+        let comparison = compare(&good, &bad);
+        assert_eq!((comparison.failed.verdict, comparison.is_worse()), (Verdict::FailsMore, true), "{runs}");
+        let text = render(&comparison, Paint::Plain);
+        let row = text.lines().find(|line| line.starts_with("failed")).unwrap_or_default();
+        assert!(row.contains("100.00 %") && row.ends_with("B fails more"), "{text}");
+        let back = compare(&bad, &good);
+        assert_eq!((back.failed.verdict, back.is_worse()), (Verdict::FailsLess, false), "{back:?}");
+    }
+}
+
+#[test]
+fn a_few_failures_on_both_sides_are_no_difference() {
+    let (a, b) = (named([failing(run(1.0, 1), 20, 0)]), named([failing(run(1.0, 1), 25, 0)]));
+    let comparison = compare(&a, &b);
+    assert_eq!((comparison.failed.verdict, comparison.is_worse()), (Verdict::NoSignificantDifference, false));
+}
+
+#[test]
+fn percentiles_among_requests_that_were_never_answered_are_infinite() {
+    let good = named((0..3).map(|seed| run(1.0, seed)));
+    let bad = named((0..3).map(|seed| failing(run(1.0, seed), 0, 400)));
+    let comparison = compare(&good, &bad);
+    assert_eq!((verdict_of(&comparison, "p99"), verdict_of(&comparison, "p50")), (Verdict::Slower, Verdict::Slower));
+    assert_eq!(verdict_of(&compare(&bad, &good), "p99"), Verdict::Faster);
+    assert_eq!(verdict_of(&compare(&bad, &bad), "p99"), Verdict::NoSignificantDifference);
+    let text = render(&comparison, Paint::Plain);
+    let p99 = text.lines().find(|line| line.starts_with("p99 ")).unwrap_or_default();
+    assert!(p99.contains("never") && p99.ends_with("B is slower"), "{text}");
+}
+
+#[test]
+fn runs_of_other_targets_are_pointed_out() {
+    let (a, mut b) = (side(&[1.0], 1), side(&[1.0], 2));
+    assert!(!compare(&a, &b).cautions.iter().any(|caution| caution.contains("targets")));
+    b[0].1.url = "http://b/".to_owned();
+    assert!(compare(&a, &b).cautions.iter().any(|caution| caution.contains("targets: http://a/, http://b/")));
 }
 
 #[test]

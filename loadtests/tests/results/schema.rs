@@ -1,6 +1,13 @@
 //! The JSON keeps to its published schema, docs/load.schema.json.
 
-use outrigger_loadtests::{Answer, Report, merge::merge};
+use outrigger_loadtests::{
+    Answer, Report,
+    compare::{Comparison, compare},
+    find_max::{Found, Probe},
+    merge::merge,
+    report::SCHEMA,
+};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::shopfront;
@@ -17,6 +24,19 @@ fn violations(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<Stri
                 wrong.extend(violations(root, &root["$defs"][name], value, at));
             }
             "type" if !has_type(want, value) => wrong.push(format!("{at}: want {want}, got {value}")),
+            "oneOf" => {
+                let tried = want.as_array().expect("alternatives").iter().map(|schema| violations(root, schema, value, at));
+                let tried: Vec<Vec<String>> = tried.collect();
+                let closest = tried.iter().min_by_key(|wrong| wrong.len()).cloned().unwrap_or_default();
+                match tried.iter().filter(|wrong| wrong.is_empty()).count() {
+                    0 => wrong.extend(closest),
+                    1 => {}
+                    several => wrong.push(format!("{at}: fits {several} of the alternatives")),
+                }
+            }
+            "enum" if !want.as_array().is_some_and(|any| any.contains(value)) => {
+                wrong.push(format!("{at}: want one of {want}, got {value}"))
+            }
             "const" if want != value => wrong.push(format!("{at}: want {want}, got {value}")),
             "minimum" if value.as_f64() < want.as_f64() => wrong.push(format!("{at}: {value} is below {want}")),
             "required" => {
@@ -32,7 +52,7 @@ fn violations(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<Stri
                     .enumerate()
                     .flat_map(|(i, item)| violations(root, want, item, &format!("{at}[{i}]"))),
             ),
-            "type" | "const" | "minimum" => {}
+            "type" | "const" | "enum" | "minimum" => {}
             other => panic!("{at}: this test does not know the keyword {other}"),
         }
     }
@@ -66,10 +86,49 @@ fn has_type(want: &Value, value: &Value) -> bool {
     want.as_array().map_or_else(|| one(want), |any| any.iter().any(one))
 }
 
-fn broken(report: &Report) -> Vec<String> {
+fn broken(printed: &impl Serialize) -> Vec<String> {
     let schema = include_str!("../../../docs/load.schema.json");
     let schema: Value = serde_json::from_str(schema).expect("docs/load.schema.json is JSON");
-    violations(&schema, &schema, &serde_json::to_value(report).expect("a report is JSON"), "report")
+    violations(&schema, &schema, &as_printed(printed), "report")
+}
+
+/// By way of text, as `null` is what becomes of numbers that are not finite.
+fn as_printed(printed: &impl Serialize) -> Value {
+    let text = serde_json::to_string(printed).expect("it is JSON");
+    serde_json::from_str(&text).expect("it is JSON")
+}
+
+fn kinds() -> (Report, Found, Comparison) {
+    let report = shopfront::report(1.0);
+    let probe = Probe { rate: 100.0, achieved: 99.0, ok: true, checks: report.checks.clone(), limits: vec!["busy".to_owned()] };
+    let search = Found { schema: SCHEMA, rate: Some(100.0), probes: vec![probe], report: Some(report.clone()), ..Found::default() };
+    let run = ("a.json".to_owned(), report.clone());
+    (report, search, compare(&[run.clone()], &[run]))
+}
+
+#[test]
+fn searches_with_and_without_a_rate_keep_to_the_schema() {
+    let (_, search, _) = kinds();
+    assert_eq!(broken(&search), Vec::<String>::new());
+    assert_eq!(broken(&Found { rate: None, report: None, ..search }), Vec::<String>::new());
+}
+
+#[test]
+fn comparisons_keep_to_the_schema_also_of_runs_without_answers() {
+    let (report, _, comparison) = kinds();
+    assert_eq!(broken(&comparison), Vec::<String>::new());
+    let empty = ("b.json".to_owned(), Report::default());
+    let run = ("a.json".to_owned(), report);
+    assert_eq!(broken(&compare(&[run.clone(), run], &[empty.clone(), empty])), Vec::<String>::new());
+}
+
+#[test]
+fn one_field_tells_the_three_kinds_apart() {
+    let (report, search, comparison) = kinds();
+    for printed in [as_printed(&report), as_printed(&search), as_printed(&comparison)] {
+        let telling = ["histograms", "probes", "metrics"].into_iter().filter(|name| printed.get(name).is_some());
+        assert_eq!(telling.count(), 1, "{printed}");
+    }
 }
 
 #[test]

@@ -1,0 +1,62 @@
+//! Standard output that takes nothing: a reader that has gone, and a disk that is full.
+
+use std::fs::OpenOptions;
+use std::process::{Command, Output, Stdio};
+
+use crate::{PROGRAM, server, text};
+
+fn run(arguments: &[&str], stdout: impl Into<Stdio>) -> Output {
+    Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).stdout(stdout).output().expect("the program starts")
+}
+
+/// A pipe that nobody reads.
+fn unread() -> Stdio {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    writer.into()
+}
+
+fn full() -> Stdio {
+    OpenOptions::new().write(true).open("/dev/full").expect("a device that is always full").into()
+}
+
+/// Commands that print and need neither root nor a run of pods, which other tests have (see `testbed`), with their status.
+fn commands(url: &str) -> Vec<(Vec<&str>, i32)> {
+    vec![
+        (vec!["version"], 0),
+        (vec!["version", "-o", "json"], 0),
+        (vec!["proxy", "--help"], 0),
+        (vec!["iptables", "-i", "*", "-b", "*", "--dry-run"], 0),
+        (vec!["load", url, "-n", "5"], 0),
+        (vec!["load", url, "-n", "5", "-o", "json"], 0),
+        (vec!["load", url, "--find-max", "errors<50%", "--probe", "100ms", "-q", "20", "--max-rate", "20"], 0),
+    ]
+}
+
+#[test]
+fn a_reader_that_has_gone_ends_no_command_with_a_panic() {
+    let url = server::content();
+    for (arguments, status) in commands(&url) {
+        let output = run(&arguments, unread());
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(status), String::new()), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_is_a_failure() {
+    let url = server::content();
+    for (arguments, _) in commands(&url) {
+        let output = run(&arguments, full());
+        let said = text(&output.stderr);
+        assert!(output.status.code().is_some_and(|status| status == 1 || status == 2), "{arguments:?}: {:?} {said}", output.status);
+        assert!(said.contains("cannot write to standard output: No space left"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn warnings_that_nobody_reads_end_no_command_with_a_panic() {
+    let url = server::url(503, &["web-1"]);
+    let arguments = ["load", &url, "-n", "5", "--slo", "errors<1%", "-o", "json"];
+    let output = Command::new(PROGRAM).args(arguments).stdout(Stdio::null()).stderr(unread()).output().expect("the program starts");
+    assert_eq!(output.status.code(), Some(1));
+}
