@@ -67,7 +67,7 @@ fn cost(address: SocketAddr, length: Duration, rate: Option<f64>) -> anyhow::Res
 /// CPU nanoseconds that recording one answer takes, properties looked up by their text each time.
 fn recording_ns(length: Duration) -> anyhow::Result<f64> {
     const BATCH: u64 = 10_000;
-    let layout = Layout { targets: vec!["http://web/".to_owned()], properties: vec!["version".to_owned()], keep_order: false };
+    let layout = Layout { targets: vec!["http://web/".to_owned()], properties: vec!["version".to_owned()], ..Layout::default() };
     let mut recorder = Recorder::new(Arc::new(layout));
     let (begin, before, mut order) = (Instant::now(), cpu()?, 0u64);
     while begin.elapsed() < length {

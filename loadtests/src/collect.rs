@@ -31,6 +31,7 @@ impl Recorder {
             bytes: Bytes { sent: self.bytes_out, received: self.bytes_in },
             connections: connections(&self),
             turns: turns(&mut self),
+            stages: std::mem::take(&mut self.stages).into_reports(elapsed),
             ..Report::default()
         };
         totals(&self, &mut report);

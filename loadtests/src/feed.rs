@@ -33,9 +33,16 @@ pub(crate) struct Claim {
     pub(crate) warm: bool,
 }
 
+/// A schedule on its way through the workers.
+struct Open {
+    schedule: Schedule,
+    /// The first request that was too late to be sent; with it the handing out has ended.
+    too_late: Option<Due>,
+}
+
 /// The requests of a run.
 pub(crate) struct Feed {
-    open: Option<Mutex<Schedule>>,
+    open: Option<Mutex<Open>>,
     order: Interleaving,
     most: u64,
     warmup: u64,
@@ -45,7 +52,6 @@ pub(crate) struct Feed {
     last_call: u64,
     warm: AtomicU64,
     next: AtomicU64,
-    not_sent: AtomicU64,
     answered: AtomicBool,
     gave_up: AtomicBool,
     patience: Option<u64>,
@@ -66,7 +72,7 @@ impl Feed {
         let open = (!stages.is_empty()).then(|| Schedule::new(stages, plan.arrivals, SEED));
         let last_call = open.as_ref().and_then(Schedule::length).map_or(u64::MAX, |length| nanos(length + GRACE));
         Ok(Self {
-            open: open.map(Mutex::new),
+            open: open.map(|schedule| Mutex::new(Open { schedule, too_late: None })),
             order,
             most: plan.most(),
             warmup: nanos(plan.warmup),
@@ -74,7 +80,6 @@ impl Feed {
             last_call,
             warm: AtomicU64::new(0),
             next: AtomicU64::new(0),
-            not_sent: AtomicU64::new(0),
             answered: AtomicBool::new(false),
             gave_up: AtomicBool::new(false),
             patience: plan.give_up.then(|| nanos(2 * plan.timeout)),
@@ -84,7 +89,7 @@ impl Feed {
     /// The next request; `None` when there is none.
     pub(crate) fn claim(&self, now: u64) -> Option<Claim> {
         match &self.open {
-            Some(schedule) => self.claim_due(&mut schedule.lock().unwrap_or_else(PoisonError::into_inner), now),
+            Some(open) => self.claim_due(&mut open.lock().unwrap_or_else(PoisonError::into_inner), now),
             None => self.claim_now(now),
         }
     }
@@ -96,32 +101,31 @@ impl Feed {
         (!over).then(|| Claim { number, target: self.order.target(number), due: now, warm })
     }
 
-    fn claim_due(&self, schedule: &mut Schedule, now: u64) -> Option<Claim> {
-        if self.next.load(Relaxed) >= self.most {
+    fn claim_due(&self, open: &mut Open, now: u64) -> Option<Claim> {
+        if open.too_late.is_some() || self.next.load(Relaxed) >= self.most {
             return None;
         }
-        let Due { at, .. } = schedule.next()?;
-        let warm = at < self.warmup;
+        let due = open.schedule.next()?;
         if now > self.last_call {
-            // Asked again, the schedule has nothing left, and so nothing counts twice.
-            let late = u64::from(!warm) + schedule.remaining().unwrap_or_default();
-            self.not_sent.fetch_add(late.min(self.most - self.next.load(Relaxed)), Relaxed);
-            schedule.end();
+            open.too_late = Some(due);
             return None;
         }
+        let warm = due.at < self.warmup;
         // The schedule's lock orders these.
         let number = if warm { &self.warm } else { &self.next }.fetch_add(1, Relaxed);
-        Some(Claim { number, target: self.order.target(number), due: at, warm })
+        Some(Claim { number, target: self.order.target(number), due: due.at, warm })
     }
 
-    /// Requests that were due within the schedule and for which no connection became free.
-    pub(crate) fn not_sent(&self) -> u64 {
-        self.not_sent.load(Relaxed)
-    }
-
-    /// How many requests were handed out, without those of the warm-up.
-    pub(crate) fn handed_out(&self) -> u64 {
-        self.next.load(Relaxed)
+    /// Hands the requests to `record` that were due by `until` and for which no connection became free, with their numbers and
+    /// times. The run is over: there are none for a second call.
+    pub(crate) fn not_sent(&self, until: u64, mut record: impl FnMut(u64, u64)) {
+        let Some(open) = &self.open else { return };
+        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Open { schedule, too_late } = &mut *open;
+        let left = too_late.take().into_iter().chain(schedule).take_while(|due| due.at <= until);
+        let first = self.next.load(Relaxed);
+        let numbered = left.filter(|due| due.at >= self.warmup).zip(first..self.most);
+        numbered.for_each(|(due, number)| record(number, due.at));
     }
 
     /// The index of a request's URL.
@@ -163,6 +167,12 @@ mod tests {
         Feed::new(&plan)
     }
 
+    fn not_sent(feed: &Feed, until: u64) -> Vec<(u64, u64)> {
+        let mut left = Vec::new();
+        feed.not_sent(until, |number, due| left.push((number, due)));
+        left
+    }
+
     fn plan(amount: Amount, rate: Option<f64>) -> Plan {
         Plan { amount, rate, ..Plan::new("http://a", 0) }
     }
@@ -184,7 +194,7 @@ mod tests {
         let feed = feed(plan(Amount::For(Duration::from_secs(1)), Some(4.0)))?;
         let due: Vec<u64> = std::iter::from_fn(|| feed.claim(SECOND / 2)).map(|claim| claim.due).collect();
         assert_eq!(due, [0, SECOND / 4, SECOND / 2, SECOND / 4 * 3]);
-        assert_eq!(feed.not_sent(), 0);
+        assert_eq!(not_sent(&feed, u64::MAX), []);
         Ok(())
     }
 
@@ -195,7 +205,20 @@ mod tests {
             assert!(feed.claim(11 * SECOND).is_some(), "within the grace");
         }
         assert_eq!((feed.claim(11 * SECOND + 1), feed.claim(12 * SECOND)), (None, None));
-        assert_eq!(feed.not_sent(), 990);
+        let left = not_sent(&feed, u64::MAX);
+        assert_eq!((left.len(), left.first(), left.last()), (990, Some(&(10, SECOND / 10)), Some(&(999, 9_990_000_000))));
+        Ok(())
+    }
+
+    #[test]
+    fn of_a_run_that_ends_early_what_was_due_by_then_is_counted_and_no_more() -> anyhow::Result<()> {
+        let warm = Plan { warmup: Duration::from_secs(1), ..plan(Amount::For(Duration::from_secs(9)), Some(10.0)) };
+        let feed = feed(Plan { at_most: Some(15), ..warm.clone() })?;
+        assert_eq!(feed.claim(0).map(|claim| claim.warm), Some(true));
+        let left = not_sent(&feed, 2 * SECOND);
+        assert_eq!((left.len(), left.first()), (11, Some(&(0, SECOND))), "from 1.0 to 2.0 s");
+        let counted = Feed::new(&Plan { at_most: Some(15), ..warm })?;
+        assert_eq!(not_sent(&counted, u64::MAX).len(), 15);
         Ok(())
     }
 

@@ -26,6 +26,7 @@ mod raw;
 mod run;
 mod seen;
 mod slices;
+mod stages;
 mod sys;
 mod target;
 mod thread;

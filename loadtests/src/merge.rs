@@ -11,6 +11,7 @@ use crate::{
     recorder::{EXAMPLES, Times},
     report::{Breakdown, Bytes, Connections, Facts, Group, Latency, PodCount, Report, SCHEMA, Series, Slice, TurnSet, Turns},
     slices::common_width,
+    stages,
 };
 
 /// Merges reports; kept answers and verdicts are left out, since neither holds for the whole. Without reports the result
@@ -25,6 +26,7 @@ pub fn merge(mut reports: Vec<Report>) -> Report {
         run: facts(&reports, seconds),
         series: series(&reports, &starts),
         turns: turns(&reports),
+        stages: stages::merged(&reports, seconds),
         expected: reports
             .first()
             .and_then(|report| report.expected.clone())

@@ -20,7 +20,7 @@ pub struct Report {
     pub schema: u32,
     /// The plan's URL; of several the first.
     pub url: String,
-    /// Requests sent, those without an answer included.
+    /// Requests that were due, those without an answer included.
     pub requests: u64,
     /// From the first request to the last answer, or to the end of the schedule if that is later.
     pub seconds: f64,
@@ -63,6 +63,9 @@ pub struct Report {
     /// The run over time.
     #[serde(default)]
     pub series: Series,
+    /// The stages of a schedule with several rates, one after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageReport>,
     /// Connections made and used.
     #[serde(default)]
     pub connections: Connections,
@@ -211,6 +214,40 @@ impl Slice {
     pub(crate) fn summarise(&mut self) {
         let Latency { p50_us, p90_us, p99_us, max_us, .. } = Latency::from(&self.latency);
         (self.p50_us, self.p90_us, self.p99_us, self.max_us) = (p50_us, p90_us, p99_us, max_us);
+    }
+}
+
+/// One stage of a schedule with several rates, and what became of the requests that were due in it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StageReport {
+    /// When it began, in seconds since the run's begin.
+    pub at_seconds: f64,
+    /// How long it was to last.
+    pub seconds: f64,
+    /// Requests per second asked for at its begin.
+    pub from_rate: f64,
+    /// Likewise at its end.
+    pub to_rate: f64,
+    /// Answers per second that came while it lasted.
+    pub rate: f64,
+    /// Requests that were due in it, those without an answer included.
+    pub requests: u64,
+    /// Those without a complete answer.
+    pub errors: u64,
+    /// Those answered with a status of 400 or above, or a gRPC status other than 0.
+    pub refused: u64,
+    /// Of their answers, from when each request was due.
+    pub latency: Latency,
+    /// The distribution behind it.
+    pub histogram: Hdr,
+}
+
+impl StageReport {
+    /// The rate asked for so many seconds after the run's begin, if that is within the stage.
+    pub(crate) fn asked(&self, at: f64) -> Option<f64> {
+        let part = (at - self.at_seconds) / self.seconds;
+        (0.0..1.0).contains(&part).then(|| self.from_rate + (self.to_rate - self.from_rate) * part)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, anyhow};
@@ -51,6 +51,9 @@ pub(crate) enum Phase {
     /// No further request is sent.
     Stop,
 }
+
+/// Why a request of a whole run was not sent.
+const NO_CONNECTION: &str = "no connection was free until a second after the end";
 
 /// Threads that are ready to begin.
 pub struct Run {
@@ -115,33 +118,23 @@ impl Run {
         let ended = std::mem::take(&mut self.ended);
         let all = futures_util::future::join_all(ended);
         tokio::pin!(all, stop);
-        let mut interrupted = false;
+        let mut stopped = None;
         let ended = tokio::select! {
             ended = &mut all => ended,
             () = &mut stop => {
-                interrupted = true;
+                stopped = Some(start.elapsed());
                 self.phase.send_replace(Phase::Stop);
                 all.await
             }
         };
-        let mut recorder: Option<Recorder> = None;
-        let (mut cpu_seconds, mut abandoned) = (0.0, 0);
-        for thread in ended {
-            let thread = thread.map_err(|_| anyhow!("a sending thread ended unexpectedly"))??;
-            cpu_seconds += thread.cpu.as_secs_f64();
-            abandoned += thread.abandoned;
-            match &mut recorder {
-                Some(all) => all.merge(thread.recorder),
-                None => recorder = Some(thread.recorder),
-            }
-        }
-        let mut recorder = recorder.context("a run without threads")?;
+        let (mut recorder, spent) = joined(ended)?;
         let last_answer = recorder.elapsed();
-        self.record_not_sent(&mut recorder, nanos(last_answer));
-        let facts = Facts { abandoned, ..self.facts(started, cpu_seconds, interrupted) };
+        let facts = Facts { abandoned: spent.abandoned, ..self.facts(started, spent.cpu.as_secs_f64(), stopped.is_some()) };
+        // Of a run that ended early, what was due by then counts; of another, all of it.
+        let early = stopped.or_else(|| facts.gave_up.then(|| start.elapsed()));
+        self.record_not_sent(&mut recorder, nanos(last_answer), early);
         let meant = self.work.plan.meant_to_take().unwrap_or_default();
-        let early = facts.interrupted || facts.gave_up;
-        let scheduled = if early { meant.min(start.elapsed().saturating_sub(self.work.plan.warmup)) } else { meant };
+        let scheduled = early.map_or(meant, |early| meant.min(early.saturating_sub(self.work.plan.warmup)));
         Ok(recorder.into_report(facts, last_answer.max(scheduled)))
     }
 
@@ -165,25 +158,26 @@ impl Run {
         }
     }
 
-    /// Requests that the schedule had and the run did not send are requests without an answer.
-    fn record_not_sent(&self, recorder: &mut Recorder, end: u64) {
-        let first = self.work.feed.handed_out();
-        for order in first..first.saturating_add(self.work.feed.not_sent()) {
+    /// Requests that the schedule had and the run did not send are requests without an answer, given up when it ended.
+    fn record_not_sent(&self, recorder: &mut Recorder, end: u64, early: Option<Duration>) {
+        let Work { feed, warmup, .. } = &*self.work;
+        let why = if early.is_some() { "no connection was free before the run ended" } else { NO_CONNECTION };
+        feed.not_sent(early.map_or(u64::MAX, nanos), |order, due| {
             recorder.record(&Sample {
                 order,
-                target: self.work.feed.target(order),
-                intended_ns: end,
+                target: feed.target(order),
+                intended_ns: due.saturating_sub(*warmup),
                 able_ns: end,
                 sent_ns: end,
                 done_ns: end,
-                outcome: Outcome::Error(Cause::NotSent, &"no connection was free until a second after the end"),
+                outcome: Outcome::Error(Cause::NotSent, &why),
                 who: None,
                 keys: &[],
                 bytes_in: 0,
                 bytes_out: 0,
                 connection: Connection::None,
             });
-        }
+        });
     }
 
     fn facts(&self, started: SystemTime, cpu_seconds: f64, interrupted: bool) -> Facts {
@@ -203,6 +197,29 @@ impl Run {
     }
 }
 
+/// What the threads spent.
+#[derive(Default)]
+struct Spent {
+    cpu: Duration,
+    abandoned: u64,
+}
+
+/// All threads' records as one.
+fn joined(threads: Vec<Result<anyhow::Result<Ended>, oneshot::error::RecvError>>) -> anyhow::Result<(Recorder, Spent)> {
+    let mut spent = Spent::default();
+    let mut recorder: Option<Recorder> = None;
+    for thread in threads {
+        let thread = thread.map_err(|_| anyhow!("a sending thread ended unexpectedly"))??;
+        spent.cpu += thread.cpu;
+        spent.abandoned += thread.abandoned;
+        match &mut recorder {
+            Some(all) => all.merge(thread.recorder),
+            None => recorder = Some(thread.recorder),
+        }
+    }
+    Ok((recorder.context("a run without threads")?, spent))
+}
+
 /// Nobody answered to the first connections: nothing was sent.
 #[derive(Debug)]
 pub struct Unreachable(String);
@@ -220,6 +237,7 @@ fn layout(plan: &Plan) -> Layout {
         targets: plan.urls().cloned().collect(),
         properties: plan.count_by.iter().map(|by| by.name.clone()).collect(),
         keep_order: plan.keep_order,
+        stages: plan.stages.clone(),
     }
 }
 

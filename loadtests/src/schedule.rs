@@ -99,17 +99,6 @@ impl Schedule {
         self.stages.iter().map(|stage| stage.length).sum()
     }
 
-    /// How many requests are still to come with even arrivals; `None` without end.
-    pub fn remaining(&self) -> Option<u64> {
-        let all: f64 = self.stages.iter().map(Stage::requests).sum();
-        all.is_finite().then(|| ((all - EPSILON).ceil().max(0.0) as u64).saturating_sub(self.number))
-    }
-
-    /// Drops what is still to come.
-    pub(crate) fn end(&mut self) {
-        self.stages.clear();
-    }
-
     /// The next request's place in operational time, where requests come at rate 1.
     fn place(&mut self) -> f64 {
         match self.arrivals {
@@ -201,7 +190,7 @@ mod tests {
     fn steps_follow_each_other_without_a_gap() {
         let steps = vec![Stage::constant(100.0, seconds(10)), Stage::constant(200.0, seconds(10))];
         let schedule = Schedule::new(steps, Arrivals::Even, 0);
-        assert_eq!((schedule.length(), schedule.remaining()), (seconds(20), Some(3000)));
+        assert_eq!(schedule.length(), seconds(20));
         let times: Vec<u64> = schedule.map(|due| due.at).collect();
         assert_eq!(times.len(), 3000);
         assert_eq!((times[999], times[1000], times[1001]), (9_990_000_000, 10_000_000_000, 10_005_000_000));
@@ -230,7 +219,7 @@ mod tests {
     #[test]
     fn without_an_end_it_goes_on() {
         let mut schedule = Schedule::new(vec![Stage::constant(10.0, None)], Arrivals::Even, 0);
-        assert_eq!((schedule.length(), schedule.remaining()), (None, None));
+        assert_eq!(schedule.length(), None);
         assert_eq!(schedule.nth(10_000), Some(Due { number: 10_000, at: 1_000_000_000_000 }));
     }
 }

@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use crate::report::{Check, Group, Latency, Report};
+use crate::report::{Check, Group, Latency, Report, StageReport};
 
 /// How many values of a property the summary lists; the JSON has all.
 const LISTED: usize = 20;
+
+/// So many rates of a schedule are named in a line, more only counted.
+const SPELT_OUT: usize = 6;
 
 /// Whether marks and warnings are coloured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +49,7 @@ impl Paint {
 
 /// The whole report with its verdicts; ends with a newline.
 pub fn render(report: &Report, paint: Paint) -> String {
-    let mut blocks = vec![head(report), times(report, paint)];
+    let mut blocks = vec![head(report), times(report, paint), stages(report, paint)];
     blocks.extend(groups(report, paint));
     blocks.push(errors(report, paint));
     blocks.push(render_checks(&report.checks, paint));
@@ -101,12 +104,49 @@ fn head(report: &Report) -> String {
 
 fn manner(report: &Report) -> String {
     let run = &report.run;
-    let pace = match run.asked_rate {
+    let parts = [run.protocol.clone(), pace(report), count(run.concurrency, "request") + " in flight", count(run.threads, "thread")];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+/// The rate asked, or the rates one after the other.
+pub(crate) fn pace(report: &Report) -> String {
+    let stages = &report.stages;
+    match report.run.asked_rate {
+        Some(_) if (1..=SPELT_OUT).contains(&stages.len()) => {
+            let rates: Vec<String> = stages.iter().map(asked).collect();
+            format!("{} requests/s asked", rates.join(", "))
+        }
+        Some(rate) if !stages.is_empty() => format!("{} requests/s asked on average in {} stages", number(rate), stages.len()),
         Some(rate) => format!("{} requests/s asked", number(rate)),
         None => "as fast as answers come".to_owned(),
-    };
-    let parts = [run.protocol.clone(), pace, count(run.concurrency, "request") + " in flight", count(run.threads, "thread")];
-    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The rate of a stage, or how it changes.
+fn asked(stage: &StageReport) -> String {
+    let (from, to) = (number(stage.from_rate), number(stage.to_rate));
+    if from == to { from } else { format!("{from} to {to}") }
+}
+
+/// The titles of [`stage`].
+pub(crate) const STAGE: [&str; 6] = ["stage", "asked/s", "got/s", "p50", "p99", "failed"];
+
+/// A stage as cells of a table.
+pub(crate) fn stage(stage: &StageReport) -> Vec<String> {
+    let StageReport { at_seconds, seconds, latency, .. } = stage;
+    let short = |seconds: f64| number((seconds * 100.0).round() / 100.0);
+    let failed = (stage.errors + stage.refused).to_string();
+    let when = format!("{} to {} s", short(*at_seconds), short(at_seconds + seconds));
+    let times = if stage.requests > stage.errors { [latency.p50_us, latency.p99_us].map(time) } else { ["-", "-"].map(str::to_owned) };
+    [when, asked(stage), number(stage.rate)].into_iter().chain(times).chain([failed]).collect()
+}
+
+/// What became of each stage of the schedule.
+fn stages(report: &Report, paint: Paint) -> String {
+    if report.stages.is_empty() {
+        return String::new();
+    }
+    titled(&aligned("lrrrrr", &STAGE, report.stages.iter().map(stage)), paint)
 }
 
 fn circumstances(report: &Report) -> String {

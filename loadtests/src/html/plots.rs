@@ -124,13 +124,21 @@ fn rate(report: &Report, slices: &[Slice]) -> Chart {
     let rates: Vec<f64> = slices.iter().map(|slice| per_second(report, slice.requests - slice.errors)).collect();
     let mut high = rates.iter().copied().fold(0.0, f64::max);
     chart.series.push(line("answered", "c0", rates));
-    if let Some(asked) = report.run.asked_rate {
-        high = high.max(asked);
-        let values = vec![asked; slices.len()];
-        chart.series.push(Series { name: "asked on average".to_owned(), class: "want".to_owned(), mark: Mark::Wanted, values });
+    if let Some((name, values)) = asked(report, &chart) {
+        high = values.iter().copied().fold(high, f64::max);
+        chart.series.push(Series { name: name.to_owned(), class: "want".to_owned(), mark: Mark::Wanted, values });
     }
     chart.y = Scale::from_zero(high);
     chart
+}
+
+/// The schedule's rate at each place of the chart: of its stages, unless several runs lie one after the other there.
+fn asked(report: &Report, chart: &Chart) -> Option<(&'static str, Vec<f64>)> {
+    if report.stages.is_empty() || report.run.merged > 1 {
+        return Some(("asked on average", vec![report.run.asked_rate?; chart.at.len()]));
+    }
+    let rate = |at: f64| report.stages.iter().find_map(|stage| stage.asked(at)).unwrap_or(f64::NAN);
+    Some(("asked", chart.at.iter().map(|(at, _)| rate(*at)).collect()))
 }
 
 fn latency(report: &Report, slices: &[Slice]) -> Chart {

@@ -8,7 +8,7 @@ use std::{
 use super::text::Escaped;
 use crate::{
     report::{Group, Latency, Report},
-    table::time,
+    table::{STAGE, stage, time},
 };
 
 /// Rows of one table; the JSON has all.
@@ -62,6 +62,7 @@ pub(crate) fn all(out: &mut String, report: &Report) -> fmt::Result {
     let rows = report.latency.named().into_iter().zip(report.service.named());
     table(out, &["", "corrected", "raw"], rows.map(|((name, latency), (_, raw))| vec![name.to_owned(), time(latency), time(raw)]))?;
     writeln!(out, "<p class=\"hint\">Corrected: from when a request was due. Raw: from when it was sent.</p>\n</section>")?;
+    stages(out, report)?;
     errors(out, report)?;
     let breakdown = &report.breakdown;
     groups(out, "status", "status", report, &breakdown.status)?;
@@ -73,6 +74,18 @@ pub(crate) fn all(out: &mut String, report: &Report) -> fmt::Result {
     }
     costs(out, report)?;
     writeln!(out, "</div>")
+}
+
+fn stages(out: &mut String, report: &Report) -> fmt::Result {
+    if report.stages.is_empty() {
+        return Ok(());
+    }
+    section(out, "stages", "By stage of the schedule")?;
+    table(out, &STAGE, report.stages.iter().map(stage))?;
+    writeln!(
+        out,
+        "<p class=\"hint\">A request belongs to the stage in which it was due; got are the answers that came in it.</p>\n</section>"
+    )
 }
 
 fn groups(out: &mut String, id: &str, name: &str, report: &Report, groups: &BTreeMap<String, Group>) -> fmt::Result {

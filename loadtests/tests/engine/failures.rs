@@ -195,3 +195,70 @@ async fn a_stop_waits_only_so_long_for_a_server_that_stalls() {
     assert_eq!((report.requests, report.run.abandoned), (0, 1), "what was abandoned is no error of the server, and is not hidden");
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 }
+
+/// Answers so many requests in all, then holds whoever asks.
+fn answers_then_hangs(answers: usize) -> SocketAddr {
+    let left = std::sync::Mutex::new(answers);
+    answering(move || {
+        let go_on = {
+            let mut left = left.lock().expect("not poisoned");
+            let go_on = *left > 0;
+            *left = left.saturating_sub(1);
+            go_on
+        };
+        if !go_on {
+            std::thread::sleep(Duration::from_secs(60));
+        }
+        plain("ok")
+    })
+}
+
+#[tokio::test]
+async fn quick_answers_do_not_meet_an_objective_that_most_requests_missed() {
+    let impatient = Plan {
+        amount: Amount::For(Duration::from_secs(1)),
+        rate: Some(200.0),
+        timeout: Duration::from_millis(500),
+        concurrency: 4,
+        ..plan(answers_then_hangs(100), 0)
+    };
+    let report = report(impatient).await;
+    assert_eq!((report.requests, report.status(200)), (200, 100), "{:?}", report.errors);
+    assert!(report.latency.p99_us < 400_000.0, "the answers alone were quick: {:?}", report.latency);
+    let check = |text: &str| text.parse::<outrigger_loadtests::Slo>().expect("an objective").check(&report).remove(0);
+    assert!(check("p49<400ms").ok, "{:?}", check("p49<400ms"));
+    for objective in ["p99<400ms", "p51<400ms", "service-p99<400ms", "max<400ms", "mean<400ms"] {
+        let check = check(objective);
+        assert!(!check.ok && check.got == "no answer", "{check:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_given_up_counts_every_request_that_was_due() {
+    let hopeless = Plan {
+        amount: Amount::For(Duration::from_secs(1)),
+        rate: Some(50.0),
+        timeout: Duration::from_millis(500),
+        concurrency: 4,
+        give_up: true,
+        ..plan(answers_then_hangs(0), 0)
+    };
+    let report = report(hopeless).await;
+    assert!(report.run.gave_up);
+    assert_eq!((report.requests, report.error_count()), (50, 50), "{:?}", report.errors);
+}
+
+#[tokio::test]
+async fn a_stop_counts_what_was_due_by_then_and_found_no_connection() {
+    let endless = Plan {
+        amount: Amount::For(Duration::from_secs(600)),
+        rate: Some(100.0),
+        concurrency: 4,
+        patience: Duration::from_millis(100),
+        ..plan(answers_then_hangs(0), 0)
+    };
+    let report = run_until(endless, tokio::time::sleep(Duration::from_secs(1))).await.expect("a report");
+    assert_eq!(report.run.abandoned, 4);
+    let not_sent = report.errors.get(&Cause::NotSent).copied().unwrap_or_default();
+    assert!((90..150).contains(&not_sent) && report.requests == not_sent, "about a hundred were due: {:?}", report.errors);
+}

@@ -68,6 +68,24 @@ async fn ramps_send_what_their_area_says() {
 }
 
 #[tokio::test]
+async fn each_step_is_told_apart_behind_its_warm_up() {
+    let one_at_a_time = Mutex::new(());
+    let server = answering(move || {
+        let _turn = one_at_a_time.lock().expect("not poisoned");
+        // A hundred a second and no more.
+        std::thread::sleep(Duration::from_millis(10));
+        plain("ok")
+    });
+    let stages = [20.0, 400.0].map(|rate| Stage::constant(rate, Some(Duration::from_secs(1)))).to_vec();
+    let steps = Plan { stages, warmup: Duration::from_millis(300), concurrency: 4, threads: 2, ..plan(server, u64::MAX) };
+    let report = report(steps).await;
+    let [quiet, loud] = &report.stages[..] else { panic!("two stages: {:?}", report.stages) };
+    assert_eq!((quiet.requests, quiet.errors, loud.requests), (20, 0, 400));
+    assert!(quiet.rate >= 18.0 && loud.rate <= 110.0, "{} and {}", quiet.rate, loud.rate);
+    assert!(loud.errors > 100 && loud.latency.p99_us > 4.0 * quiet.latency.p99_us, "{loud:?}");
+}
+
+#[tokio::test]
 async fn what_was_due_and_never_sent_counts_as_failed() {
     let slow = answering(|| {
         std::thread::sleep(Duration::from_millis(100));

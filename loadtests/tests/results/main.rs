@@ -5,4 +5,5 @@ mod merge;
 mod page;
 mod schema;
 mod shopfront;
+mod stages;
 mod summary;

@@ -136,6 +136,7 @@ fn reports_single_and_merged_keep_to_the_schema() {
     let mut report = shopfront::report(1.0);
     assert_eq!(broken(&report), Vec::<String>::new());
     report.answers.push(Answer::default());
+    report.stages.push(outrigger_loadtests::report::StageReport::default());
     report.grpc_statuses.insert("0".to_owned(), 3);
     report.generator.limits.push("busy".to_owned());
     assert_eq!(broken(&report), Vec::<String>::new());

@@ -10,7 +10,12 @@ const MS: u64 = 1_000_000;
 
 /// The report, judged by what a user might demand. `slower` scales the service times.
 pub fn report(slower: f64) -> Report {
-    let layout = Layout { targets: vec!["http://10.0.0.9/".to_owned()], properties: vec![PROPERTY.to_owned()], keep_order: true };
+    let layout = Layout {
+        targets: vec!["http://10.0.0.9/".to_owned()],
+        properties: vec![PROPERTY.to_owned()],
+        keep_order: true,
+        ..Layout::default()
+    };
     let mut recorder = Recorder::new(Arc::new(layout));
     for order in 0..2000 {
         one(&mut recorder, order, slower);

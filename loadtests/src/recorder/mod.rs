@@ -6,25 +6,29 @@
 //!
 //! Times are nanoseconds since the start of the measured run. Samples come in roughly the order of `done_ns`.
 
+mod sample;
+mod tally;
+
 use std::{fmt, sync::Arc};
 
+pub use self::sample::{Connection, Key, Outcome, Sample};
+pub(crate) use self::tally::{Cell, Ending, Property, TIMED_KEYS, Tally, Times};
 use crate::{
     answer::{Answer, Cause},
     histogram::{Hdr, bucket},
-    intern::Interner,
-    live::{Fate, Live},
+    live::Live,
+    schedule::Stage,
     slices::Slices,
+    stages::Stages,
 };
 
-/// Answers of one property that get a latency distribution of their own; later ones are only counted.
-pub(crate) const TIMED_KEYS: usize = 64;
 /// Messages kept per cause of error.
 pub(crate) const EXAMPLES: usize = 3;
 /// Answers whose order is kept, 12 bytes each.
 const ORDERED: usize = 16 << 20;
 
 /// What all recorders of a run have in common.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layout {
     /// The URLs; a sample names one by its index.
     pub targets: Vec<String>,
@@ -32,184 +36,8 @@ pub struct Layout {
     pub properties: Vec<String>,
     /// Keep the order of answers, so that round robin can be judged over windows.
     pub keep_order: bool,
-}
-
-/// An interned text: of [`Recorder::key`] or [`Recorder::who`], and valid only for that recorder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key(pub(crate) u32);
-
-/// What a request ended with.
-#[derive(Clone, Copy)]
-pub enum Outcome<'a> {
-    /// A complete answer with this HTTP status.
-    Status(u16),
-    /// A complete gRPC answer: HTTP status and `grpc-status`.
-    Grpc(u16, u16),
-    /// A complete answer of a protocol without statuses.
-    Plain,
-    /// No complete answer. The words are only formatted for the few examples that are kept.
-    Error(Cause, &'a dyn fmt::Display),
-}
-
-impl fmt::Debug for Outcome<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status) => write!(f, "Status({status})"),
-            Self::Grpc(http, grpc) => write!(f, "Grpc({http}, {grpc})"),
-            Self::Plain => write!(f, "Plain"),
-            Self::Error(cause, detail) => write!(f, "Error({cause}, {detail})"),
-        }
-    }
-}
-
-/// The connection a request went over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Connection {
-    /// One that had carried a request before.
-    Reused,
-    /// One made for this request, TCP and TLS together taking so long.
-    New {
-        /// Nanoseconds.
-        connect_ns: u64,
-    },
-    /// None came about.
-    None,
-}
-
-/// One finished request.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample<'a> {
-    /// Its number in the order of sending, from 0, over all threads.
-    pub order: u64,
-    /// Index into [`Layout::targets`].
-    pub target: usize,
-    /// When the schedule wanted it sent; without a schedule the same as `sent_ns`.
-    pub intended_ns: u64,
-    /// When it could be sent: the later of `intended_ns` and the moment a connection was free for it. What lies between
-    /// this and `sent_ns` is the generator's own lag.
-    pub able_ns: u64,
-    /// When work on it began: dialling if it got a new connection, else writing.
-    pub sent_ns: u64,
-    /// When its answer was complete, or given up.
-    pub done_ns: u64,
-    /// How it ended.
-    pub outcome: Outcome<'a>,
-    /// Who answered, from [`Recorder::who`].
-    pub who: Option<Key>,
-    /// Values of [`Layout::properties`], in their order, from [`Recorder::key`]; `None` where the answer has none.
-    pub keys: &'a [Option<Key>],
-    /// Bytes received of the body (or, where the engine knows, of the whole answer).
-    pub bytes_in: u64,
-    /// Bytes sent, likewise.
-    pub bytes_out: u64,
-    /// Its connection.
-    pub connection: Connection,
-}
-
-/// Corrected latency (from the intended time) and raw service time (from sending).
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Times {
-    pub(crate) latency: Hdr,
-    pub(crate) service: Hdr,
-}
-
-impl Times {
-    fn record(&mut self, latency: u64, service: u64) {
-        self.latency.record(latency);
-        self.service.record(service);
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.latency.add(&other.latency);
-        self.service.add(&other.service);
-    }
-}
-
-/// [`Outcome`] without words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    Status(u16),
-    Grpc(u16, u16),
-    Plain,
-    Error(Cause),
-}
-
-impl Ending {
-    fn of(outcome: &Outcome<'_>) -> Self {
-        match *outcome {
-            Outcome::Status(status) => Self::Status(status),
-            Outcome::Grpc(http, grpc) => Self::Grpc(http, grpc),
-            Outcome::Plain => Self::Plain,
-            Outcome::Error(cause, _) => Self::Error(cause),
-        }
-    }
-
-    pub(crate) fn fate(self) -> Fate {
-        match self {
-            Self::Error(_) => Fate::Lost,
-            Self::Status(400..) | Self::Grpc(400.., _) | Self::Grpc(_, 1..) => Fate::Refused,
-            Self::Status(_) | Self::Grpc(..) | Self::Plain => Fate::Answered,
-        }
-    }
-}
-
-/// Requests to one target that ended alike. The totals are sums over these, so that a request is recorded once.
-#[derive(Clone, Debug)]
-pub(crate) struct Cell {
-    pub(crate) target: usize,
-    pub(crate) ending: Ending,
-    pub(crate) times: Times,
-}
-
-/// The answers with one value of a property.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) count: u64,
-    pub(crate) times: Option<Box<Times>>,
-}
-
-/// A property: its values and their answers. The last slot of `tallies` counts answers without the property.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Property {
-    pub(crate) names: Interner,
-    pub(crate) tallies: Vec<Tally>,
-    pub(crate) absent: u64,
-}
-
-impl Property {
-    fn tally(&mut self, key: usize) -> Option<&mut Tally> {
-        if key >= self.tallies.len() {
-            self.tallies.resize_with(key + 1, Tally::default);
-        }
-        self.tallies.get_mut(key)
-    }
-
-    fn record(&mut self, key: Option<Key>, latency: u64, service: u64) {
-        let Some(Key(key)) = key else {
-            self.absent += 1;
-            return;
-        };
-        let key = key as usize;
-        let Some(tally) = self.tally(key) else { return };
-        tally.count += 1;
-        if key < TIMED_KEYS {
-            tally.times.get_or_insert_default().record(latency, service);
-        }
-    }
-
-    /// Adds another's tallies and returns this one's number for each of the other's keys.
-    fn merge(&mut self, other: Self) -> Vec<u32> {
-        self.absent += other.absent;
-        let keys: Vec<u32> = other.names.iter().map(|name| self.names.key(name)).collect();
-        for (key, theirs) in keys.iter().zip(other.tallies) {
-            let Some(tally) = self.tally(*key as usize) else { continue };
-            tally.count += theirs.count;
-            if let Some(times) = theirs.times {
-                tally.times.get_or_insert_default().add(&times);
-            }
-        }
-        keys
-    }
+    /// The stages of a schedule with several rates, to be told apart; empty without one.
+    pub stages: Vec<Stage>,
 }
 
 /// An error kept as an example.
@@ -229,6 +57,7 @@ pub struct Recorder {
     /// [`Recorder::who`] first, then [`Layout::properties`].
     pub(crate) properties: Vec<Property>,
     pub(crate) slices: Slices,
+    pub(crate) stages: Stages,
     pub(crate) lag: Hdr,
     pub(crate) connect: Hdr,
     pub(crate) reused: u64,
@@ -249,7 +78,7 @@ impl Recorder {
     /// An empty recorder.
     pub fn new(layout: Arc<Layout>) -> Self {
         let properties = vec![Property::default(); layout.properties.len() + 1];
-        Self { slices: Slices::new(properties.len()), properties, layout, ..Self::default() }
+        Self { slices: Slices::new(properties.len()), stages: Stages::new(&layout.stages), properties, layout, ..Self::default() }
     }
 
     /// Counters that another thread may read while this one records.
@@ -285,7 +114,10 @@ impl Recorder {
         let coarse = bucket(latency);
         self.live.count(fate, coarse);
         self.cell(sample.target, ending).times.record(latency, service);
-        self.lag.record(sample.sent_ns.saturating_sub(sample.able_ns.max(sample.intended_ns)));
+        self.stages.record(sample.intended_ns, sample.done_ns, fate);
+        if !matches!(ending, Ending::Error(Cause::NotSent)) {
+            self.lag.record(sample.sent_ns.saturating_sub(sample.able_ns.max(sample.intended_ns)));
+        }
         self.last_done_ns = self.last_done_ns.max(sample.done_ns);
         self.bytes_in += sample.bytes_in;
         self.bytes_out += sample.bytes_out;
@@ -346,6 +178,7 @@ impl Recorder {
         }
         let keys: Vec<Vec<u32>> = self.properties.iter_mut().zip(other.properties).map(|(mine, theirs)| mine.merge(theirs)).collect();
         self.slices.merge(other.slices, &keys);
+        self.stages.merge(&other.stages);
         self.lag.add(&other.lag);
         self.connect.add(&other.connect);
         self.reused += other.reused;
@@ -372,7 +205,12 @@ mod tests {
 
     fn layout() -> Arc<Layout> {
         let targets = vec!["http://a".to_owned(), "http://b".to_owned()];
-        Arc::new(Layout { targets, properties: vec!["body:(v[0-9])".to_owned()], keep_order: true })
+        Arc::new(Layout {
+            targets,
+            properties: vec!["body:(v[0-9])".to_owned()],
+            keep_order: true,
+            stages: vec![Stage::constant(1.0, Some(Duration::from_secs(100))); 3],
+        })
     }
 
     fn sample(order: u64, outcome: Outcome<'_>) -> Sample<'_> {

@@ -1,0 +1,189 @@
+//! A schedule with several rates taken apart: what became of the requests of each stage.
+//!
+//! A request belongs to the stage in which it was due, whenever it was sent: what a stage left behind is not charged to the
+//! next. Only the answers that came while a stage lasted make the rate that it got.
+
+use std::time::Duration;
+
+use crate::{
+    histogram::Hdr,
+    live::Fate,
+    pace::nanos,
+    report::{Latency, Report, StageReport},
+    schedule::Stage,
+};
+
+/// The stages of one recorder, in their order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stages(Vec<Tally>);
+
+#[derive(Clone, Debug)]
+struct Tally {
+    stage: Stage,
+    /// Nanoseconds since the start.
+    begin: u64,
+    end: u64,
+    requests: u64,
+    errors: u64,
+    refused: u64,
+    /// Answers that came while it lasted.
+    in_time: u64,
+    latency: Hdr,
+}
+
+impl Stages {
+    pub(crate) fn new(stages: &[Stage]) -> Self {
+        let mut begin = 0_u64;
+        let tally = |stage: &Stage| {
+            let end = begin.saturating_add(stage.length.map_or(u64::MAX, nanos));
+            let tally = Tally { stage: *stage, begin, end, requests: 0, errors: 0, refused: 0, in_time: 0, latency: Hdr::default() };
+            begin = end;
+            tally
+        };
+        Self(stages.iter().map(tally).collect())
+    }
+
+    /// Counts a request in the stage in which it was due, and its answer in the one in which it came.
+    pub(crate) fn record(&mut self, due: u64, done: u64, fate: Fate) {
+        if self.0.is_empty() {
+            return;
+        }
+        if fate != Fate::Lost
+            && let Some(tally) = self.at(done)
+        {
+            tally.in_time += 1;
+        }
+        let Some(tally) = self.at(due) else { return };
+        tally.requests += 1;
+        match fate {
+            Fate::Lost => return tally.errors += 1,
+            Fate::Refused => tally.refused += 1,
+            Fate::Answered => {}
+        }
+        tally.latency.record(done.saturating_sub(due));
+    }
+
+    fn at(&mut self, time: u64) -> Option<&mut Tally> {
+        let index = self.0.partition_point(|tally| tally.end <= time);
+        self.0.get_mut(index)
+    }
+
+    /// Adds what another recorder of the same run has.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            mine.requests += theirs.requests;
+            mine.errors += theirs.errors;
+            mine.refused += theirs.refused;
+            mine.in_time += theirs.in_time;
+            mine.latency.add(&theirs.latency);
+        }
+    }
+
+    /// The stages of a run that took so long; rates are of the part of a stage that was reached.
+    pub(crate) fn into_reports(self, elapsed: Duration) -> Vec<StageReport> {
+        let elapsed = nanos(elapsed);
+        self.0.into_iter().map(|tally| tally.into_report(elapsed)).collect()
+    }
+}
+
+impl Tally {
+    fn into_report(self, elapsed: u64) -> StageReport {
+        let seconds = |ns: u64| ns as f64 / 1e9;
+        let lasted = seconds(elapsed.clamp(self.begin, self.end) - self.begin);
+        StageReport {
+            at_seconds: seconds(self.begin),
+            seconds: seconds(self.end - self.begin),
+            from_rate: self.stage.from,
+            to_rate: self.stage.to,
+            rate: if lasted > 0.0 { self.in_time as f64 / lasted } else { 0.0 },
+            requests: self.requests,
+            errors: self.errors,
+            refused: self.refused,
+            latency: Latency::from(&self.latency),
+            histogram: self.latency,
+        }
+    }
+}
+
+/// The stages of several runs of one schedule as one: counts and distributions added, rates as in [`crate::merge`], where
+/// `seconds` is how long anything ran. Runs whose stages differ have none in common.
+pub(crate) fn merged(reports: &[Report], seconds: f64) -> Vec<StageReport> {
+    let Some(first) = reports.first() else { return Vec::new() };
+    let shape = |report: &Report| report.stages.iter().map(|stage| stage.seconds).collect::<Vec<_>>();
+    if reports.iter().any(|report| shape(report) != shape(first)) {
+        return Vec::new();
+    }
+    // As many runs went on at a time, on average.
+    let beside = if seconds > 0.0 { reports.iter().map(|report| report.seconds).sum::<f64>() / seconds } else { 1.0 };
+    let rates = beside / reports.len() as f64;
+    let merged = (0..first.stages.len()).map(|index| {
+        let mut sum = StageReport::default();
+        for stage in reports.iter().filter_map(|report| report.stages.get(index)) {
+            (sum.at_seconds, sum.seconds) = (stage.at_seconds, stage.seconds);
+            sum.from_rate += stage.from_rate * rates;
+            sum.to_rate += stage.to_rate * rates;
+            sum.rate += stage.rate * rates;
+            sum.requests += stage.requests;
+            sum.errors += stage.errors;
+            sum.refused += stage.refused;
+            sum.histogram.add(&stage.histogram);
+        }
+        sum.latency = Latency::from(&sum.histogram);
+        sum
+    });
+    merged.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn stages() -> Stages {
+        let second = Some(Duration::from_secs(1));
+        Stages::new(&[Stage::constant(2.0, second), Stage { from: 2.0, to: 8.0, length: second }])
+    }
+
+    fn run() -> Report {
+        let mut stages = stages();
+        for (due, done, fate) in [
+            (0, 10, Fate::Answered),
+            (500, 1_500, Fate::Answered),
+            (1_000, 1_001, Fate::Refused),
+            (1_500, 1_600, Fate::Lost),
+            (1_900, 2_100, Fate::Answered),
+        ] {
+            stages.record(due * MS, done * MS, fate);
+        }
+        Report { seconds: 2.0, stages: stages.into_reports(Duration::from_secs(2)), ..Report::default() }
+    }
+
+    #[test]
+    fn a_request_belongs_to_the_stage_in_which_it_was_due_and_an_answer_in_time_to_the_rate() {
+        let [first, second] = &run().stages[..] else { panic!("two stages") };
+        assert_eq!((first.requests, first.errors, first.refused, first.rate), (2, 0, 0, 1.0));
+        assert!(first.latency.max_us > 999_000.0, "the late answer is the first stage's: {first:?}");
+        assert_eq!((second.requests, second.errors, second.refused, second.rate), (3, 1, 1, 2.0));
+        assert_eq!((second.at_seconds, second.seconds, second.from_rate, second.to_rate), (1.0, 1.0, 2.0, 8.0));
+    }
+
+    #[test]
+    fn of_a_run_that_ended_early_a_stage_has_the_rate_of_the_time_it_had() {
+        let mut stages = stages();
+        (0..4).for_each(|number| stages.record(1_000 * MS, (1_000 + number) * MS, Fate::Answered));
+        let reports = stages.into_reports(Duration::from_millis(1_500));
+        assert_eq!((reports[0].rate, reports[1].rate), (0.0, 8.0));
+    }
+
+    #[test]
+    fn merged_runs_of_one_schedule_keep_its_stages_and_others_have_none() {
+        let one = run();
+        let repeated = merged(&[one.clone(), one.clone()], 4.0);
+        assert_eq!((repeated[1].requests, repeated[1].to_rate, repeated[1].rate), (6, 8.0, 2.0));
+        let beside = merged(&[one.clone(), one.clone()], 2.0);
+        assert_eq!((beside[1].requests, beside[1].to_rate, beside[1].rate), (6, 16.0, 4.0));
+        assert_eq!(beside[0].histogram.count(), 4);
+        assert_eq!(merged(&[one, Report::default()], 4.0), []);
+    }
+}
