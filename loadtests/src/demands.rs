@@ -16,13 +16,19 @@ pub struct Demands {
     /// Shares of the answers by the first --count-by, or by version; requests without an answer are wrong as well
     #[arg(long, value_name = "NAME=WEIGHT,...")]
     pub expect: Option<Expectation>,
-    /// How far from its share each may be: percentage points (1, 0.5%) or answers (2n)
-    #[arg(long, default_value = "1", value_name = "N")]
-    pub tolerance: Tolerance,
+    /// How far from its share each may be: percentage points (1, 0.5%) or answers (2n) [default: 1]
+    #[arg(long, requires = "expect", value_name = "N")]
+    pub tolerance: Option<Tolerance>,
     /// The values of the last --count-by, or the pods of each version (or of these alone), take turns: none is ever two
     /// answers ahead of another
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "", value_name = "VERSION,...")]
-    pub expect_round_robin: Option<String>,
+    #[arg(long, num_args = 0..=1, require_equals = true, value_parser = versions, value_name = "VERSION,...")]
+    pub expect_round_robin: Option<Option<String>>,
+}
+
+/// Names of versions, none of them empty: nothing that could take turns would have such a name.
+fn versions(text: &str) -> Result<String, String> {
+    let named = text.split(',').all(|version| !version.trim().is_empty());
+    named.then(|| text.to_owned()).ok_or_else(|| format!("{text:?}: expected the name of a version behind each = and comma"))
 }
 
 impl Demands {
@@ -39,10 +45,10 @@ impl Demands {
     fn checks(&self, report: &Report) -> Vec<Check> {
         let mut checks = self.slo.as_ref().map(|slo| slo.check(report)).unwrap_or_default();
         if let Some(expectation) = &self.expect {
-            checks.extend(expectation.check(&counted(report), self.tolerance));
+            checks.extend(expectation.check(&counted(report), self.tolerance.unwrap_or_default()));
         }
         if let Some(versions) = &self.expect_round_robin {
-            let versions: Vec<&str> = versions.split(',').map(str::trim).filter(|version| !version.is_empty()).collect();
+            let versions: Vec<&str> = versions.iter().flat_map(|versions| versions.split(',')).map(str::trim).collect();
             checks.extend(round_robin(report, &versions, report.run.concurrency == 1));
         }
         let counting = if self.expect.is_some() { "--expect" } else { "--expect-round-robin" };

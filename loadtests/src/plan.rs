@@ -232,11 +232,6 @@ impl Plan {
         stages
     }
 
-    /// Whether requests follow a schedule.
-    pub(crate) fn is_open_loop(&self) -> bool {
-        self.rate.is_some() || !self.stages.is_empty()
-    }
-
     /// The mean rate of an open loop.
     pub(crate) fn asked_rate(&self) -> Option<f64> {
         if self.stages.is_empty() {

@@ -1,5 +1,6 @@
 //! The command line of `outrigger load`.
 
+mod fit;
 mod parse;
 mod reverse;
 
@@ -10,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use http::{HeaderName, HeaderValue, Method};
 
 pub use self::parse::{Rate, Stages, duration as parse_duration};
@@ -141,7 +142,7 @@ pub struct AmountArgs {
 #[command(next_help_heading = "Search")]
 pub struct SearchArgs {
     /// Find the highest rate that meets an objective, such as p99<5ms,errors<0.1%; begins at -q, or at 100
-    #[arg(long, value_name = "METRIC<LIMIT,...", conflicts_with_all = ["ramp", "steps", "requests", "duration", "slo"])]
+    #[arg(long, value_parser = parse::limits, value_name = "METRIC<LIMIT,...", conflicts_with_all = ["ramp", "steps", "requests", "duration", "slo", "expect", "expect_round_robin", "answers"])]
     pub find_max: Option<Slo>,
     /// Length of each probe
     #[arg(long, value_parser = parse::some_duration, default_value = "5s", requires = "find_max", value_name = "TIME")]
@@ -165,9 +166,9 @@ pub struct RequestArgs {
     #[arg(short = 'H', long = "header", value_parser = parse::header, value_name = "NAME: VALUE")]
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Host header (HTTP/2: authority) instead of the URL's
-    #[arg(long, value_name = "HOST[:PORT]")]
+    #[arg(long, value_parser = parse::host, value_name = "HOST[:PORT]")]
     pub host: Option<String>,
-    /// Body
+    /// Body; with tcp URLs the line to send, its end is added if it has none
     #[arg(long, aliases = ["body", "payload"], value_name = "TEXT")]
     pub data: Option<String>,
     /// Body from a file, or from standard input (-)
@@ -285,6 +286,7 @@ impl Args {
     /// A body that cannot be read, a host that cannot stand in a header, options that do not fit each other.
     pub fn plan(&self) -> anyhow::Result<Plan> {
         let Self { amount, request, connection, tls, answers, .. } = self;
+        fit::options(self)?;
         let (url, more_urls) = self.urls.split_first().context("no URL")?;
         let body = request.body()?;
         let threads = amount.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -325,20 +327,7 @@ impl Args {
             keep_headers: answers.keep_headers,
             keep_bodies: answers.keep_bodies,
         };
-        ensure!(
-            plan.arrivals == Arrivals::Even || plan.is_open_loop(),
-            "--jitter varies a schedule: expected -q RATE, --ramp or --steps with it"
-        );
-        ensure!(
-            plan.speaks_http2() || connection.connections.is_none(),
-            "--connections is for HTTP/2 (--http2, --grpc), where requests share them: expected -c for how many requests are in flight"
-        );
-        let tcp_only = std::iter::once(&plan.url).chain(&plan.more_urls).all(|url| url.starts_with("tcp:"));
-        ensure!(!plan.tcp_echo || tcp_only, "--tcp-echo is for tcp://HOST:PORT");
-        ensure!(
-            !plan.tcp_echo || !plan.body.is_empty(),
-            "--tcp-echo sends the body and expects it back: expected --data or --data-file with it"
-        );
+        fit::body(&plan)?;
         match &request.host {
             Some(host) => plan.header("host", host),
             None => Ok(plan),
@@ -458,27 +447,6 @@ mod tests {
         assert_eq!(plan("http://a -n 100")?.amount, Amount::Requests(100));
         assert_eq!(plan("http://a --steps 10,20:1s")?.stages.len(), 2);
         Ok(())
-    }
-
-    #[test]
-    fn options_that_do_not_fit_each_other_are_refused() {
-        for line in [
-            "http://a -q 5 --ramp 1..2:1s",
-            "http://a --jitter",
-            "tcp://a:1 --tcp-echo",
-            "http://a --cert x",
-            "http://a -n 0",
-            "http://a -c 0",
-            "http://a -d 0s",
-            "http://a --find-max p99<1ms -d 5s",
-            "http://a --unix-socket /x --connect 1.2.3.4:5",
-            "http://a --connections 100",
-            "http://a --tcp-echo --data x",
-            "http://a --connect shop:80",
-            "http://a -q -5",
-        ] {
-            assert!(plan(line).is_err(), "{line}");
-        }
     }
 
     #[test]

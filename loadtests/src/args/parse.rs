@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, uri::Authority};
 
-use crate::schedule::Stage;
+use crate::{schedule::Stage, slo::Slo};
 
 /// `NAME: VALUE` as curl takes it.
 pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -52,7 +52,21 @@ pub(super) fn rate(text: &str) -> Result<Rate, String> {
     per_second(text)
         .filter(|rate| *rate > 0.0)
         .map(Rate::PerSecond)
-        .ok_or_else(|| format!("{text:?}: expected requests per second, such as 500, 0.5 or 20k, or max"))
+        .ok_or_else(|| format!("{text:?}: expected requests per second, such as 500, 0.5 or 20k, at most 1000M, or max"))
+}
+
+/// Objectives that a lower rate meets more easily.
+pub(super) fn limits(text: &str) -> Result<Slo, String> {
+    let slo: Slo = text.parse()?;
+    let met = slo.is_met_below_a_limit();
+    met.then_some(slo)
+        .ok_or_else(|| format!("{text:?}: expected objectives that a lower rate meets more easily, such as p99<5ms,errors<0.1%"))
+}
+
+/// What a host header holds.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let plain = text.parse::<Authority>().is_ok() && !text.contains('@');
+    plain.then(|| text.to_owned()).ok_or_else(|| format!("{text:?}: expected HOST[:PORT]"))
 }
 
 /// Where to connect.
@@ -60,11 +74,14 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("{text:?}: expected an IP address with a port, such as 10.0.0.7:80 or [::1]:80"))
 }
 
+/// More requests in a second than this cannot be told apart in nanoseconds.
+const MOST_PER_SECOND: f64 = 1e9;
+
 /// Requests per second; a `k` counts thousands, an `M` millions.
 fn per_second(text: &str) -> Option<f64> {
     let scaled = [('k', 1e3), ('M', 1e6)].into_iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
     let (number, factor) = scaled.unwrap_or((text, 1.0));
-    number.parse().ok().map(|number: f64| number * factor).filter(|rate| rate.is_finite() && *rate >= 0.0)
+    number.parse().ok().map(|number: f64| number * factor).filter(|rate| (0.0..=MOST_PER_SECOND).contains(rate))
 }
 
 /// Stages of one option. A type of its own, because clap takes a bare `Vec` for an option that may be repeated.

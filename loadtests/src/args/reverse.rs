@@ -25,7 +25,10 @@ impl Plan {
         add("timeout", &format_args!("{}ms", self.timeout.as_millis()));
         add("connect-timeout", &format_args!("{}ms", self.connect_timeout.as_millis()));
         add("patience", &format_args!("{}ms", self.patience.as_millis()));
-        add("method", &self.method);
+        let plain = self.urls().any(|url| url.starts_with("http")) && !self.grpc;
+        if plain {
+            add("method", &self.method);
+        }
         add("data", &String::from_utf8_lossy(&self.body));
         let header = |(name, value): &(HeaderName, HeaderValue)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes()));
         self.headers.iter().for_each(|field| add("header", &header(field)));
