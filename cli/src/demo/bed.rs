@@ -21,8 +21,13 @@ pub const HOST: &str = "shop.example.com";
 
 const NAMESPACE: &str = "shop";
 const READY: Duration = Duration::from_secs(40);
-/// A changed file takes effect within 100 ms; the demo gives it twice that.
+/// A changed file takes effect within 100 ms; the demo gives it twice that at least.
 const SETTLE: Duration = Duration::from_millis(200);
+/// By then also every proxy of a busy machine has taken a changed file over, and has written its log.
+const IN_FORCE: Duration = Duration::from_secs(20);
+const LOGGED: Duration = Duration::from_secs(20);
+/// A proxy's metric: how long ago it took the configuration in force over.
+const CONFIGURATION_AGE: &str = "outrigger_config_age_seconds ";
 
 /// The shopfront as `examples/shopfront` has it, so that the demo runs from any folder.
 const SHOPFRONT: [(&str, &str); 5] = [
@@ -95,20 +100,43 @@ Ctrl-C ends it.
 
     // === Files ===
 
-    /// Writes a manifest into the watched folder, as an editor does, and gives it time to act.
+    /// Writes a manifest into the watched folder, as an editor does, and waits until it is in force.
     pub async fn write(&self, name: &str, yaml: &str) -> Result<()> {
         let (new, file) = (self.path(&format!(".{name}.new")), self.path(name));
         fs::write(&new, yaml)?;
+        let changed = Instant::now();
         fs::rename(new, file)?;
+        self.until_in_force(changed).await
+    }
+
+    /// Deletes a manifest from the watched folder and waits until that is in force.
+    pub async fn remove(&self, name: &str) -> Result<()> {
+        let changed = Instant::now();
+        fs::remove_file(self.path(name))?;
+        self.until_in_force(changed).await
+    }
+
+    /// Waits until every proxy has taken over a configuration later than this.
+    async fn until_in_force(&self, changed: Instant) -> Result<()> {
         tokio::time::sleep(SETTLE).await;
+        let pods = self.testbed.pods().into_iter();
+        for pod in pods.filter(|pod| pod.ready && pod.container(Some("istio-proxy")).is_ok()) {
+            let pod = format!("{}/{}", pod.namespace, pod.name);
+            while self.configuration_age(&pod).await? >= changed.elapsed().as_secs_f64() {
+                if changed.elapsed() > IN_FORCE {
+                    bail!("the proxy of {pod} has not taken the changed manifests over within {IN_FORCE:?}");
+                }
+                tokio::time::sleep(SETTLE).await;
+            }
+        }
         Ok(())
     }
 
-    /// Deletes a manifest from the watched folder.
-    pub async fn remove(&self, name: &str) -> Result<()> {
-        fs::remove_file(self.path(name))?;
-        tokio::time::sleep(SETTLE).await;
-        Ok(())
+    async fn configuration_age(&self, pod: &str) -> Result<f64> {
+        let metrics = self.testbed.proxy_admin(pod, "/stats/prometheus").await?;
+        let metrics = String::from_utf8_lossy(&metrics.body);
+        let age = metrics.lines().find_map(|line| line.strip_prefix(CONFIGURATION_AGE)?.trim().parse().ok());
+        age.with_context(|| format!("the proxy of {pod} does not show {CONFIGURATION_AGE}"))
     }
 
     /// Puts the shopfront's own VirtualService back.
@@ -256,6 +284,25 @@ Ctrl-C ends it.
         Ok(Mark(self.testbed.logs(pod, Some("istio-proxy"))?.len()))
     }
 
+    /// The same for several proxies.
+    pub fn mark_logs(&self, pods: &[String]) -> Result<Vec<(String, Mark)>> {
+        pods.iter().map(|pod| Ok((pod.clone(), self.mark_log(pod)?))).collect()
+    }
+
+    /// Lines about a path that several proxies have written since their marks; waits until at least `count` are there.
+    pub async fn calls_since(&self, marks: &[(String, Mark)], path: &str, count: u64) -> Result<Vec<LogLine>> {
+        let deadline = Instant::now() + LOGGED;
+        loop {
+            let mut lines = Vec::new();
+            for (pod, mark) in marks {
+                lines.extend(self.log_since(pod, *mark).await?.into_iter().filter(|line| line.path == path));
+            }
+            if lines.len() as u64 >= count || Instant::now() > deadline {
+                return Ok(lines);
+            }
+        }
+    }
+
     /// The same for the gateway.
     pub fn mark_gateway_log(&self) -> Result<Mark> {
         self.mark_log(&self.gateway_pod()?)
@@ -270,7 +317,7 @@ Ctrl-C ends it.
 
     /// The gateway's lines since a mark; waits until at least `count` are there.
     pub async fn gateway_log(&self, mark: Mark, count: usize) -> Result<Vec<LogLine>> {
-        let (pod, deadline) = (self.gateway_pod()?, Instant::now() + Duration::from_secs(5));
+        let (pod, deadline) = (self.gateway_pod()?, Instant::now() + LOGGED);
         loop {
             let lines = self.log_since(&pod, mark).await?;
             if lines.len() >= count || Instant::now() > deadline {

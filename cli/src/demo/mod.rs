@@ -1,6 +1,7 @@
 //! `outrigger demo`: the shopfront brought up, seven things shown, each line measured.
 
 mod bed;
+mod chance;
 mod cost;
 mod faults;
 mod log;

@@ -3,26 +3,34 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use outrigger_loadtests::{Amount, Plan};
+use outrigger_loadtests::{Amount, Plan, Run};
+use tokio::sync::Notify;
 
 use super::bed::Bed;
 use super::report::{Section, Table};
 
+/// Of the traffic inside the mesh.
 const LOAD: Duration = Duration::from_secs(9);
+/// Of the traffic through the gateway at most: it ends when the change has been over for [`AFTERWARDS`], however long a busy
+/// machine takes for it.
+const AT_MOST: Duration = Duration::from_secs(60);
+const AFTERWARDS: Duration = Duration::from_secs(3);
 /// Before the change, so that requests are in flight at it.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Removes one pod of v1 as Kubernetes does, adds one, and counts failed requests of four kinds of traffic.
 pub async fn section(bed: &Bed) -> Result<Section> {
     let names = ["gateway, keep-alive, 200 ms", "gateway, HTTP/2, 200 ms", "mesh, keep-alive, 200 ms", "mesh, streams of 2 s"];
-    let slow = |http2| for_a_while(bed.gateway_plan("/delay/200", 0)?, 16, http2);
+    let slow = |http2| for_a_while(bed.gateway_plan("/delay/200", 0)?, AT_MOST, 16, http2);
     let (keep_alive, http2) = (slow(false)?, slow(true)?);
-    let mesh = for_a_while(Plan::new("http://shopfront/delay/200", 0), 8, false)?;
-    let stream = for_a_while(Plan::new("http://shopfront/stream/20/100", 0), 4, false)?;
+    let mesh = for_a_while(Plan::new("http://shopfront/delay/200", 0), LOAD, 8, false)?;
+    let stream = for_a_while(Plan::new("http://shopfront/stream/20/100", 0), LOAD, 4, false)?;
+    let over = Notify::new();
+    let (first, second) = (over.notified(), over.notified());
     let (changed, keep_alive, http2, mesh, stream) = tokio::join!(
-        change_pods(bed),
-        outrigger_loadtests::run(keep_alive),
-        outrigger_loadtests::run(http2),
+        change(bed, &over),
+        Run::prepare(keep_alive)?.finish(first),
+        Run::prepare(http2)?.finish(second),
         bed.load_in_client(&mesh),
         bed.load_in_client(&stream),
     );
@@ -43,8 +51,16 @@ pub async fn section(bed: &Bed) -> Result<Section> {
     Ok(section)
 }
 
-fn for_a_while(mut plan: Plan, concurrency: usize, http2: bool) -> Result<Plan> {
-    plan.amount = Amount::For(LOAD);
+/// [`change_pods`], and says when the load may end.
+async fn change(bed: &Bed, over: &Notify) -> Result<(String, String)> {
+    let changed = change_pods(bed).await;
+    tokio::time::sleep(AFTERWARDS).await;
+    over.notify_waiters();
+    changed
+}
+
+fn for_a_while(mut plan: Plan, time: Duration, concurrency: usize, http2: bool) -> Result<Plan> {
+    plan.amount = Amount::For(time);
     plan.concurrency = concurrency;
     plan.http2 = http2;
     plan.keep_answers = false;

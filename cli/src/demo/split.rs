@@ -7,9 +7,12 @@ use outrigger_loadtests::order::{on_stride, worst_window};
 use outrigger_loadtests::{Plan, Report};
 
 use super::bed::{Bed, SHARES};
+use super::chance;
 use super::report::{Section, Table};
 
 const REQUESTS: u64 = 1000;
+/// So many that seven pods chosen by chance do not look like the split by chance.
+const UNSPLIT: u64 = 300;
 const WINDOW: usize = 100;
 /// Clients that act on every so manyth call must not fall into step with the schedule.
 const STRIDES: [usize; 4] = [2, 7, 20, 89];
@@ -29,13 +32,13 @@ pub async fn at_the_gateway(bed: &Bed) -> Result<Section> {
 
 /// The same from a pod with a sidecar, where the gateway's VirtualService must not act.
 pub async fn inside_the_mesh(bed: &Bed) -> Result<Section> {
-    let plain = bed.load_in_client(&Plan::new("http://shopfront/", 100)).await?;
+    let plain = bed.load_in_client(&Plan::new("http://shopfront/", UNSPLIT)).await?;
     bed.write("mesh-split.yaml", include_str!("mesh-split.yaml")).await?;
     let mut plan = Plan::new("http://shopfront/", REQUESTS);
     plan.concurrency = 8;
     let report = bed.load_in_client(&plan).await?;
     let mut section = counted(format!("{REQUESTS} requests from a pod with a sidecar to http://shopfront/"), &report);
-    let unsplit = worst_window(&versions(&plain), &SHARES, WINDOW);
+    let unsplit = worst_window(&versions(&plain), &SHARES, UNSPLIT as usize);
     section.check("before its own VirtualService: not split by the gateway's", "> 2 off", format!("{unsplit:.0} off"), unsplit > 2.0);
     Ok(section)
 }
@@ -86,18 +89,13 @@ fn in_decision_order(section: &mut Section, decisions: &[String]) {
         worst <= 2.0 && sequence.len() >= WINDOW,
     );
     for stride in STRIDES {
-        let worst = SHARES.iter().map(|(version, share)| sigmas(&sequence, version, *share, stride)).fold(0.0, f64::max);
+        let likelihoods = SHARES.iter().map(|(version, share)| {
+            let (seen, of) = on_stride(&sequence, version, stride);
+            chance::of_count(seen as u64, of as u64, share / 100.0)
+        });
         let name = format!("a client acting on every {} call sees shares within chance", ordinal(stride));
-        section.check(name, "≤ 4 σ", format!("{worst:.1} σ"), worst <= 4.0 && !sequence.is_empty());
+        chance::check(section, name, likelihoods.fold(1.0, f64::min), !sequence.is_empty());
     }
-}
-
-/// How far a version's share among every `stride`th decision lies from its weight, in standard deviations of chance.
-fn sigmas(sequence: &[&str], version: &str, share: f64, stride: usize) -> f64 {
-    let (seen, of) = on_stride(sequence, version, stride);
-    let (p, n) = (share / 100.0, of as f64);
-    let sigma = (n * p * (1.0 - p)).sqrt().max(0.5);
-    (seen as f64 - n * p).abs() / sigma
 }
 
 fn ordinal(number: usize) -> String {
