@@ -20,6 +20,7 @@ pub mod mesh;
 pub mod model;
 pub mod object;
 mod pack;
+pub mod parallel;
 pub mod parse;
 pub mod protocol;
 pub mod registry;

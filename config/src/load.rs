@@ -1,7 +1,8 @@
 //! The texts of configuration files: from folders, globs and single files. The only part of this crate that reads files.
 
-use std::collections::BTreeSet;
-use std::io;
+use std::ffi::OsString;
+use std::fs::{DirEntry, File, Metadata};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// A file with its text.
@@ -33,12 +34,12 @@ pub fn read(paths: &[PathBuf]) -> io::Result<Vec<SourceFile>> {
     Ok(sources)
 }
 
-/// The files that [`read`] reads, without reading them.
+/// The files that [`read`] reads, without reading them: each once, in the order of their paths.
 ///
 /// # Errors
 /// A path that does not exist or a folder that cannot be read.
-pub fn list(paths: &[PathBuf]) -> io::Result<BTreeSet<PathBuf>> {
-    let mut files = BTreeSet::new();
+pub fn list(paths: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
             walk(path, &mut files, 0)?;
@@ -46,8 +47,13 @@ pub fn list(paths: &[PathBuf]) -> io::Result<BTreeSet<PathBuf>> {
             expand(path, pattern, &mut files)?;
         } else {
             std::fs::metadata(path).map_err(|error| named(path, &error))?;
-            files.insert(path.clone());
+            files.push(path.clone());
         }
+    }
+    // One folder comes in order.
+    if paths.len() > 1 {
+        files.sort();
+        files.dedup();
     }
     Ok(files)
 }
@@ -64,11 +70,36 @@ pub fn is_configuration(path: &Path) -> bool {
 /// # Errors
 /// Whatever else prevents reading, with the path in the message.
 pub fn read_file(path: &Path) -> io::Result<Option<String>> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))),
+    Ok(read_with_metadata(path)?.map(|(text, _)| text))
+}
+
+/// As [`read_file`], with what the file system knew of the file when it was opened.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn read_with_metadata(path: &Path) -> io::Result<Option<(String, Metadata)>> {
+    match read_bytes(path) {
+        Ok((bytes, metadata)) => {
+            let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+            Ok(Some((text, metadata)))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(named(path, &error)),
     }
+}
+
+/// The space that is set aside for a file whatever length it pretends to have.
+const MAX_RESERVED: u64 = 1 << 20;
+
+fn read_bytes(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    // One byte more than there should be: the end is found without making room again.
+    let length = metadata.len().min(MAX_RESERVED) as usize;
+    let mut bytes = Vec::with_capacity(length + 1);
+    // A file asks for its length again before it is read; what is behind `take` does not.
+    file.take(u64::MAX).read_to_end(&mut bytes)?;
+    Ok((bytes, metadata))
 }
 
 fn named(path: &Path, error: &io::Error) -> io::Error {
@@ -78,23 +109,37 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
 /// Folders nested deeper than this are a loop of links.
 const MAX_FOLDERS: usize = 32;
 
-fn walk(folder: &Path, files: &mut BTreeSet<PathBuf>, depth: usize) -> io::Result<()> {
+/// Adds what is in a folder and below. Within a folder the names are sorted, which gives all paths in their order.
+fn walk(folder: &Path, files: &mut Vec<PathBuf>, depth: usize) -> io::Result<()> {
     if depth > MAX_FOLDERS {
         return Err(io::Error::other(format!("{}: more than {MAX_FOLDERS} folders deep", folder.display())));
     }
+    let mut found: Vec<(OsString, bool)> = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|error| named(folder, &error))? {
-        let path = entry.map_err(|error| named(folder, &error))?.path();
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if hidden {
-            continue;
+        let entry = entry.map_err(|error| named(folder, &error))?;
+        let name = entry.file_name();
+        if !name.as_encoded_bytes().starts_with(b".") {
+            found.push((name, is_folder(&entry)));
         }
-        if path.is_dir() {
+    }
+    found.sort_unstable();
+    for (name, is_folder) in found {
+        let path = folder.join(name);
+        if is_folder {
             walk(&path, files, depth + 1)?;
         } else if is_configuration(&path) {
-            files.insert(path);
+            files.push(path);
         }
     }
     Ok(())
+}
+
+/// The folder knows what most of its entries are; of a link the target must be asked.
+fn is_folder(entry: &DirEntry) -> bool {
+    match entry.file_type() {
+        Ok(kind) if !kind.is_symlink() => kind.is_dir(),
+        _ => entry.path().is_dir(),
+    }
 }
 
 /// The last component when it has wildcards and no file has that very name.
@@ -103,19 +148,21 @@ fn pattern(path: &Path) -> Option<&str> {
     (name.contains(['*', '?']) && !path.exists()).then_some(name)
 }
 
-fn expand(path: &Path, pattern: &str, files: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+fn expand(path: &Path, pattern: &str, files: &mut Vec<PathBuf>) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let before = files.len();
+    let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|error| named(folder, &error))? {
         let entry = entry.map_err(|error| named(folder, &error))?;
         let fits = entry.file_name().to_str().is_some_and(|name| matches(pattern.as_bytes(), name.as_bytes()));
         if fits && entry.path().is_file() {
-            files.insert(entry.path());
+            found.push(entry.path());
         }
     }
-    if files.len() == before {
+    if found.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, format!("{}: no file fits this pattern", path.display())));
     }
+    found.sort();
+    files.append(&mut found);
     Ok(())
 }
 

@@ -3,11 +3,11 @@
 //! At first load an invalid object is left out and named. On reload the last good version of that object stays until it is
 //! mended or deleted. A file with a syntax error freezes only what that file held.
 
-mod parallel;
 mod reading;
 mod resting;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ pub use self::resting::Resting;
 use crate::diagnostic::{self, Consequence, Diagnostic, Severity};
 use crate::keep::Keeper;
 use crate::object::{Object, ObjectId};
+use crate::parallel;
 use crate::parse::{Parsed, parse};
 
 /// Reading so many files takes longer than starting a thread for half of them.
@@ -59,6 +60,26 @@ struct Trouble {
 }
 
 impl FileState {
+    fn new(parsed: Parsed) -> Self {
+        let Parsed { objects, invalid, diagnostics, syntax_error: _ } = parsed;
+        FileState { objects, trouble: Trouble::new(invalid, diagnostics) }
+    }
+
+    /// Takes over what the file says now, unless that cannot be read and it held something.
+    fn replace(&mut self, mut parsed: Parsed) {
+        let held = !self.objects.is_empty() || !self.invalid().is_empty();
+        if !parsed.syntax_error || !held {
+            *self = FileState::new(parsed);
+            return;
+        }
+        for diagnostic in &mut parsed.diagnostics {
+            if diagnostic.consequence != Consequence::None {
+                diagnostic.consequence = Consequence::FileFrozen;
+            }
+        }
+        self.trouble = Trouble::new(self.invalid().to_vec(), parsed.diagnostics);
+    }
+
     fn invalid(&self) -> &[ObjectId] {
         self.trouble.as_ref().map_or(&[], |trouble| &trouble.invalid)
     }
@@ -98,16 +119,24 @@ impl Store {
             change.text.as_deref().map(|text| reading::read(&change.path, text, keeper, parse))
         });
         drop(changes);
+        let mut new = Vec::new();
         for (path, parsed) in changed.iter().zip(parsed) {
-            match parsed {
-                None => {
+            match (parsed, self.files.get_mut(path)) {
+                (None, _) => {
                     self.files.remove(path);
                 }
-                Some(parsed) => self.replace(path, parsed),
+                (Some(parsed), Some(state)) => state.replace(parsed),
+                (Some(parsed), None) => new.push((path.clone(), FileState::new(parsed))),
             }
         }
+        // The files of a first load come in order, and a map of them is made without looking for the place of each.
+        match self.files.is_empty() {
+            true => self.files = new.into_iter().collect(),
+            false => self.files.extend(new),
+        }
         self.rebuild();
-        self.diagnostics.iter().filter(|diagnostic| changed.contains(&diagnostic.file)).cloned().collect()
+        let changed: HashSet<&Path> = changed.iter().map(|path| &**path).collect();
+        self.diagnostics.iter().filter(|diagnostic| changed.contains(&*diagnostic.file)).cloned().collect()
     }
 
     /// The objects in force, ordered by kind, namespace and name.
@@ -120,22 +149,6 @@ impl Store {
         &self.diagnostics
     }
 
-    fn replace(&mut self, path: &Arc<Path>, parsed: Parsed) {
-        let Parsed { objects, invalid, mut diagnostics, syntax_error } = parsed;
-        let state = self.files.entry(path.clone()).or_default();
-        let held = !state.objects.is_empty() || !state.invalid().is_empty();
-        if syntax_error && held {
-            for diagnostic in &mut diagnostics {
-                if diagnostic.consequence != Consequence::None {
-                    diagnostic.consequence = Consequence::FileFrozen;
-                }
-            }
-            state.trouble = Trouble::new(state.invalid().to_vec(), diagnostics);
-        } else {
-            *state = FileState { objects, trouble: Trouble::new(invalid, diagnostics) };
-        }
-    }
-
     /// Computes the objects in force from all files. Of an object in several files the last file counts, as when the folder
     /// is given to `kubectl apply`.
     fn rebuild(&mut self) {
@@ -144,14 +157,19 @@ impl Store {
         for state in self.files.values_mut() {
             for object in &mut state.objects {
                 reuse(before.get(&object.id), object);
-                if let Some(earlier) = self.objects.get(&object.id) {
-                    match (is_published(earlier), is_published(object)) {
-                        (true, _) => continue,
-                        (false, true) => {}
-                        (false, false) => diagnostics.push(duplicate(earlier, object)),
+                let mut earlier = match self.objects.entry(object.id.clone()) {
+                    Entry::Vacant(place) => {
+                        place.insert(object.clone());
+                        continue;
                     }
+                    Entry::Occupied(earlier) => earlier,
+                };
+                match (is_published(earlier.get()), is_published(object)) {
+                    (true, _) => continue,
+                    (false, true) => {}
+                    (false, false) => diagnostics.push(duplicate(earlier.get(), object)),
                 }
-                self.objects.insert(object.id.clone(), object.clone());
+                earlier.insert(object.clone());
             }
         }
         let mut kept = HashMap::new();

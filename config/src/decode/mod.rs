@@ -10,7 +10,7 @@ mod primitive;
 #[cfg(test)]
 mod tests;
 
-pub use path::{Path, Step, camel, same_field, steps};
+pub use path::{Path, Step, camel, is_camel_of, same_field, steps};
 pub use primitive::{Bytes, IntOrString, Json, parse_duration};
 
 pub(crate) use macros::{api_enum, api_struct, field_name};
@@ -154,7 +154,7 @@ fn names(dialect: Dialect, key: &str, field: &str) -> bool {
     }
     match dialect {
         Dialect::Istio => same_field(key, field),
-        Dialect::Kubernetes => camel(field).eq(key.chars()),
+        Dialect::Kubernetes => is_camel_of(key, field),
     }
 }
 

@@ -65,7 +65,16 @@ pub fn camel(name: &str) -> impl Iterator<Item = char> + '_ {
 
 /// True when `key`, written by a user, names the field `name`: equal after both are put into lowerCamelCase.
 pub fn same_field(key: &str, name: &str) -> bool {
-    key == name || camel(key).eq(camel(name))
+    key == name || (has_underscore(key) || has_underscore(name)) && camel(key).eq(camel(name))
+}
+
+/// True when `key` is the field `name` in lowerCamelCase and nothing else.
+pub fn is_camel_of(key: &str, name: &str) -> bool {
+    if has_underscore(name) { camel(name).eq(key.chars()) } else { key == name }
+}
+
+fn has_underscore(name: &str) -> bool {
+    name.bytes().any(|byte| byte == b'_')
 }
 
 /// One step of a printed path.
@@ -78,7 +87,7 @@ pub enum Step<'a> {
 }
 
 /// Splits a printed path into its steps. Map keys may hold dots and slashes, not `]`.
-pub fn steps(path: &str) -> impl Iterator<Item = Step<'_>> {
+pub fn steps(path: &str) -> impl Iterator<Item = Step<'_>> + Clone {
     let mut rest = path;
     std::iter::from_fn(move || {
         rest = rest.strip_prefix('.').unwrap_or(rest);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::{matches, read};
+use super::{list, matches, read};
 
 /// A folder of its own, removed at the end.
 struct Folder(PathBuf);
@@ -42,6 +42,20 @@ fn folders_give_their_manifests_sorted_and_nothing_else() {
         folder.file(name, "x");
     }
     assert_eq!(folder.read(""), ["a.yml=x", "b.yaml=x", "c.json=x", "sub/d.yaml=x"]);
+}
+
+#[test]
+fn files_of_a_folder_and_of_folders_below_come_in_the_order_of_their_paths() {
+    let folder = Folder::new("order");
+    for name in ["a/z.yaml", "a.yaml", "a-b.yaml", "a b/c.yaml", "B.yaml", "a/b/c.yaml", "a/b.yaml", "linked/x.yaml"] {
+        folder.file(name, "x");
+    }
+    std::os::unix::fs::symlink("linked", folder.0.join("Link")).expect("a link to a folder");
+    let files = list(std::slice::from_ref(&folder.0)).expect("readable");
+    assert_eq!(files.len(), 9);
+    assert!(files.is_sorted(), "{files:?}");
+    let twice = list(&[folder.0.join("a"), folder.0.clone(), folder.0.join("a")]).expect("readable");
+    assert_eq!(twice, files, "each once");
 }
 
 #[test]

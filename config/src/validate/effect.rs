@@ -78,35 +78,42 @@ const KINDS_WITHOUT_EFFECT: &[Kind] = &[
     Kind::TrafficExtension,
 ];
 
-/// The places of a DestinationRule that hold a traffic policy.
-const POLICY_PLACES: &[&str] =
-    &["spec.trafficPolicy.portLevelSettings[]", "spec.subsets[].trafficPolicy", "spec.subsets[].trafficPolicy.portLevelSettings[]"];
+/// The places of a DestinationRule that hold a traffic policy; its fields without effect are listed for the first.
+const POLICY_PLACES: &[&str] = &[
+    "spec.trafficPolicy",
+    "spec.trafficPolicy.portLevelSettings[]",
+    "spec.subsets[].trafficPolicy",
+    "spec.subsets[].trafficPolicy.portLevelSettings[]",
+];
 
 /// Warns of everything in the object that has no effect yet.
 pub(super) fn check(cx: &mut Checker<'_>, kind: Kind) {
     if KINDS_WITHOUT_EFFECT.contains(&kind) {
         return cx.warning(&Path::Root, format!("{kind} has no effect yet"));
     }
+    // Most rules have a policy in none of these places, and this is asked of every rule of a mesh.
+    let is_written = |place: &&&str| kind == Kind::DestinationRule && !find(cx.node, steps(place), None).is_empty();
+    let policies: Vec<&&str> = POLICY_PLACES.iter().filter(is_written).collect();
     for (_, pattern) in WITHOUT_EFFECT.iter().filter(|(of, _)| *of == kind) {
-        report(cx, pattern, None);
-        if let Some(rest) = pattern.strip_prefix("spec.trafficPolicy.") {
-            POLICY_PLACES.iter().for_each(|place| report(cx, &format!("{place}.{rest}"), None));
+        match pattern.strip_prefix("spec.trafficPolicy.") {
+            Some(rest) => policies.iter().for_each(|place| report(cx, steps(place).chain(steps(rest)), None)),
+            None => report(cx, steps(pattern), None),
         }
     }
     for (_, pattern, value) in VALUES_WITHOUT_EFFECT.iter().filter(|(of, ..)| *of == kind) {
-        report(cx, pattern, Some(value));
+        report(cx, steps(pattern), Some(value));
     }
 }
 
 /// The paths in a mesh configuration that have no effect yet.
 pub(super) fn in_mesh(node: &Node) -> Vec<String> {
-    MESH_WITHOUT_EFFECT.iter().flat_map(|pattern| find(node, pattern, None)).collect()
+    MESH_WITHOUT_EFFECT.iter().flat_map(|pattern| find(node, steps(pattern), None)).collect()
 }
 
 /// What a field without effect gets said about it.
 pub(super) const NO_EFFECT: &str = "this field has no effect yet";
 
-fn report(cx: &mut Checker<'_>, pattern: &str, value: Option<&str>) {
+fn report<'p>(cx: &mut Checker<'_>, pattern: impl Iterator<Item = Step<'p>> + Clone, value: Option<&str>) {
     for field in find(cx.node, pattern, value) {
         let message = value.map_or_else(|| NO_EFFECT.to_owned(), |value| format!("{value} has no effect yet"));
         cx.warning(&Path::Root.field(&field), message);
@@ -114,10 +121,9 @@ fn report(cx: &mut Checker<'_>, pattern: &str, value: Option<&str>) {
 }
 
 /// The paths of a pattern that are written, with this value if one is given.
-fn find(node: &Node, pattern: &str, value: Option<&str>) -> Vec<String> {
+fn find<'p>(node: &Node, pattern: impl Iterator<Item = Step<'p>> + Clone, value: Option<&str>) -> Vec<String> {
     let mut found = Vec::new();
-    let steps: Vec<Step<'_>> = steps(pattern).collect();
-    walk(node, &steps, &Path::Root, &mut |path, node| {
+    walk(node, pattern, &Path::Root, &mut |path, node| {
         if !node.is_null() && value.is_none_or(|value| node.as_str() == Some(value)) {
             found.push(path.to_string());
         }
@@ -126,19 +132,19 @@ fn find(node: &Node, pattern: &str, value: Option<&str>) -> Vec<String> {
 }
 
 /// Calls `visit` for every node that a pattern leads to.
-fn walk(node: &Node, pattern: &[Step<'_>], path: &Path<'_>, visit: &mut dyn FnMut(&Path<'_>, &Node)) {
-    let Some((step, rest)) = pattern.split_first() else {
-        return visit(path, node);
-    };
-    match step {
-        Step::Field(name) => {
+fn walk<'p, P: Iterator<Item = Step<'p>> + Clone>(node: &Node, mut pattern: P, path: &Path<'_>, visit: &mut dyn FnMut(&Path<'_>, &Node)) {
+    match pattern.next() {
+        None => visit(path, node),
+        Some(Step::Field(name)) => {
             if let Some(entry) = node.entries().iter().find(|entry| same_field(&entry.key, name)) {
-                walk(&entry.value, rest, &path.field(name), visit);
+                walk(&entry.value, pattern, &path.field(name), visit);
             }
         }
-        Step::Bracket("*") => node.entries().iter().for_each(|entry| walk(&entry.value, rest, &path.key(&entry.key), visit)),
-        Step::Bracket(_) => {
-            node.items().iter().enumerate().for_each(|(index, item)| walk(item, rest, &path.index(index), visit));
+        Some(Step::Bracket("*")) => {
+            node.entries().iter().for_each(|entry| walk(&entry.value, pattern.clone(), &path.key(&entry.key), visit));
+        }
+        Some(Step::Bracket(_)) => {
+            node.items().iter().enumerate().for_each(|(index, item)| walk(item, pattern.clone(), &path.index(index), visit));
         }
     }
 }

@@ -5,8 +5,10 @@
 //! doubtful or wrong) is declined, and the general reader is asked: what is read here is exactly what that would have read,
 //! positions included, at a fraction of the cost. A mesh of a thousand services is read anew by each of its proxies.
 
-use super::read::key;
-use super::{Entry, MAX_NODES, Node, Position, Value};
+use std::borrow::Cow;
+
+use super::read::key_text;
+use super::{Entry, MAX_NODES, Node, Position, Value, resolve};
 
 /// Nesting beyond this is left to the general reader, which has the limit.
 const DEPTH: usize = 50;
@@ -74,8 +76,9 @@ impl<'t> Line<'t> {
         (starts_well && ends && length < 200).then_some(length)
     }
 
-    fn key(&self, length: usize) -> Option<Box<str>> {
-        key(&scalar(self, self.content().get(..length)?, false)).ok()
+    fn key(&self, length: usize) -> Option<Cow<'t, str>> {
+        let text = self.content().get(..length)?;
+        Some(key_text(text, resolve(text)))
     }
 }
 
@@ -133,12 +136,12 @@ impl<'t> Lines<'t> {
         while let Some(line) = self.at(indent).filter(|line| !line.is_dash()) {
             let length = line.key_length()?;
             let key = line.key(length)?;
-            if entries.len() >= ENTRIES || entries.iter().any(|known| known.key == key) {
+            if entries.len() >= ENTRIES || entries.iter().any(|known| *known.key == *key) {
                 return None;
             }
             let value = line.after(length + 1);
             let value = if value.is_over() { self.below(indent, depth, true)? } else { self.inline(value, indent, depth)? };
-            entries.push(Entry { key, key_position: line.position(), value });
+            entries.push(Entry { key: key.into(), key_position: line.position(), value });
         }
         self.ended(indent)?;
         (!entries.is_empty()).then(|| Node { position: first.position(), value: Value::Mapping(entries) })
@@ -227,7 +230,7 @@ fn quoted(at: Line<'_>) -> Option<(Node, Line<'_>)> {
         '"' => {
             let end = inner.find('"')?;
             let text = inner.get(..end).filter(|text| !text.contains('\\'))?;
-            (std::borrow::Cow::Borrowed(text), end)
+            (Cow::Borrowed(text), end)
         }
         _ => single_quoted(inner)?,
     };
@@ -237,7 +240,7 @@ fn quoted(at: Line<'_>) -> Option<(Node, Line<'_>)> {
     blank.then(|| (scalar(&at, &text, true), rest))
 }
 
-fn single_quoted(inner: &str) -> Option<(std::borrow::Cow<'_, str>, usize)> {
+fn single_quoted(inner: &str) -> Option<(Cow<'_, str>, usize)> {
     let mut end = inner.find('\'')?;
     if inner.as_bytes().get(end + 1) != Some(&b'\'') {
         return inner.get(..end).map(|text| (text.into(), end));
@@ -266,11 +269,11 @@ fn flow_mapping(start: Line<'_>, depth: usize) -> Option<(Node, Line<'_>)> {
         first = false;
         let length = at.key_length()?;
         let key = at.key(length)?;
-        if entries.len() >= ENTRIES || entries.iter().any(|known| known.key == key) {
+        if entries.len() >= ENTRIES || entries.iter().any(|known| *known.key == *key) {
             return None;
         }
         let (value, rest) = flow(at.after(length + 1), depth)?;
-        entries.push(Entry { key, key_position: at.position(), value });
+        entries.push(Entry { key: key.into(), key_position: at.position(), value });
         at = rest;
         match at.content().as_bytes().first()? {
             b',' => at = at.after(1),

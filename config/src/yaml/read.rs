@@ -169,17 +169,22 @@ fn error(position: Position, message: impl Into<String>) -> SyntaxError {
 }
 
 /// A key as JSON has it: sigs.k8s.io/yaml turns booleans and numbers into text.
-pub(super) fn key(node: &Node) -> Result<Box<str>, SyntaxError> {
-    let (Some(scalar), Value::Scalar { text, .. }) = (node.scalar(), &node.value) else {
-        return Err(error(node.position, format!("expected a name as key, found {}", node.describe())));
-    };
-    Ok(match scalar {
+fn key(node: &Node) -> Result<Box<str>, SyntaxError> {
+    match (node.scalar(), &node.value) {
+        (Some(scalar), Value::Scalar { text, .. }) => Ok(key_text(text, scalar).into()),
+        _ => Err(error(node.position, format!("expected a name as key, found {}", node.describe()))),
+    }
+}
+
+/// The key that a scalar written so is.
+pub(super) fn key_text<'t>(text: &'t str, scalar: Scalar<'_>) -> Cow<'t, str> {
+    match scalar {
         Scalar::Bool(value) => value.to_string().into(),
         Scalar::Int(value) => value.to_string().into(),
         Scalar::UInt(value) => value.to_string().into(),
         Scalar::Null => "null".into(),
-        Scalar::Float(_) | Scalar::String(_) => text.clone(),
-    })
+        Scalar::Float(_) | Scalar::String(_) => text.into(),
+    }
 }
 
 /// A mapping whose `<<` entries are replaced by the entries of the mappings they name, unless these are written here too; of

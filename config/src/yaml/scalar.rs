@@ -22,6 +22,9 @@ pub enum Scalar<'a> {
 
 /// Resolves the text of a plain (unquoted, untagged) scalar.
 pub fn resolve(text: &str) -> Scalar<'_> {
+    if is_surely_a_string(text.as_bytes()) {
+        return Scalar::String(text);
+    }
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Scalar::Null,
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Scalar::Bool(true),
@@ -31,6 +34,15 @@ pub fn resolve(text: &str) -> Scalar<'_> {
         "-.inf" | "-.Inf" | "-.INF" => Scalar::Float(f64::NEG_INFINITY),
         _ if text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) => number(text).unwrap_or(Scalar::String(text)),
         _ => Scalar::String(text),
+    }
+}
+
+/// Most texts are not like any word or number by their first letter or their length: no word is longer than `false`.
+fn is_surely_a_string(text: &[u8]) -> bool {
+    match text.first() {
+        None | Some(b'0'..=b'9' | b'+' | b'-' | b'.' | b'~') => false,
+        Some(b'f' | b'F' | b'n' | b'N' | b'o' | b'O' | b't' | b'T' | b'y' | b'Y') => text.len() > "false".len(),
+        Some(_) => true,
     }
 }
 

@@ -1,55 +1,40 @@
 //! The files of a configuration and what they said when they were last read.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::Metadata;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::fs::MetadataExt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use outrigger_config::load;
+use foldhash::{HashMap, HashMapExt};
 use outrigger_config::store::FileChange;
+use outrigger_config::{load, parallel};
 
+use super::look::{Look, Seen, hash, look, was_modified_within};
 use super::pending::WRITING;
-
-/// A file modified less than this before it was read may have been modified again within the clock's grain, so its
-/// metadata proves nothing.
-const RACY: Duration = Duration::from_secs(2);
 
 /// A new file modified less than this ago may be about to grow further, although the kernel's report is still on its way.
 /// A file that was there before gets [`WRITING`]: to lose what it held is worse than to be late, and its close is reported.
 const FRESH: Duration = Duration::from_millis(50);
+
+/// Reading so many files takes longer than starting a thread for half of them.
+const MIN_FILES_PER_THREAD: usize = 128;
 
 /// Folders, files and globs, with what was last read of them.
 #[derive(Debug)]
 pub struct FileSource {
     roots: Vec<PathBuf>,
     known: HashMap<PathBuf, Seen>,
+    /// How often all files were listed.
+    scans: u64,
     problems: BTreeMap<PathBuf, String>,
     /// Files whose content was read but not taken over.
     doubted: BTreeSet<PathBuf>,
-}
-
-/// What is remembered of a file; its text is kept by the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
-    hash: u64,
-    stamp: Option<Stamp>,
-}
-
-/// Metadata that changes with the content, when it can be trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    length: u64,
-    modified: (i64, i64),
 }
 
 impl FileSource {
     /// A source over `roots`, nothing read yet. Relative paths are made absolute, as the kernel's events will name them.
     pub fn new(roots: Vec<PathBuf>) -> Self {
         let roots = roots.into_iter().map(|root| std::path::absolute(&root).unwrap_or(root)).collect();
-        FileSource { roots, known: HashMap::new(), problems: BTreeMap::new(), doubted: BTreeSet::new() }
+        FileSource { roots, known: HashMap::new(), scans: 0, problems: BTreeMap::new(), doubted: BTreeSet::new() }
     }
 
     /// The paths given on the command line.
@@ -79,24 +64,26 @@ impl FileSource {
 
     fn scan(&mut self, unsettled: &BTreeSet<PathBuf>, mut fresh: Option<&mut Vec<PathBuf>>) -> Vec<FileChange> {
         self.problems.clear();
-        let mut present = BTreeSet::new();
-        let mut unlisted = Vec::new();
-        for root in self.roots.clone() {
-            match load::list(std::slice::from_ref(&root)) {
-                Ok(mut files) => present.append(&mut files),
-                Err(error) => {
-                    self.problems.insert(root.clone(), error.to_string());
-                    unlisted.push(root);
-                }
+        self.scans += 1;
+        let (present, unlisted) = self.list();
+        for path in &present {
+            if let Some(seen) = self.known.get_mut(path) {
+                seen.scan = self.scans;
             }
         }
-        let is_kept = |path: &PathBuf| present.contains(path) || unlisted.iter().any(|root| path.starts_with(root));
-        let mut gone: Vec<PathBuf> = self.known.keys().filter(|path| !is_kept(path) && !unsettled.contains(*path)).cloned().collect();
+        let is_gone = |path: &PathBuf, seen: &Seen| {
+            seen.scan != self.scans && !unsettled.contains(path) && !unlisted.iter().any(|root| path.starts_with(root))
+        };
+        let mut gone: Vec<PathBuf> = self.known.iter().filter(|(path, seen)| is_gone(path, seen)).map(|(path, _)| path.clone()).collect();
         gone.sort();
         let mut changes: Vec<FileChange> = gone.into_iter().map(|path| self.forget(path)).collect();
-        for path in present.into_iter().filter(|path| !unsettled.contains(path)) {
+        let looked_at: Vec<PathBuf> = present.into_iter().filter(|path| !unsettled.contains(path)).collect();
+        // At a start every file is read. Later most are untouched, and to find that out is not worth a thread.
+        let share = if self.known.is_empty() { MIN_FILES_PER_THREAD } else { usize::MAX };
+        let looks = parallel::map(&looked_at, share, |path| look(path, self.known.get(path), true));
+        for (path, look) in looked_at.into_iter().zip(looks) {
             let before = self.known.get(&path).copied();
-            let Some(change) = self.reread(path, true) else { continue };
+            let Some(change) = self.take_note(path, look) else { continue };
             match &mut fresh {
                 Some(fresh) if was_modified_within(before.map_or(FRESH, |_| WRITING), &change.path) => {
                     self.remember(&change.path, before);
@@ -108,11 +95,31 @@ impl FileSource {
         changes
     }
 
+    /// All files there are, and the roots that cannot be listed.
+    fn list(&mut self) -> (Vec<PathBuf>, Vec<PathBuf>) {
+        let (mut present, mut unlisted) = (Vec::new(), Vec::new());
+        for root in &self.roots {
+            match load::list(std::slice::from_ref(root)) {
+                Ok(mut files) => present.append(&mut files),
+                Err(error) => {
+                    self.problems.insert(root.clone(), error.to_string());
+                    unlisted.push(root.clone());
+                }
+            }
+        }
+        // One root comes in order.
+        if self.roots.len() > 1 {
+            present.sort();
+            present.dedup();
+        }
+        (present, unlisted)
+    }
+
     /// Reads single files and returns those that differ from what was known. Files that are no configuration are passed
     /// over.
     pub fn read(&mut self, paths: BTreeSet<PathBuf>) -> Vec<FileChange> {
         let (ours, others): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| self.covers(path));
-        let mut changes: Vec<FileChange> = ours.into_iter().filter_map(|path| self.reread(path, false)).collect();
+        let mut changes: Vec<FileChange> = ours.into_iter().filter_map(|path| self.reread(path)).collect();
         // A glob says only when expanded whether it means a new file.
         if others.iter().any(|path| self.may_match_a_glob(path)) {
             changes.extend(self.rescan(&BTreeSet::new()));
@@ -133,7 +140,7 @@ impl FileSource {
         for path in doubted {
             match load::read_file(&path) {
                 Ok(Some(text)) => {
-                    self.known.insert(path.clone(), Seen { hash: hash(&text), stamp: None });
+                    self.known.insert(path.clone(), Seen { hash: hash(&text), stamp: None, scan: self.scans });
                     changes.push(FileChange { path, text: Some(text) });
                 }
                 Ok(None) if !self.is_lost(&path) => changes.push(self.forget(path)),
@@ -174,27 +181,26 @@ impl FileSource {
         self.roots.iter().any(|root| path.starts_with(root) && !root.exists())
     }
 
-    fn reread(&mut self, path: PathBuf, trust_stamp: bool) -> Option<FileChange> {
-        let metadata = std::fs::metadata(&path).ok();
-        let stamp = metadata.as_ref().and_then(Stamp::of);
-        let known = self.known.get(&path).copied();
-        if trust_stamp && stamp.is_some() && known.is_some_and(|seen| seen.stamp == stamp) {
-            return None;
-        }
-        match load::read_file(&path) {
-            Ok(Some(text)) => {
+    fn reread(&mut self, path: PathBuf) -> Option<FileChange> {
+        let look = look(&path, self.known.get(&path), false);
+        self.take_note(path, look)
+    }
+
+    /// Remembers what was seen of a file, and returns what that changes.
+    fn take_note(&mut self, path: PathBuf, look: Look) -> Option<FileChange> {
+        match look {
+            Look::Untouched => None,
+            Look::Read { text, hash, stamp } => {
                 self.problems.remove(&path);
-                let seen = Seen { hash: hash(&text), stamp };
-                let differs = known.is_none_or(|known| known.hash != seen.hash);
-                self.known.insert(path.clone(), seen);
-                differs.then_some(FileChange { path, text: Some(text) })
+                self.known.insert(path.clone(), Seen { hash, stamp, scan: self.scans });
+                text.map(|text| FileChange { path, text: Some(text) })
             }
-            Ok(None) if self.is_lost(&path) => {
+            Look::Missing if self.is_lost(&path) => {
                 self.problems.insert(path.clone(), format!("{}: is gone; what it held stays in force", path.display()));
                 None
             }
-            Ok(None) => known.map(|_| self.forget(path)),
-            Err(error) => {
+            Look::Missing => self.known.contains_key(&path).then(|| self.forget(path)),
+            Look::Unreadable(error) => {
                 // What the file said stays in force; its age and this problem are visible.
                 self.problems.insert(path, error.to_string());
                 None
@@ -216,29 +222,7 @@ impl FileSource {
     }
 }
 
-impl Stamp {
-    /// `None` while the modification is too recent to tell this version from the next.
-    fn of(metadata: &Metadata) -> Option<Stamp> {
-        let age = SystemTime::now().duration_since(metadata.modified().ok()?).ok()?;
-        let stamp = Stamp { inode: metadata.ino(), length: metadata.len(), modified: (metadata.mtime(), metadata.mtime_nsec()) };
-        (age > RACY).then_some(stamp)
-    }
-}
-
-/// Whether a file was modified a moment ago. What is reached through a link was complete before the link pointed there.
-fn was_modified_within(limit: Duration, path: &Path) -> bool {
-    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
-    let recent = modified.is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|age| age < limit));
-    recent && std::fs::canonicalize(path).is_ok_and(|real| real == path)
-}
-
 /// Below a root, folders whose names begin with a dot are not configuration (`..2026_11_20` of a mounted ConfigMap).
 fn has_no_hidden_folder(relative: &Path) -> bool {
     relative.components().all(|part| !part.as_os_str().as_encoded_bytes().starts_with(b"."))
-}
-
-fn hash(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
 }

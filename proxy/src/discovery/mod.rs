@@ -5,6 +5,7 @@
 //! configuration stays, and its age is a metric.
 
 mod file;
+mod look;
 mod pending;
 mod publisher;
 mod status;

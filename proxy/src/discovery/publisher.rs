@@ -14,6 +14,7 @@ use outrigger_config::diagnostic::{self, Diagnostic, Severity};
 use outrigger_config::keep::Keeper;
 use outrigger_config::model::{AccessLogSettings, Node, Snapshot};
 use outrigger_config::object::KeptDocuments;
+use outrigger_config::parallel;
 use outrigger_config::registry::Registry;
 use outrigger_config::store::{FileChange, Resting, Store};
 use outrigger_config::validate::references;
@@ -96,13 +97,29 @@ impl Publisher {
     pub fn compile(&mut self, files: Vec<FileChange>) -> Draft {
         let documents = KeptDocuments::new();
         let store = self.store.anew(files);
-        self.store = store.rest();
-        self.draft(&store, &documents)
+        let known = documents.positions();
+        let (draft, packed) = parallel::both(|| self.compiled(&store), || store.rest());
+        self.store = packed;
+        self.pack_positions(&store, &documents, known);
+        draft
     }
 
-    /// Compiles all objects in force, which are packed already; once more if that has found positions, for the next time.
+    /// Compiles all objects in force, which are packed already.
     fn draft(&mut self, store: &Store, documents: &KeptDocuments) -> Draft {
         let known = documents.positions();
+        let draft = self.compiled(store);
+        self.pack_positions(store, documents, known);
+        draft
+    }
+
+    /// Packs the objects once more if positions have been found since `known` were, for the next time.
+    fn pack_positions(&mut self, store: &Store, documents: &KeptDocuments, known: usize) {
+        if documents.positions() > known {
+            self.store = store.rest();
+        }
+    }
+
+    fn compiled(&self, store: &Store) -> Draft {
         let registry = Registry::with_domain(store.objects(), &self.node.cluster_domain);
         let Compiled { mut snapshot, diagnostics: compiled } = (self.compiler)(&registry, &self.node);
         if let Some(access_log) = &self.overrides.access_log {
@@ -112,9 +129,6 @@ impl Publisher {
         diagnostics.extend(references::check(&registry));
         diagnostics.extend(compiled);
         diagnostic::sort(&mut diagnostics);
-        if documents.positions() > known {
-            self.store = store.rest();
-        }
         let versions = store.objects().filter_map(|object| object.meta.resource_version.parse().ok());
         let resource_version = versions.max().unwrap_or(0);
         let report = Report { diagnostics, objects: store.objects().len(), resource_version };

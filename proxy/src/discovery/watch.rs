@@ -19,6 +19,9 @@ use super::publisher::Outcome;
 use super::{DiscoveryStatus, FileSource, Publisher};
 use crate::snapshot::ConfigHandle;
 
+/// How long watching waits at the start, for the first answers of the servers on this thread: to set up a watch over a thousand
+/// files and to look at them all takes milliseconds, in which nobody would be told that the proxy is ready.
+const FIRST_ANSWERS: Duration = Duration::from_millis(10);
 /// How long the first event of a burst waits for the others.
 const GATHER: Duration = Duration::from_millis(3);
 /// How often everything is compared although nothing was reported: for file systems that report nothing (network
@@ -35,6 +38,7 @@ pub async fn watch_files(
     status: Arc<DiscoveryStatus>,
     published: impl Fn(u64),
 ) {
+    tokio::time::sleep(FIRST_ANSWERS).await;
     let notes = Arc::new(Notes::default());
     let mut watches = Watches::new(&notes, &status);
     watches.cover(source.roots());

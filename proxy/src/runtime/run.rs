@@ -30,14 +30,14 @@ use crate::{admin, status, sys, upstream};
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a draining process counts its connections.
 const DRAIN_TICK: Duration = Duration::from_millis(50);
-/// So long no configuration was published before what compiling left free is given back.
+/// So long no configuration was published before what starting or compiling left is given back.
 const QUIET: Duration = Duration::from_millis(500);
 /// Time for the worker threads to notice that connections are cut.
 const CUT: Duration = Duration::from_secs(1);
 
 /// Serves until a signal or an admin request ends the process. `warnings` are what [`Settings::resolve`] found odd;
 /// `release_free_memory` is the allocator's, and is called once the start is over and when changes of configuration have come
-/// to rest: compiling takes several times what it leaves.
+/// to rest: compiling takes several times what it leaves. Nobody waits for it before the proxy is ready.
 ///
 /// # Errors
 /// A wrong log level, configuration that `--strict` refuses, a port that is taken, no thread to be had. Nothing is bound
@@ -65,14 +65,10 @@ pub fn run(settings: Settings, warnings: Vec<String>, release_free_memory: fn())
     let threads = threads::start(incoming, acceptor)?;
     process.lifecycle.workers_started(started.elapsed());
     tracing::info!(target: "main", workers = threads.workers.len(), took = ?started.elapsed(), "ready");
-    release_free_memory();
-    if let Err(error) = sys::release_code() {
-        tracing::debug!(target: "main", "code that only the start needed stays resident: {error}");
-    }
 
     let code = control.block_on(async {
         servers.into_iter().for_each(|server| drop(tokio::spawn(server.run())));
-        tokio::spawn(when_quiet(generations.subscribe(), release_free_memory));
+        tokio::spawn(when_quiet(generations.subscribe(), move || release(release_free_memory)));
         follow_files(&process, loaded, generations);
         tokio::spawn(Arc::clone(&process.identity).watch(CERTIFICATE_INTERVAL));
         tokio::spawn(upstream::dns::run(process.config.clone()));
@@ -192,12 +188,23 @@ fn follow_files(process: &Arc<Process>, loaded: Loaded, generations: watch::Send
     }));
 }
 
-/// Gives free memory back once no new generation has come for a while. It is taken from all threads, and the workers would
-/// fault theirs in again after each of twenty publications a second.
-async fn when_quiet(mut generations: watch::Receiver<u64>, release_free_memory: impl Fn()) {
-    while generations.changed().await.is_ok() {
+/// Releases once no new generation has come for a while, the first included. What is released is taken from all threads, and the
+/// workers would fault theirs in again after each of twenty publications a second.
+async fn when_quiet(mut generations: watch::Receiver<u64>, release: impl Fn()) {
+    loop {
         while matches!(tokio::time::timeout(QUIET, generations.changed()).await, Ok(Ok(()))) {}
-        release_free_memory();
+        release();
+        if generations.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Gives back the memory that a start or a change has left free, and the code that nothing else runs.
+fn release(free_memory: fn()) {
+    free_memory();
+    if let Err(error) = sys::release_code() {
+        tracing::debug!(target: "main", "code that only compiling needed stays resident: {error}");
     }
 }
 
@@ -323,20 +330,24 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn memory_is_given_back_once_after_changes_and_not_between_them() {
+    async fn memory_is_given_back_once_after_the_start_and_after_changes_and_not_between_them() {
         let (generations, follow) = watch::channel(1);
         let released = Cell::new(0);
         let changes = async {
+            tokio::time::sleep(QUIET / 2).await;
+            assert_eq!(released.get(), 0, "the start comes first");
+            tokio::time::sleep(QUIET * 3).await;
+            assert_eq!(released.get(), 1);
             for generation in 2..22 {
                 generations.send_replace(generation);
                 tokio::time::sleep(QUIET / 10).await;
-                assert_eq!(released.get(), 0, "at generation {generation}");
+                assert_eq!(released.get(), 1, "at generation {generation}");
             }
             tokio::time::sleep(QUIET * 3).await;
-            assert_eq!(released.get(), 1);
+            assert_eq!(released.get(), 2);
             generations.send_replace(22);
             tokio::time::sleep(QUIET * 3).await;
-            assert_eq!(released.get(), 2);
+            assert_eq!(released.get(), 3);
         };
         tokio::select! {
             () = changes => {}
