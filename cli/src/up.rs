@@ -93,7 +93,7 @@ async fn show_until_ready(testbed: &Testbed, began: Instant) -> Result<()> {
     }
     let state = testbed.state();
     let ready = format!("{} pods ready in {:.1} s\n", state.pods.len(), began.elapsed().as_secs_f64());
-    stdio::print(&format!("{ready}\n{}{}\n{}\n", pods_table(&state), gateways(&state), hints(&state)))
+    stdio::print(&format!("{ready}\n{}{}\n{}\n", pods_table(&state), gateways(&state), hints(&state.run, example_pod(&state))))
 }
 
 /// The pods of a run, aligned.
@@ -136,12 +136,20 @@ fn gateways(state: &State) -> String {
     if text.is_empty() { text } else { text + "\n" }
 }
 
-fn hints(state: &State) -> String {
-    let run = if state.run == "default" { String::new() } else { format!(" --name {}", state.run) };
-    let pod = state.pods.first().map_or("POD", |pod| pod.name.as_str());
+/// One with an application and a proxy, if there is any.
+fn example_pod(state: &State) -> &str {
+    let with_both = state.pods.iter().find(|pod| pod.containers.len() > 1);
+    with_both.or(state.pods.first()).map_or("POD", |pod| &pod.name)
+}
+
+/// What to try, with the run's name: without it the commands would fail as soon as another run is up.
+fn hints(run: &str, pod: &str) -> String {
     format!(
-        "try in another terminal:\n  outrigger ps{run}\n  outrigger logs{run} {pod}\n  outrigger exec{run} {pod} -- sh\n\
-         changed manifests take effect when they are saved; Ctrl-C removes everything"
+        "try in another terminal:
+  outrigger ps --name {run}
+  outrigger exec --name {run} {pod} -- sh
+  outrigger logs --name {run} {pod} -c istio-proxy    (its access log, where accessLogFile is set)
+changed manifests take effect when they are saved; Ctrl-C removes everything"
     )
 }
 
@@ -187,4 +195,17 @@ fn coloured(diagnostic: &Diagnostic, colour: bool) -> String {
         Severity::Info => "36",
     };
     format!("\x1b[{code}m{diagnostic}\x1b[0m")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hint_names_the_run_so_that_it_works_beside_others() {
+        let commands = hints("default", "web-1");
+        let commands: Vec<&str> = commands.lines().filter(|line| line.starts_with("  outrigger ")).collect();
+        assert_eq!(commands.len(), 3);
+        assert!(commands.iter().all(|command| command.contains(" --name default")), "{commands:?}");
+    }
 }

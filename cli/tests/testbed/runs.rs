@@ -18,12 +18,16 @@ struct Up {
 
 impl Up {
     fn start(purpose: &str) -> Up {
+        Up::printing_to(purpose, Stdio::null())
+    }
+
+    fn printing_to(purpose: &str, stdout: Stdio) -> Up {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.yaml"), app("front", 2)).unwrap();
         let name = unique_name(purpose);
         let mut command = Command::new(PROGRAM);
         command.args(["up", "--name", &name, "-f"]).arg(folder.path());
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let child = command.stdout(stdout).stderr(Stdio::null()).spawn().unwrap();
         Up { child, name, _folder: folder }
     }
 
@@ -46,6 +50,17 @@ impl Up {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
         self.child.wait().unwrap();
     }
+}
+
+/// A pipe that nobody reads.
+fn unread() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
+fn full() -> Stdio {
+    std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into()
 }
 
 fn outrigger(arguments: &[&str]) -> Output {
@@ -118,6 +133,31 @@ fn ps_logs_exec_and_down_work_from_another_terminal() {
     assert!(down.status.success(), "{down:?}");
     up.child.wait().unwrap();
     assert_gone(name);
+}
+
+#[test]
+fn a_run_and_the_commands_about_it_go_on_when_nobody_reads_them() {
+    let mut up = Up::printing_to("unread", unread());
+    let state = up.wait_ready();
+    let pod = state.pods[0].name.as_str();
+    for command in [vec!["ps"], vec!["ps", "-o", "json"], vec!["logs", pod]] {
+        let arguments = [&command[..1], &["--name", &up.name], &command[1..]].concat();
+        let said = Command::new(PROGRAM).args(&arguments).stdout(unread()).output().unwrap();
+        assert!(said.status.success() && said.stderr.is_empty(), "{arguments:?}: {said:?}");
+    }
+    let said = Command::new(PROGRAM).args(["ps", "--name", &up.name]).stdout(full()).output().unwrap();
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    assert!(String::from_utf8_lossy(&said.stderr).contains("cannot write to standard output"), "{said:?}");
+    kill(Pid::from_raw(up.child.id() as i32), Signal::SIGTERM).unwrap();
+    assert_eq!(up.child.wait().unwrap().code(), Some(0));
+    assert_gone(&up.name);
+}
+
+#[test]
+fn up_that_cannot_say_anything_for_a_full_disk_fails_and_leaves_nothing() {
+    let mut up = Up::printing_to("full", full());
+    assert_eq!(up.child.wait().unwrap().code(), Some(1));
+    assert_gone(&up.name);
 }
 
 #[test]
