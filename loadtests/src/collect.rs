@@ -11,14 +11,18 @@ use crate::{
         Turns,
     },
     slices,
+    table::time,
     turns::worst_window,
 };
 
 /// Busier threads than this count as the limit of a run.
 const BUSY: f64 = 0.9;
-/// Lag that counts as the limit of a run: at the 99th percentile this long, and this part of the median service time.
+/// Lag that counts as the limit of a run: this long, and this part of the median service time.
 const LAG_US: f64 = 1_000.0;
 const LAG_PART: f64 = 0.1;
+/// So many requests are late before it is more than one disturbance, and this share of all.
+const LATE: f64 = 10.0;
+const LATE_SHARE: f64 = 0.01;
 
 impl Recorder {
     /// Everything recorded, as a report. `elapsed` is the measured time, from the first request to the last answer.
@@ -48,10 +52,11 @@ impl Recorder {
 /// Counts and times by status, error and URL, and over all.
 fn totals(recorder: &Recorder, report: &mut Report) {
     let mut all = Times::default();
-    let Breakdown { status, error, url, .. } = &mut report.breakdown;
+    let Breakdown { status, grpc_status, error, url, .. } = &mut report.breakdown;
     let mut by_status: BTreeMap<String, Times> = BTreeMap::new();
     // A URL that never answered is worth a row as well.
     let mut by_url: BTreeMap<String, Times> = recorder.layout.targets.iter().map(|url| (url.clone(), Times::default())).collect();
+    let mut by_grpc: BTreeMap<String, Times> = BTreeMap::new();
     let mut by_cause = BTreeMap::new();
     for cell in &recorder.cells {
         let count = cell.times.latency.count();
@@ -70,6 +75,7 @@ fn totals(recorder: &Recorder, report: &mut Report) {
         };
         if let Ending::Grpc(_, grpc) = cell.ending {
             *report.grpc_statuses.entry(grpc.to_string()).or_default() += count;
+            by_grpc.entry(grpc.to_string()).or_default().add(&cell.times);
         }
         if cell.ending.fate() == Fate::Refused {
             report.refused += count;
@@ -79,6 +85,7 @@ fn totals(recorder: &Recorder, report: &mut Report) {
         by_url.entry(recorder.layout.targets.get(cell.target).cloned().unwrap_or_default()).or_default().add(&cell.times);
     }
     *status = by_status.into_iter().map(|(name, times)| (name, group(times))).collect();
+    *grpc_status = by_grpc.into_iter().map(|(name, times)| (name, group(times))).collect();
     *url = by_url.into_iter().map(|(name, times)| (name, group(times))).collect();
     *error = by_cause.into_iter().map(|(cause, times)| (cause, group(times))).collect();
     let Group { requests, latency, service, histograms } = group(all);
@@ -161,12 +168,12 @@ fn connections(recorder: &Recorder) -> Connections {
     }
 }
 
-/// What the generator cost, and whether that was the limit.
+/// What the generator cost, per request that it sent (each of them has its lag), and whether that was the limit.
 pub(crate) fn generator(lag: Hdr, report: &Report) -> Generator {
     let Facts { cpu_seconds, threads, .. } = report.run;
     let per = |amount: f64, of: f64| if of > 0.0 { amount / of } else { 0.0 };
     let mut generator = Generator {
-        cpu_us_per_request: per(cpu_seconds * 1e6, report.requests as f64),
+        cpu_us_per_request: per(cpu_seconds * 1e6, lag.count() as f64),
         busy: per(cpu_seconds, report.seconds * threads as f64),
         lag: Latency::from(&lag),
         histogram: lag,
@@ -178,10 +185,12 @@ pub(crate) fn generator(lag: Hdr, report: &Report) -> Generator {
             .limits
             .push(format!("its {threads} threads were busy {percent:.0} % of the time: the server may be faster than this shows"));
     }
-    let late = generator.lag.p99_us;
-    if late >= LAG_US && late >= LAG_PART * report.service.p50_us {
-        let late = late / 1000.0;
-        generator.limits.push(format!("1 % of the requests were sent {late:.1} ms late or more although a connection was free"));
+    let sent = generator.histogram.count() as f64;
+    let long = LAG_US.max(LAG_PART * report.service.p50_us);
+    let late = ((1.0 - generator.histogram.share_within((long * 1e3) as u64)) * sent).round();
+    if late >= LATE && late >= LATE_SHARE * sent {
+        let (long, sent) = (time(long), sent.round());
+        generator.limits.push(format!("{late} of {sent} requests were sent {long} late or more although a connection was free"));
     }
     generator
 }
@@ -253,4 +262,45 @@ fn turns(recorder: &mut Recorder) -> Option<Turns> {
         TurnSet { version, counts: members.into_iter().map(|(_, value, count)| (value, count)).collect(), worst_window }
     });
     Some(Turns { property: named.map_or("pod", String::as_str).to_owned(), sets: sets.collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Histograms;
+
+    /// What is said of a run of a second on one thread: its CPU time, its median service time, and how late its requests were.
+    fn limits(cpu_seconds: f64, p50_us: f64, lags_ms: &[(u64, u64)]) -> Vec<String> {
+        let mut lag = Hdr::default();
+        lags_ms.iter().for_each(|(ms, count)| lag.record_n(ms * 1_000_000, *count));
+        let run = Facts { cpu_seconds, threads: 1, ..Facts::default() };
+        let service = Latency { p50_us, ..Latency::default() };
+        generator(lag, &Report { seconds: 1.0, run, service, histograms: Histograms::default(), ..Report::default() }).limits
+    }
+
+    #[test]
+    fn threads_that_were_busy_nearly_all_the_time_were_the_limit() {
+        let limits = limits(0.95, 100.0, &[(0, 1000)]);
+        assert!(matches!(&limits[..], [busy] if busy.contains("its 1 threads were busy 95 % of the time")), "{limits:?}");
+        assert_eq!(super::tests::limits(0.85, 100.0, &[(0, 1000)]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn many_requests_sent_late_were_the_limit_and_a_few_were_not() {
+        let late = |lags: &[(u64, u64)]| limits(0.1, 100.0, lags);
+        assert_eq!(late(&[(0, 980), (3, 20)]), ["20 of 1000 requests were sent 1.000 ms late or more although a connection was free"]);
+        for few in [&[(0, 19), (3, 1)][..], &[(0, 991), (3, 9)], &[(0, 100_000), (3, 900)], &[(0, 1000)]] {
+            assert_eq!(late(few), Vec::<String>::new(), "{few:?}");
+        }
+        assert_eq!(limits(0.1, 50_000.0, &[(0, 900), (3, 100)]), Vec::<String>::new(), "3 ms are nothing beside 50");
+    }
+
+    #[test]
+    fn what_a_request_cost_is_told_of_those_that_were_sent() {
+        let mut lag = Hdr::default();
+        lag.record_n(0, 10);
+        let run = Facts { cpu_seconds: 0.001, threads: 1, ..Facts::default() };
+        let report = Report { requests: 1000, seconds: 1.0, run, ..Report::default() };
+        assert!((generator(lag, &report).cpu_us_per_request - 100.0).abs() < 1e-9);
+    }
 }

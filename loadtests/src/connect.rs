@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     io,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
     time::{Duration, Instant},
@@ -135,7 +135,7 @@ impl Dialer {
     async fn socket(&self) -> Result<Socket, Failure> {
         match &self.place {
             Place::Address(address) => tcp(&[*address]).await,
-            Place::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix).map_err(|error| refused(&error)),
+            Place::Unix(path) => unix(path).await,
             Place::Name(host, port) => tcp(&self.resolve(host, *port).await?).await,
         }
     }
@@ -169,6 +169,11 @@ fn place(plan: &Plan, target: &Target) -> Place {
         Some(address) => Place::Address(SocketAddr::new(address, target.port)),
         None => Place::Name(target.host.clone(), target.port),
     }
+}
+
+async fn unix(path: &Path) -> Result<Socket, Failure> {
+    let connected = UnixStream::connect(path).await.map_err(|error| refused(&error));
+    connected.map(Socket::Unix).map_err(|Failure { cause, detail }| Failure::new(cause, format!("{}: {detail}", path.display())))
 }
 
 /// A TCP connection to the first address that takes one.

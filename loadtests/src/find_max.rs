@@ -108,11 +108,18 @@ impl Search {
     fn judge(&self, rate: f64, report: &Report) -> Probe {
         let mut checks = self.slo.check(report);
         let achieved = self.achieved(report);
-        let kept = achieved >= ACHIEVED * rate;
-        let (want, got) = (format!(">={}", number(ACHIEVED * rate)), number(achieved));
+        let wanted = ACHIEVED * self.due(rate);
+        let (want, got) = (format!(">={}", number(wanted)), number(achieved));
+        let kept = achieved >= wanted;
         checks.push(Check { name: "rate".to_owned(), want, got, ok: kept, by: "--find-max".to_owned() });
         let ok = checks.iter().all(|check| check.ok);
         Probe { rate, achieved, ok, checks, limits: report.generator.limits.clone() }
+    }
+
+    /// The rate of the whole requests that a probe is sure to have: at 12.5 a second, 12 of a second are no failure.
+    fn due(&self, rate: f64) -> f64 {
+        let seconds = self.probe.as_secs_f64();
+        (rate * seconds).floor() / seconds
     }
 
     /// Answers per second of the schedule. The last answer comes after the schedule's end by as long as an answer takes; only
@@ -212,6 +219,15 @@ mod tests {
         assert!(search.judge(100.0, &report).ok, "every answer took 300 ms, and all came");
         report.service.p99_us = 2_000.0;
         assert!(!search.judge(100.0, &report).ok, "the last request waited 300 ms for its turn");
+    }
+
+    #[test]
+    fn a_low_rate_is_held_against_whole_requests() {
+        let slo = "errors<1%".parse().unwrap_or_else(|error| panic!("{error}"));
+        let search = Search { slo, first: 100.0, most: 1e6, probe: Duration::from_secs(1), precision: 0.05 };
+        let report = |requests: u64| Report { requests, seconds: 1.0, rate: requests as f64, ..Report::default() };
+        assert!(search.judge(12.5, &report(12)).ok, "twelve and a half cannot be sent");
+        assert!(!search.judge(12.5, &report(11)).ok);
     }
 
     #[test]

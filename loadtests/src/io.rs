@@ -12,7 +12,10 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use crate::answer::{Cause, Failure};
+use crate::{
+    answer::{Cause, Failure},
+    tls,
+};
 
 /// A connected socket.
 pub(crate) enum Socket {
@@ -78,8 +81,20 @@ impl AsyncWrite for Io {
     }
 }
 
-/// Names a broken connection: `otherwise` unless it was reset, which before an answer is a cause of its own.
+impl Io {
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+}
+
+/// Names a broken connection: `otherwise` unless TLS broke it, or it was reset, which before an answer is a cause of its own.
 pub(crate) fn lost(otherwise: Cause, error: &io::Error) -> Failure {
+    if let Some(words) = tls::broken(error) {
+        return Failure::new(Cause::Tls, words);
+    }
+    if tls::is_cut_off(error) {
+        return Failure::new(otherwise, "the connection was closed, and not as TLS ends one (no close_notify)");
+    }
     let reset = matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted);
     Failure::new(if reset && otherwise == Cause::Closed { Cause::Reset } else { otherwise }, error)
 }

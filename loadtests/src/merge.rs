@@ -130,6 +130,7 @@ fn connections(merged: &mut Connections, from: &Connections) {
 
 fn breakdown(merged: &mut Breakdown, from: &Breakdown) {
     groups(&mut merged.status, &from.status);
+    groups(&mut merged.grpc_status, &from.grpc_status);
     groups(&mut merged.error, &from.error);
     groups(&mut merged.url, &from.url);
     for (property, values) in &from.answer {

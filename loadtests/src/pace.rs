@@ -155,7 +155,7 @@ mod tests {
         let woken = with_pacer(async |pacer, start| {
             let woken = RefCell::new(Vec::new());
             let wait = async |number: u64| {
-                let due = number * 700_000;
+                let due = number * 7_000_000;
                 assert!(pacer.until(due).await);
                 assert!(nanos(start.elapsed()) >= due, "{number} was woken early");
                 woken.borrow_mut().push(number);

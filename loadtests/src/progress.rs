@@ -86,8 +86,8 @@ fn watch(lives: &[Arc<Live>], amount: Amount, ended: &mpsc::Receiver<()>) {
 
 fn style(paint: Paint) -> ProgressStyle {
     let template = match paint {
-        Paint::Colour => "{elapsed:>4} {bar:20.green/8} {msg}",
-        Paint::Plain => "{elapsed:>4} {bar:20} {msg}",
+        Paint::Colour => "{elapsed:>4} {bar:12.green/8} {wide_msg}",
+        Paint::Plain => "{elapsed:>4} {bar:12} {wide_msg}",
     };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")
 }

@@ -16,10 +16,12 @@ use crate::{
 /// Response heads and lines above this are cut off as broken.
 const MAX_LINE: u64 = 64 * 1024;
 
-/// Sends the body (a server may also speak first), reads one line. Closing without a line is an error.
+/// Sends the body as a line (a server may also speak first), reads one line. Closing without a line is an error.
 pub(crate) async fn line_exchange(io: Io, plan: &Plan, wants: &Wants, seen: &mut Seen) -> Result<(), Failure> {
     let mut stream = BufStream::new(io);
-    send(&mut stream, &plan.body, seen).await?;
+    // A server that reads lines would wait for the end of one that has none until the timeout.
+    let end: &[u8] = if plan.body.is_empty() || plan.body.ends_with(b"\n") { b"" } else { b"\n" };
+    send(&mut stream, &[&plan.body, end], seen).await?;
     let line = line(&mut stream).await?;
     wants.body(seen, &line);
     Ok(())
@@ -49,7 +51,7 @@ pub(crate) async fn echo(io: &mut Io, plan: &Plan, wants: &Wants, seen: &mut See
 /// Upgrades, sends the body as one text message and expects it back.
 pub(crate) async fn websocket(io: Io, plan: &Plan, target: &Target, wants: &Wants, seen: &mut Seen) -> Result<(), Failure> {
     let mut stream = BufStream::new(io);
-    send(&mut stream, &upgrade_head(plan, target), seen).await?;
+    send(&mut stream, &[&upgrade_head(plan, target)], seen).await?;
     let (status, headers) = response_head(&mut stream).await?;
     seen.status = Some(status);
     wants.fields(seen, &headers);
@@ -62,13 +64,15 @@ pub(crate) async fn websocket(io: Io, plan: &Plan, target: &Target, wants: &Want
     if echoed == message { Ok(()) } else { Err(Failure::new(Cause::Protocol, "another message came back than was sent")) }
 }
 
-async fn send(stream: &mut BufStream<Io>, bytes: &[u8], seen: &mut Seen) -> Result<(), Failure> {
+async fn send(stream: &mut BufStream<Io>, pieces: &[&[u8]], seen: &mut Seen) -> Result<(), Failure> {
     let sent = async {
-        stream.write_all(bytes).await?;
+        for piece in pieces {
+            stream.write_all(piece).await?;
+        }
         stream.flush().await
     };
     sent.await.map_err(|error| lost(Cause::Closed, &error))?;
-    seen.sent = bytes.len() as u64;
+    seen.sent = pieces.iter().map(|piece| piece.len() as u64).sum();
     Ok(())
 }
 

@@ -147,6 +147,9 @@ pub struct Group {
 pub struct Breakdown {
     /// Complete answers by HTTP status; `-` for protocols without.
     pub status: BTreeMap<String, Group>,
+    /// Complete answers by `grpc-status`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub grpc_status: BTreeMap<String, Group>,
     /// Failed requests by cause, with the time until they failed.
     pub error: BTreeMap<Cause, Group>,
     /// Complete answers by URL; every URL is listed.
@@ -265,7 +268,7 @@ pub struct Connections {
     pub histogram: Hdr,
 }
 
-/// Bytes moved: of bodies, or of whole messages where the engine counts them.
+/// Bytes moved: of whole messages, with HTTP/2 and gRPC of whole frames, those of the connection included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Bytes {

@@ -48,7 +48,7 @@ struct Noted {
 pub(crate) struct Seen {
     /// The status, once response headers arrived.
     pub(crate) status: Option<u16>,
-    /// Bytes of the request written, and of the answer read. With HTTP/2 and gRPC, of the bodies alone.
+    /// Bytes of the request written, and of the answer read. With HTTP/2 and gRPC, of whole frames.
     pub(crate) sent: u64,
     pub(crate) received: u64,
     noted: Vec<Noted>,

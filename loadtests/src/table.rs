@@ -221,7 +221,7 @@ fn groups(report: &Report, paint: Paint) -> Vec<String> {
     let times_of = |property: &str| breakdown.answer.get(property).unwrap_or(&none);
     let mut blocks = vec![
         ("status", statuses, &breakdown.status),
-        ("grpc-status", owned(&report.grpc_statuses), &none),
+        ("grpc-status", owned(&report.grpc_statuses), &breakdown.grpc_status),
         ("url", urls, &breakdown.url),
         ("version", owned(&report.versions), times_of("version")),
         ("pod", pods, times_of("pod")),

@@ -56,10 +56,11 @@ impl FromStr for Target {
         if port.len() > 1 && authority.port_u16().is_none_or(|port| port == 0) {
             return Err(anyhow!("{url:?}: expected a port from 1 to 65535"));
         }
+        let no_port = || format!("{url:?}: a tcp URL names its port, expected tcp://{}:PORT", authority.host());
         Ok(Self {
             scheme,
             host: authority.host().trim_matches(['[', ']']).to_owned(),
-            port: authority.port_u16().or(default_port).with_context(expected)?,
+            port: authority.port_u16().or(default_port).with_context(no_port)?,
             authority: HeaderValue::from_str(authority.as_str()).with_context(expected)?,
             path_and_query: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
         })
@@ -184,6 +185,7 @@ mod tests {
     fn what_a_url_lacks_or_cannot_say_is_told() {
         let error = |url: &str| url.parse::<Target>().expect_err(url).to_string();
         assert!(error("127.0.0.1:8080/x").contains("such as http://127.0.0.1:8080/x"), "{}", error("127.0.0.1:8080/x"));
+        assert!(error("tcp://127.0.0.1").contains("expected tcp://127.0.0.1:PORT"), "{}", error("tcp://127.0.0.1"));
         assert!(error("http://me:secret@shop/").contains("authorization"), "a user's name must not become a host header");
     }
 

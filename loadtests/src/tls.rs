@@ -1,10 +1,10 @@
 //! The TLS client of `https` URLs.
 
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
@@ -41,6 +41,32 @@ pub(crate) fn config(plan: &Plan) -> anyhow::Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
+/// How long before the first request a new session is watched for what the server has against it.
+pub(crate) const OBJECTION: Duration = Duration::from_millis(100);
+
+/// Begins the words of an error that the peer named.
+const ALERT: &str = "received fatal alert: ";
+
+/// What broke a session after its handshake, with the way out; `None` for what is no matter of TLS. With TLS 1.3 a server
+/// looks at the client's certificate, or misses it, only then.
+pub(crate) fn broken(error: &io::Error) -> Option<String> {
+    let inner = error.get_ref()?;
+    if let Some(error) = inner.downcast_ref::<Error>() {
+        return Some(way_out(error).map_or_else(|| error.to_string(), |words| format!("{error}: {words}")));
+    }
+    // h2 keeps of an error only its kind and its words.
+    let words = inner.to_string();
+    let alert = words.strip_prefix(ALERT)?;
+    let known = [AlertDescription::CertificateRequired, AlertDescription::UnknownCA, AlertDescription::BadCertificate];
+    let way_out = known.into_iter().find(|known| format!("{known:?}") == alert).and_then(|alert| way_out(&Error::AlertReceived(alert)));
+    Some(way_out.map_or_else(|| words.clone(), |way_out| format!("{words}: {way_out}")))
+}
+
+/// Whether the peer ended the connection below TLS, which the library tells with an address on the web.
+pub(crate) fn is_cut_off(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof && error.to_string().contains("close_notify")
+}
+
 /// What to do about a session that did not come about, where that is known.
 pub(crate) fn way_out(error: &Error) -> Option<&'static str> {
     match error {
@@ -53,6 +79,10 @@ pub(crate) fn way_out(error: &Error) -> Option<&'static str> {
         // The library has no name of its own for this one.
         Error::InvalidCertificate(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
             Some("the server shows an authority's certificate as its own, as self-signed ones often are; -k accepts it")
+        }
+        Error::AlertReceived(AlertDescription::CertificateRequired) => Some("the server asks for a client certificate: --cert, --key"),
+        Error::AlertReceived(AlertDescription::UnknownCA | AlertDescription::BadCertificate) => {
+            Some("the server wants another client certificate: --cert, --key")
         }
         Error::InvalidMessage(_) => Some("the server may not speak TLS on this port"),
         _ => None,

@@ -134,8 +134,18 @@ impl Worker {
             Ok(made) => made,
             Err(failure) => return Some(Err(failure)),
         };
+        let held = match job.request {
+            Prepared::Raw => Held::Raw(io),
+            Prepared::Http2 { .. } => return Some(Ok(())),
+            Prepared::Http1 { .. } => {
+                let mut http1 = Http1::new(io);
+                if let Err(failure) = http1.objection().await {
+                    return Some(Err(failure));
+                }
+                Held::Http1(http1)
+            }
+        };
         if kept && let Some(place) = self.kept.first_mut() {
-            let held = if matches!(job.request, Prepared::Raw) { Held::Raw(io) } else { Held::Http1(Http1::new(io)) };
             *place = Some(Kept { held, made, used: 0 });
         }
         Some(Ok(()))

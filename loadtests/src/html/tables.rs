@@ -66,6 +66,7 @@ pub(crate) fn all(out: &mut String, report: &Report) -> fmt::Result {
     errors(out, report)?;
     let breakdown = &report.breakdown;
     groups(out, "status", "status", report, &breakdown.status)?;
+    groups(out, "grpc-status", "grpc-status", report, &breakdown.grpc_status)?;
     if breakdown.url.len() > 1 {
         groups(out, "urls", "URL", report, &breakdown.url)?;
     }

@@ -17,6 +17,7 @@ use crate::{
     answer::{Cause, Failure},
     io::{Io, lost},
     seen::{Seen, Wants},
+    tls,
 };
 use chunked::Chunked;
 use head::{Framing, Head};
@@ -34,11 +35,13 @@ pub(crate) struct Http1 {
     start: usize,
     end: usize,
     reusable: bool,
+    /// Whether anything ever came from the server.
+    heard: bool,
 }
 
 impl Http1 {
     pub(crate) fn new(io: Io) -> Self {
-        Self { io, buffer: vec![0; ROOM], start: 0, end: 0, reusable: true }
+        Self { io, buffer: vec![0; ROOM], start: 0, end: 0, reusable: true, heard: false }
     }
 
     /// Whether it may carry another request: the last answer was read to its end and left it open.
@@ -53,6 +56,19 @@ impl Http1 {
         self.reusable && self.start == self.end && news.is_pending()
     }
 
+    /// Waits a moment for what the server may say against the session.
+    ///
+    /// # Errors
+    /// TLS was broken off. What else is wrong shows with the first request.
+    pub(crate) async fn objection(&mut self) -> Result<(), Failure> {
+        if !self.io.is_tls() {
+            return Ok(());
+        }
+        let news = tokio::time::timeout(tls::OBJECTION, poll_fn(|cx| self.poll_fill(cx))).await;
+        let failure = news.ok().and_then(Result::err).map(|error| lost(Cause::Closed, &error));
+        failure.filter(|failure| failure.cause == Cause::Tls).map_or(Ok(()), Err)
+    }
+
     /// Sends a request and reads its answer to the end. `bodiless`: an answer to it has no body.
     pub(crate) async fn exchange(&mut self, request: &[u8], bodiless: bool, wants: &Wants, seen: &mut Seen) -> Result<(), Failure> {
         self.reusable = false;
@@ -61,6 +77,8 @@ impl Http1 {
         let head = match (sent, self.head(bodiless, wants, seen).await) {
             // A server that refuses a body may answer and close before it has read all: its answer counts.
             (_, Ok(head)) => head,
+            // A server may say why it refuses a session while the request is being written.
+            (Err(_), Err(failure)) if failure.cause == Cause::Tls => return Err(failure),
             (Err(error), Err(_)) => return Err(lost(Cause::Closed, &error)),
             (Ok(_), Err(failure)) => return Err(failure),
         };
@@ -101,7 +119,7 @@ impl Http1 {
             let bytes = self.buffer.get(self.start..self.end).unwrap_or_default();
             let parsed =
                 if bytes.is_empty() { Ok(None) } else { head::parse(bytes, bodiless, |name, value| wants.field(seen, name, value)) };
-            match parsed.map_err(|words| Failure::new(Cause::Protocol, words))? {
+            match parsed.map_err(|words| no_response(bytes, &words))? {
                 Some(head) if head.status == 101 => return Err(Failure::new(Cause::Protocol, "status 101, but no upgrade was asked for")),
                 Some(head) => {
                     self.start += head.length;
@@ -121,7 +139,12 @@ impl Http1 {
             return Err(Failure::new(Cause::Protocol, format!("a response head of more than {MAX_ROOM} bytes")));
         }
         match poll_fn(|cx| self.poll_fill(cx)).await {
-            Ok(0) if self.start == self.end => Err(Failure::new(Cause::Closed, "closed without an answer")),
+            Ok(0) if self.start == self.end && (self.heard || self.io.is_tls()) => {
+                Err(Failure::new(Cause::Closed, "closed without an answer"))
+            }
+            Ok(0) if self.start == self.end => {
+                Err(Failure::new(Cause::Closed, "closed without an answer (does the server speak TLS? then https://)"))
+            }
             Ok(0) => Err(Failure::new(Cause::Closed, "closed within the response head")),
             Ok(_) => Ok(()),
             Err(error) => Err(lost(Cause::Closed, &error)),
@@ -209,6 +232,13 @@ impl Http1 {
         std::task::ready!(Pin::new(&mut self.io).poll_read(cx, &mut room))?;
         let length = room.filled().len();
         self.end += length;
+        self.heard |= length > 0;
         Poll::Ready(Ok(length))
     }
+}
+
+/// Bytes that are no response; those of a TLS alert are told apart.
+fn no_response(bytes: &[u8], words: &str) -> Failure {
+    let hint = if bytes.starts_with(&[0x15, 0x03]) { " (a TLS alert: the server speaks TLS, expected https://)" } else { "" };
+    Failure::new(Cause::Protocol, format!("{words}{hint}"))
 }

@@ -265,6 +265,7 @@ mod tests {
         assert_eq!(report.error_examples.first().map(String::as_str), Some("request 0: connect: refused"));
         assert_eq!(report.error_examples.len(), EXAMPLES);
         assert_eq!(report.grpc_statuses.get("14"), Some(&1));
+        assert_eq!(report.breakdown.grpc_status["14"].requests, 1);
         assert_eq!(report.series.slices.iter().map(|slice| (slice.errors, slice.refused)).collect::<Vec<_>>(), [(10, 1)]);
     }
 

@@ -68,9 +68,9 @@ pub struct Sample<'a> {
     pub who: Option<Key>,
     /// Values of [`Layout::properties`], in their order, from [`Recorder::key`]; `None` where the answer has none.
     pub keys: &'a [Option<Key>],
-    /// Bytes received of the body (or, where the engine knows, of the whole answer).
+    /// Bytes received.
     pub bytes_in: u64,
-    /// Bytes sent, likewise.
+    /// Bytes sent.
     pub bytes_out: u64,
     /// Its connection.
     pub connection: Connection,

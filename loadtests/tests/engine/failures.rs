@@ -196,6 +196,13 @@ async fn a_stop_waits_only_so_long_for_a_server_that_stalls() {
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 }
 
+#[tokio::test]
+async fn a_socket_that_is_not_there_is_named() {
+    let plan = Plan { unix_socket: Some("/nowhere/socket".into()), ..plan(nobody(), 1) };
+    let report = report(plan).await;
+    assert!(report.error_examples[0].contains("/nowhere/socket"), "{:?}", report.error_examples);
+}
+
 /// Answers so many requests in all, then holds whoever asks.
 fn answers_then_hangs(answers: usize) -> SocketAddr {
     let left = std::sync::Mutex::new(answers);

@@ -4,3 +4,4 @@ mod failures;
 mod fixture;
 mod protocols;
 mod schedule;
+mod tls;

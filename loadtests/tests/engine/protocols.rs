@@ -124,6 +124,8 @@ async fn http2_is_spoken_by_prior_knowledge_and_by_alpn_over_shared_connections(
         let shared = report(plan.clone()).await;
         assert_eq!((shared.status(200), shared.connections.opened), (400, 2), "{url}: {:?}", shared.error_examples);
         assert!(shared.answers.iter().all(|answer| answer.bytes == 100_000), "{url}");
+        let bytes = shared.bytes;
+        assert!(bytes.sent > 400 * 10 && bytes.received > 400 * 100_020, "heads and frames count as with HTTP/1.1: {bytes:?}");
         let renewed = report(Plan { requests_per_connection: Some(20), concurrency: 1, threads: 1, connections: 1, ..plan }).await;
         assert_eq!((renewed.status(200), renewed.connections.opened), (400, 20), "{url}: {:?}", renewed.error_examples);
     }
@@ -167,6 +169,21 @@ async fn large_request_bodies_are_sent_whole() {
     assert_eq!(sent.pods.get("5000000").map(|pod| pod.requests), Some(3), "{:?} {:?}", sent.pods, sent.error_examples);
     let refused = report(Plan { body, method: http::Method::POST, ..Plan::new(url(port, "/refused"), 3) }).await;
     assert_eq!(refused.status(413), 3, "an answer before the body is all sent counts: {:?}", refused.error_examples);
+}
+
+#[tokio::test]
+async fn a_line_to_a_tcp_server_has_its_end() {
+    let upper = crate::fixture::scripted(|stream| {
+        let mut line = String::new();
+        let _read = std::io::BufRead::read_line(&mut std::io::BufReader::new(&stream), &mut line);
+        let _sent = std::io::Write::write_all(&mut &stream, line.to_uppercase().as_bytes());
+    });
+    for (body, sent) in [("ping", 5), ("ping\n", 5)] {
+        let plan = Plan { body: body.into(), keep_bodies: true, ..Plan::new(format!("tcp://{upper}"), 2) };
+        let report = report(Plan { timeout: Duration::from_secs(5), ..plan }).await;
+        assert_eq!(report.answers[0].body.as_deref(), Some("PING\n"), "{:?}", report.error_examples);
+        assert_eq!(report.bytes.sent, 2 * sent);
+    }
 }
 
 #[tokio::test]

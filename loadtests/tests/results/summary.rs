@@ -17,6 +17,16 @@ fn the_text_summary_is_as_recorded() {
 }
 
 #[test]
+fn answers_by_grpc_status_have_times_like_those_by_status() {
+    let mut report = shopfront::report(1.0);
+    report.grpc_statuses.insert("0".to_owned(), 1990);
+    report.breakdown.grpc_status.insert("0".to_owned(), report.breakdown.status["200"].clone());
+    let text = render(&report, Paint::Plain);
+    let row = text.lines().skip_while(|line| !line.starts_with("grpc-status")).nth(1).unwrap_or_default();
+    assert!(row.ends_with("403.2 ms"), "{row}: {text}");
+}
+
+#[test]
 fn colour_only_adds_escapes() {
     let report = shopfront::report(1.0);
     let painted = render(&report, Paint::Colour);
