@@ -1,8 +1,10 @@
 //! What every part of the compiler needs: who it compiles for, what exists, and the numbers it hands out.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use super::destination_rule::DestinationRules;
 use super::retry;

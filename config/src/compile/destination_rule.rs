@@ -2,7 +2,9 @@
 //!
 //! Source: Istio semantics 2.2 (selection) and 2.3 (merging).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use foldhash::{HashMap, HashMapExt};
 
 use super::host;
 use crate::api::destination_rule::{DestinationRule, Subset, TrafficPolicy};

@@ -10,7 +10,7 @@ pub(super) fn expand(host: &str, namespace: &str, cluster_domain: &str) -> Strin
     if host.is_empty() || host == "*" || host.contains('.') || host.parse::<IpAddr>().is_ok() {
         return host;
     }
-    format!("{host}.{namespace}.svc.{cluster_domain}")
+    [&*host, ".", namespace, ".svc.", cluster_domain].concat()
 }
 
 /// The narrower of two host patterns when one covers the other: what a VirtualService host and a Gateway server host
@@ -40,15 +40,15 @@ pub(super) fn names(host: &str, client_namespace: &str, cluster_domain: &str) ->
     let mut names = Vec::with_capacity(5);
     names.push(host.to_owned());
     if !host.starts_with('*') && host.parse::<IpAddr>().is_err() {
-        names.push(format!("{host}."));
+        names.push([host, "."].concat());
     }
     let svc = host.strip_suffix(cluster_domain).and_then(|rest| rest.strip_suffix(".svc."));
     if let Some((name, namespace)) = svc.and_then(|short| short.rsplit_once('.')) {
         if namespace == client_namespace {
             names.push(name.to_owned());
         }
-        names.push(format!("{name}.{namespace}"));
-        names.push(format!("{name}.{namespace}.svc"));
+        names.push([name, ".", namespace].concat());
+        names.push([name, ".", namespace, ".svc"].concat());
     }
     names
 }

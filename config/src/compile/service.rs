@@ -2,8 +2,9 @@
 //!
 //! Source: Istio semantics 4.2 (conflicts between definitions), 5.1 and 5.4 (protocols and variants).
 
-use std::collections::HashMap;
 use std::net::IpAddr;
+
+use foldhash::{HashMap, HashMapExt};
 
 use ipnet::IpNet;
 

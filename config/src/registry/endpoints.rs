@@ -1,9 +1,10 @@
 //! Endpoints: EndpointSlices joined with pods, and what ServiceEntries list.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt};
 
 use super::selection::Selection;
 use super::table::Resource;

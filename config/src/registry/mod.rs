@@ -14,9 +14,10 @@ mod workload;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt};
 
 pub use endpoints::{Address, Endpoint, Health};
 pub use policy::PROXY_CONFIG_ANNOTATION;
@@ -204,7 +205,7 @@ impl Registry {
 
 /// `NAME.NAMESPACE.svc.DOMAIN`.
 pub fn kubernetes_hostname(name: &str, namespace: &str, domain: &str) -> String {
-    format!("{name}.{namespace}.svc.{domain}")
+    [name, ".", namespace, ".svc.", domain].concat()
 }
 
 /// MeshConfig from the ConfigMap `istio` in `istio-system`, or the defaults. The text has been checked with the ConfigMap.

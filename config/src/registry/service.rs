@@ -1,8 +1,10 @@
 //! Services: Kubernetes' and those of ServiceEntries, in one form.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt};
 
 use ipnet::IpNet;
 

@@ -1,7 +1,8 @@
 //! The objects of one kind.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt};
 
 use crate::object::Object;
 

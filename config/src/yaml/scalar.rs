@@ -48,6 +48,10 @@ fn is_surely_a_string(text: &[u8]) -> bool {
 
 /// The text as an integer (Go's `ParseInt` with base 0) or as a float in YAML's form.
 fn number(text: &str) -> Option<Scalar<'static>> {
+    // An address is written with digits too.
+    if text.bytes().filter(|byte| *byte == b'.').count() > 1 {
+        return None;
+    }
     let plain: String = text.chars().filter(|c| *c != '_').collect();
     if let Some(integer) = integer(&plain) {
         return Some(integer);

@@ -54,6 +54,8 @@ pub struct Publisher {
     pub(super) taker: Taker,
     overrides: Overrides,
     store: Resting,
+    /// What the first draft was made of, until there is time to take it apart.
+    first: Option<Store>,
     status: Arc<DiscoveryStatus>,
     logged: BTreeSet<String>,
 }
@@ -90,7 +92,7 @@ impl Publisher {
     pub fn new(node: Node, overrides: Overrides, status: Arc<DiscoveryStatus>) -> Self {
         let keeper = Keeper { namespace: node.namespace.clone(), pod: node.name.clone() };
         let store = Resting::keeping(keeper);
-        Publisher { node, compiler: compile, taker: Resting::apply, overrides, store, status, logged: BTreeSet::new() }
+        Publisher { node, compiler: compile, taker: Resting::apply, overrides, store, first: None, status, logged: BTreeSet::new() }
     }
 
     /// Takes over all files and compiles their objects. Blocking; run it off the workers.
@@ -101,7 +103,14 @@ impl Publisher {
         let (draft, packed) = parallel::both(|| self.compiled(&store), || store.rest());
         self.store = packed;
         self.pack_positions(&store, &documents, known);
+        self.first = Some(store);
         draft
+    }
+
+    /// Frees what the first configuration was made of. A millisecond for a thousand services, which need not come before the proxy
+    /// is ready.
+    pub fn settle(&mut self) {
+        self.first = None;
     }
 
     /// Compiles all objects in force, which are packed already.

@@ -39,6 +39,7 @@ pub async fn watch_files(
     published: impl Fn(u64),
 ) {
     tokio::time::sleep(FIRST_ANSWERS).await;
+    publisher.settle();
     let notes = Arc::new(Notes::default());
     let mut watches = Watches::new(&notes, &status);
     watches.cover(source.roots());
