@@ -4,6 +4,7 @@
 mod closed;
 mod demands;
 mod find_max;
+mod progress;
 mod reports;
 mod server;
 

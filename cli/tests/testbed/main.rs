@@ -8,6 +8,7 @@ mod lifecycle;
 mod load;
 mod manifests;
 mod mesh;
+mod quit;
 mod runs;
 mod services;
 mod surroundings;
