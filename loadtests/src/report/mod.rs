@@ -1,9 +1,18 @@
 //! What a run found: counts, latency, errors, and the answers in order.
 
+mod distribution;
+mod over_time;
+mod verdict;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    distribution::{Group, Histograms, Latency},
+    over_time::{Series, Slice, StageReport},
+    verdict::{Check, Expected, PodCount, TurnSet, Turns},
+};
 use crate::{
     answer::{Answer, Cause},
     histogram::Hdr,
@@ -119,28 +128,6 @@ pub struct Facts {
     pub merged: u64,
 }
 
-/// Corrected and raw distribution of the same answers, in nanoseconds.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Histograms {
-    /// From when each request was due.
-    pub latency: Hdr,
-    /// From when each request was sent.
-    pub service: Hdr,
-}
-
-/// Requests that have something in common.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Group {
-    /// How many.
-    pub requests: u64,
-    /// From when each was due.
-    pub latency: Latency,
-    /// From when each was sent.
-    pub service: Latency,
-    /// The distributions behind these.
-    pub histograms: Histograms,
-}
-
 /// The run taken apart. Only what occurred is listed, and every URL; of each property the first 64 values met have times.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -156,102 +143,6 @@ pub struct Breakdown {
     pub url: BTreeMap<String, Group>,
     /// Complete answers by property (`version`, `pod`, and those of `--count-by`) and its value.
     pub answer: BTreeMap<String, BTreeMap<String, Group>>,
-}
-
-/// The run over time.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Series {
-    /// The length of a slice in milliseconds.
-    pub slice_ms: u64,
-    /// Those in which a request ended, ascending.
-    pub slices: Vec<Slice>,
-}
-
-/// What ended in one slice of the run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Slice {
-    /// Its beginning, in milliseconds since the run's.
-    pub at_ms: u64,
-    /// Requests that ended, those without an answer included.
-    pub requests: u64,
-    /// Those without a complete answer.
-    pub errors: u64,
-    /// Those answered with a status of 400 or above, or a gRPC status other than 0.
-    pub refused: u64,
-    /// Bytes received.
-    pub bytes_in: u64,
-    /// Corrected latency in microseconds, within 0.8 %.
-    pub p50_us: f64,
-    /// Likewise.
-    pub p90_us: f64,
-    /// Likewise.
-    pub p99_us: f64,
-    /// Likewise.
-    pub max_us: f64,
-    /// The distribution behind these.
-    pub latency: Hdr,
-    /// Answers by property and value.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub answers: BTreeMap<String, BTreeMap<String, u64>>,
-}
-
-impl Slice {
-    /// Adds what ended in another slice. [`Slice::summarise`] has to follow.
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.errors += other.errors;
-        self.refused += other.refused;
-        self.bytes_in += other.bytes_in;
-        self.latency.add(&other.latency);
-        for (property, values) in &other.answers {
-            let mine = self.answers.entry(property.clone()).or_default();
-            for (value, count) in values {
-                *mine.entry(value.clone()).or_default() += count;
-            }
-        }
-    }
-
-    /// Works the percentiles out of the distribution.
-    pub(crate) fn summarise(&mut self) {
-        let Latency { p50_us, p90_us, p99_us, max_us, .. } = Latency::from(&self.latency);
-        (self.p50_us, self.p90_us, self.p99_us, self.max_us) = (p50_us, p90_us, p99_us, max_us);
-    }
-}
-
-/// One stage of a schedule with several rates, and what became of the requests that were due in it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct StageReport {
-    /// When it began, in seconds since the run's begin.
-    pub at_seconds: f64,
-    /// How long it was to last.
-    pub seconds: f64,
-    /// Requests per second asked for at its begin.
-    pub from_rate: f64,
-    /// Likewise at its end.
-    pub to_rate: f64,
-    /// Answers per second that came while it lasted.
-    pub rate: f64,
-    /// Requests that were due in it, those without an answer included.
-    pub requests: u64,
-    /// Those without a complete answer.
-    pub errors: u64,
-    /// Those answered with a status of 400 or above, or a gRPC status other than 0.
-    pub refused: u64,
-    /// Of their answers, from when each request was due.
-    pub latency: Latency,
-    /// The distribution behind it.
-    pub histogram: Hdr,
-}
-
-impl StageReport {
-    /// The rate asked for so many seconds after the run's begin, if that is within the stage.
-    pub(crate) fn asked(&self, at: f64) -> Option<f64> {
-        let part = (at - self.at_seconds) / self.seconds;
-        (0.0..1.0).contains(&part).then(|| self.from_rate + (self.to_rate - self.from_rate) * part)
-    }
 }
 
 /// Connections made and used.
@@ -293,118 +184,6 @@ pub struct Generator {
     /// Why the figures may say more about the generator than about the server, if so.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<String>,
-}
-
-/// How evenly answers took turns.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Turns {
-    /// The property whose values take turns.
-    pub property: String,
-    /// Per set of values that should take turns (a version's pods, or all values of the property), how they did.
-    pub sets: Vec<TurnSet>,
-}
-
-/// Values that should take turns.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TurnSet {
-    /// The version they share, if that is what makes the set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// Answers of each.
-    pub counts: BTreeMap<String, u64>,
-    /// The greatest difference between two of them within any window of consecutive requests, in the order of sending.
-    /// None when that order is not known, or there are too many values to look at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub worst_window: Option<u64>,
-}
-
-/// The shares that answers should have.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Expected {
-    /// The property: `version`, or one of `--count-by`.
-    pub property: String,
-    /// The share of each value, 0 to 1.
-    pub shares: BTreeMap<String, f64>,
-}
-
-/// Something demanded of a run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Check {
-    /// What is looked at, such as `v1` or `p99`.
-    pub name: String,
-    /// What was demanded.
-    pub want: String,
-    /// What was found.
-    pub got: String,
-    /// Whether it holds.
-    pub ok: bool,
-    /// The option that demanded it, such as `--slo`.
-    pub by: String,
-}
-
-/// One pod's share.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PodCount {
-    /// The version it claims to be.
-    pub version: String,
-    /// Its answers.
-    pub requests: u64,
-}
-
-/// A distribution in microseconds; all zero when it is empty.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-#[expect(missing_docs, reason = "the names are the statistics")]
-pub struct Latency {
-    pub min_us: f64,
-    pub mean_us: f64,
-    pub stdev_us: f64,
-    pub p50_us: f64,
-    pub p75_us: f64,
-    pub p90_us: f64,
-    pub p95_us: f64,
-    pub p99_us: f64,
-    pub p999_us: f64,
-    pub p9999_us: f64,
-    pub max_us: f64,
-}
-
-impl Latency {
-    /// What people read of a distribution, ascending, with names.
-    pub fn named(&self) -> [(&'static str, f64); 10] {
-        [
-            ("min", self.min_us),
-            ("mean", self.mean_us),
-            ("p50", self.p50_us),
-            ("p75", self.p75_us),
-            ("p90", self.p90_us),
-            ("p95", self.p95_us),
-            ("p99", self.p99_us),
-            ("p99.9", self.p999_us),
-            ("p99.99", self.p9999_us),
-            ("max", self.max_us),
-        ]
-    }
-}
-
-impl From<&Hdr> for Latency {
-    fn from(hdr: &Hdr) -> Self {
-        let us = |ns: u64| ns as f64 / 1000.0;
-        let tenth = |us: f64| (us * 10.0).round() / 10.0;
-        Self {
-            min_us: us(hdr.min()),
-            mean_us: tenth(hdr.mean() / 1000.0),
-            stdev_us: tenth(hdr.stdev() / 1000.0),
-            p50_us: us(hdr.at(0.5)),
-            p75_us: us(hdr.at(0.75)),
-            p90_us: us(hdr.at(0.9)),
-            p95_us: us(hdr.at(0.95)),
-            p99_us: us(hdr.at(0.99)),
-            p999_us: us(hdr.at(0.999)),
-            p9999_us: us(hdr.at(0.9999)),
-            max_us: us(hdr.max()),
-        }
-    }
 }
 
 impl Report {
