@@ -99,6 +99,6 @@ impl StageReport {
     /// The rate asked for so many seconds after the run's begin, if that is within the stage.
     pub(crate) fn asked(&self, at: f64) -> Option<f64> {
         let part = (at - self.at_seconds) / self.seconds;
-        (0.0..1.0).contains(&part).then(|| self.from_rate + (self.to_rate - self.from_rate) * part)
+        (0.0..1.0).contains(&part).then_some(self.from_rate + (self.to_rate - self.from_rate) * part)
     }
 }

@@ -103,7 +103,7 @@ fn kinds() -> (Report, Found, Comparison) {
     let probe = Probe { rate: 100.0, achieved: 99.0, ok: true, checks: report.checks.clone(), limits: vec!["busy".to_owned()] };
     let search = Found { schema: SCHEMA, rate: Some(100.0), probes: vec![probe], report: Some(report.clone()), ..Found::default() };
     let run = ("a.json".to_owned(), report.clone());
-    (report, search, compare(&[run.clone()], &[run]))
+    (report, search, compare(std::slice::from_ref(&run), std::slice::from_ref(&run)))
 }
 
 #[test]
