@@ -5,7 +5,8 @@
 #   make counts  what one request costs in instructions, allocations and system calls, beside the record (root)
 #   make counts-record   write that record, loadtests/counts.toml
 #   make soak    SOAK_MINUTES (30) of mixed load with churn: memory, descriptors and totals must stay (root)
-#   make image-rootfs IMAGE_ROOT=folder   the image's root file system as a folder (IMAGE_PROFILE=release or dev)
+#   make pgo     a release build arranged for its load, target/pgo/outrigger, a quarter fewer instructions (root, llvm-tools, half an hour)
+#   make image-rootfs IMAGE_ROOT=folder   the image's root file system as a folder (IMAGE_PROFILE=release or dev; PROFILE=what make pgo wrote)
 #   make image-test   that file system, run by chroot (root)
 #   make lint    formatting and clippy, warnings as errors
 #   make deny    bans, licences and sources of dependencies
@@ -17,7 +18,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help root demo test counts counts-record image-binary image-rootfs image-test soak lint deny bench bench-peers agree
+.PHONY: help root demo test counts counts-record pgo image-binary image-rootfs image-test soak lint deny bench bench-peers agree
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -51,8 +52,16 @@ counts-record: root
 	cargo build --release
 	@COUNTS=record $(COUNT)
 
+# Measured in docs/performance.md.
+pgo: GOAL = pgo
+pgo: root
+	@scripts/deps pgo
+	scripts/pgo
+
 # Static, in a target folder of its own, so that the flag spoils no other build. jemalloc takes the page size of the machine that
 # builds it, and one built for 4 KiB does not start on an arm64 kernel with 64 KiB; the other way round it does.
+# PROFILE is an outrigger.profdata of `make pgo`, from the same compiler and the same sources: cargo names symbols alike in both builds.
+PROFILE ?=
 IMAGE_PROFILE ?= release
 IMAGE_ROOT ?= target/image/rootfs
 IMAGE_TARGET := $(shell uname -m)-unknown-linux-gnu
@@ -62,7 +71,8 @@ ifneq ($(filter aarch64-%,$(IMAGE_TARGET)),)
 image-binary: export JEMALLOC_SYS_WITH_LG_PAGE ?= 16
 endif
 image-binary:
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --profile $(IMAGE_PROFILE) --target $(IMAGE_TARGET) --target-dir target/image -p outrigger
+	@[ -z "$(PROFILE)" ] || [ -f "$(PROFILE)" ] || { echo "PROFILE=$(PROFILE): no such file; make pgo writes target/pgo/outrigger.profdata"; exit 1; }
+	RUSTFLAGS="-C target-feature=+crt-static$(if $(PROFILE), -Cprofile-use=$(abspath $(PROFILE)))" cargo build --profile $(IMAGE_PROFILE) --target $(IMAGE_TARGET) --target-dir target/image -p outrigger
 
 image-rootfs: image-binary
 	@[ "$(IMAGE_ROOT)" != target/image/rootfs ] || rm -rf target/image/rootfs
