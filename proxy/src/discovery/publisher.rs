@@ -165,6 +165,7 @@ impl Publisher {
 
     fn attempt(&mut self, changes: Vec<FileChange>, take: Taker, handle: &ConfigHandle, since: Instant) -> Outcome {
         let files: Vec<String> = changes.iter().map(|change| change.path.display().to_string()).collect();
+        self.settle();
         let outcome = Cell::new(Outcome::NotTaken);
         // The store is replaced in one step, so a panic leaves it as it was before the change or as it is after it.
         let attempt = AssertUnwindSafe(|| {

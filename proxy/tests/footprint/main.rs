@@ -24,6 +24,7 @@ fn a_thousand_services_keep_to_the_budget_of_heap_and_a_reload_leaves_no_second_
     let mut publisher = Publisher::new(node(), Overrides::default(), Arc::new(DiscoveryStatus::default()));
     let draft = publisher.compile((0..SERVICES).map(|number| file(number, 37)).collect());
     let handle = publisher.publish_first(draft, Instant::now());
+    publisher.settle();
     assert!(handle.load().clusters().count() > SERVICES);
     let loaded = sys::live() - before;
     println!("{loaded} bytes");
