@@ -5,7 +5,8 @@
 //! The client is strict: a request without a complete answer is an error, also where a browser would quietly try again.
 //!
 //! It speaks HTTP/1.1 and HTTP/2 (`http://`, `https://`), gRPC, WebSocket (`ws://`) and plain TCP (`tcp://`). The same
-//! code runs in a pod's network namespace as `outrigger load`, whose JSON is a serialised [`Report`].
+//! code runs in a pod's network namespace as `outrigger load`, whose JSON is a serialised [`Report`]. The comparison with other
+//! proxies has a generator of its own; [`bench`] says why.
 
 pub mod args;
 pub mod bench;

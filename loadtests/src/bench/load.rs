@@ -1,4 +1,5 @@
-//! The generator: one thread, epoll, HTTP/1.1; closed loop, or open loop on a schedule.
+//! The generator of the comparison: one thread, epoll, HTTP/1.1; closed loop, or open loop on a schedule. It is not that of
+//! `outrigger load`; the head of [`super`] says why there are two.
 //!
 //! In an open loop the schedule is fixed beforehand, and latency counts from the moment a request was due, not from when
 //! a connection was free to send it: a proxy that stalls is charged for everything that waited (no coordinated omission).

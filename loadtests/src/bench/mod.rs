@@ -5,6 +5,12 @@
 //! with [`process`], sends with [`load`] (or [`http2`]) to an [`origin`], and reads their CPU time and memory. [`results`] keeps
 //! what was found; [`report`], [`goals`] and [`plot`] show it, and [`agree`] holds it against what another program found.
 //!
+//! [`load`] is a second generator beside the one of [`crate::run`], on purpose. It has to cost next to nothing, and always the
+//! same, on the CPU it shares with the origin, and to read the proxy's CPU time at both edges of its window: one thread, epoll,
+//! requests written once, answers of which no more is read than where they end ([`wire`]). `outrigger load` has to speak every
+//! protocol, say who answered and account for each request. Neither could do the other's work without spoiling its own, and a
+//! mistake in one does not pass unseen through the other.
+//!
 //! Assumptions: Linux 5.11, root, two CPUs that nobody else needs.
 
 pub mod agree;

@@ -1,4 +1,5 @@
-//! Tables that are Markdown and aligned in a terminal as well.
+//! Tables that are Markdown and aligned in a terminal as well, for `latest.md`. What `outrigger load` prints, in `crate::table`, is no
+//! Markdown: it has colours, units and no lines.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,5 @@
-//! As much of HTTP/1.1 as the generator and the origin need: heads with `content-length`, nothing else.
+//! As much of HTTP/1.1 as the generator and the origin need: heads with `content-length`, nothing else. What a server may
+//! send to `outrigger load` is read by `crate::http1`.
 
 /// What matters in the head of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
