@@ -180,10 +180,9 @@ pub(crate) fn generator(lag: Hdr, report: &Report) -> Generator {
         limits: Vec::new(),
     };
     if generator.busy >= BUSY {
+        let whose = if threads == 1 { "its thread was".to_owned() } else { format!("its {threads} threads were") };
         let percent = generator.busy * 100.0;
-        generator
-            .limits
-            .push(format!("its {threads} threads were busy {percent:.0} % of the time: the server may be faster than this shows"));
+        generator.limits.push(format!("{whose} busy {percent:.0} % of the time: the server may be faster than this shows"));
     }
     let sent = generator.histogram.count() as f64;
     let long = LAG_US.max(LAG_PART * report.service.p50_us);
@@ -281,7 +280,7 @@ mod tests {
     #[test]
     fn threads_that_were_busy_nearly_all_the_time_were_the_limit() {
         let limits = limits(0.95, 100.0, &[(0, 1000)]);
-        assert!(matches!(&limits[..], [busy] if busy.contains("its 1 threads were busy 95 % of the time")), "{limits:?}");
+        assert!(matches!(&limits[..], [busy] if busy.contains("its thread was busy 95 % of the time")), "{limits:?}");
         assert_eq!(super::tests::limits(0.85, 100.0, &[(0, 1000)]), Vec::<String>::new());
     }
 

@@ -127,23 +127,21 @@ impl Worker {
         if !kept && self.place > 0 {
             return None;
         }
-        if kept && matches!(job.request, Prepared::Http2 { .. }) {
+        if matches!(job.request, Prepared::Http2 { .. }) {
             return Some(slots.get(self.place)?.open(dialer).await);
         }
         let (io, made) = match dialer.timed().await {
             Ok(made) => made,
             Err(failure) => return Some(Err(failure)),
         };
-        let held = match job.request {
-            Prepared::Raw => Held::Raw(io),
-            Prepared::Http2 { .. } => return Some(Ok(())),
-            Prepared::Http1 { .. } => {
-                let mut http1 = Http1::new(io);
-                if let Err(failure) = http1.objection().await {
-                    return Some(Err(failure));
-                }
-                Held::Http1(http1)
+        let held = if matches!(job.request, Prepared::Raw) {
+            Held::Raw(io)
+        } else {
+            let mut http1 = Http1::new(io);
+            if let Err(failure) = http1.objection().await {
+                return Some(Err(failure));
             }
+            Held::Http1(http1)
         };
         if kept && let Some(place) = self.kept.first_mut() {
             *place = Some(Kept { held, made, used: 0 });

@@ -150,7 +150,12 @@ async fn a_unix_socket_takes_the_place_of_host_and_port() {
         "frontend f\n  bind 127.0.0.1:{port}\n  bind unix@$folder/socket\n  http-request return status 200 content-type text/plain string \"hap-1:v2\""
     );
     let _haproxy = haproxy(folder.path(), &sections, &[port]);
-    let plan = Plan { unix_socket: Some(folder.path().join("socket")), concurrency: 3, ..Plan::new("http://anything/", 100) };
+    // HAProxy gives the socket its name after it listens on the port.
+    let socket = folder.path().join("socket");
+    while !socket.exists() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let plan = Plan { unix_socket: Some(socket), concurrency: 3, ..Plan::new("http://anything/", 100) };
     let report = report(plan).await;
     assert_eq!((report.version("v2"), report.connections.opened), (100, 3), "{:?}", report.error_examples);
 }
