@@ -119,20 +119,18 @@ impl Store {
             change.text.as_deref().map(|text| reading::read(&change.path, text, keeper, parse))
         });
         drop(changes);
-        let mut new = Vec::new();
-        for (path, parsed) in changed.iter().zip(parsed) {
-            match (parsed, self.files.get_mut(path)) {
-                (None, _) => {
-                    self.files.remove(path);
+        // The files of a first load come in order, each once, and a map of them is made without looking for the place of each.
+        // Otherwise a batch may speak of a file more than once, and its last word counts.
+        if self.files.is_empty() && changed.is_sorted_by(|earlier, later| earlier < later) {
+            let states = changed.iter().zip(parsed).filter_map(|(path, parsed)| Some((path.clone(), FileState::new(parsed?))));
+            self.files = states.collect();
+        } else {
+            for (path, parsed) in changed.iter().zip(parsed) {
+                match parsed {
+                    None => drop(self.files.remove(path)),
+                    Some(parsed) => self.files.entry(path.clone()).or_default().replace(parsed),
                 }
-                (Some(parsed), Some(state)) => state.replace(parsed),
-                (Some(parsed), None) => new.push((path.clone(), FileState::new(parsed))),
             }
-        }
-        // The files of a first load come in order, and a map of them is made without looking for the place of each.
-        match self.files.is_empty() {
-            true => self.files = new.into_iter().collect(),
-            false => self.files.extend(new),
         }
         self.rebuild();
         let changed: HashSet<&Path> = changed.iter().map(|path| &**path).collect();

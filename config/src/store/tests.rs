@@ -92,6 +92,24 @@ fn removing_a_file_removes_its_objects_even_frozen_ones() {
 }
 
 #[test]
+fn of_a_file_that_a_batch_names_twice_the_last_word_counts() {
+    for known in [false, true] {
+        let mut store = Store::new();
+        if known {
+            store.apply(vec![write("z.yaml", config_map("z", "x"))]);
+        }
+        let others = store.objects().len();
+        store.apply(vec![write("a.yaml", config_map("a", "x")), remove("a.yaml")]);
+        assert_eq!(store.objects().len(), others, "others known: {known}");
+        store.apply(vec![write("b.yaml", config_map("b", "x")), write("b.yaml", "kind: [")]);
+        assert!(in_force(&store).contains(&"b=x".to_owned()), "others known: {known}");
+        assert_eq!(consequences(&store), ["what this file held stays in force"]);
+        store.apply(vec![remove("c.yaml"), write("c.yaml", config_map("c", "x"))]);
+        assert!(in_force(&store).contains(&"c=x".to_owned()));
+    }
+}
+
+#[test]
 fn an_object_may_move_between_files_and_keeps_its_last_good_version_on_the_way() {
     let mut store = Store::new();
     store.apply(vec![write("b.yaml", config_map("a", "x"))]);
