@@ -2,18 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use foldhash::{HashMap, HashMapExt};
 use outrigger_config::store::FileChange;
 use outrigger_config::{load, parallel};
 
-use super::look::{Look, Seen, hash, look, was_modified_within};
-use super::pending::WRITING;
-
-/// A new file modified less than this ago may be about to grow further, although the kernel's report is still on its way.
-/// A file that was there before gets [`WRITING`]: to lose what it held is worse than to be late, and its close is reported.
-const FRESH: Duration = Duration::from_millis(50);
+use super::look::{Look, Seen, hash, is_in_place, look};
 
 /// Reading so many files takes longer than starting a thread for half of them.
 const MIN_FILES_PER_THREAD: usize = 128;
@@ -83,9 +77,10 @@ impl FileSource {
         let looks = parallel::map(&looked_at, share, |path| look(path, self.known.get(path), true));
         for (path, look) in looked_at.into_iter().zip(looks) {
             let before = self.known.get(&path).copied();
+            let suspect = matches!(look, Look::Read { fresh: true, .. });
             let Some(change) = self.take_note(path, look) else { continue };
             match &mut fresh {
-                Some(fresh) if was_modified_within(before.map_or(FRESH, |_| WRITING), &change.path) => {
+                Some(fresh) if suspect && is_in_place(&change.path) => {
                     self.remember(&change.path, before);
                     fresh.push(change.path);
                 }
@@ -190,7 +185,7 @@ impl FileSource {
     fn take_note(&mut self, path: PathBuf, look: Look) -> Option<FileChange> {
         match look {
             Look::Untouched => None,
-            Look::Read { text, hash, stamp } => {
+            Look::Read { text, hash, stamp, fresh: _ } => {
                 self.problems.remove(&path);
                 self.known.insert(path.clone(), Seen { hash, stamp, scan: self.scans });
                 text.map(|text| FileChange { path, text: Some(text) })

@@ -11,6 +11,11 @@ use std::time::{Duration, SystemTime};
 
 use outrigger_config::load;
 
+use super::pending::WRITING;
+
+/// A new file modified less than this ago may be about to grow further, although the kernel's report is still on its way.
+/// A file that was there before gets [`WRITING`]: to lose what it held is worse than to be late, and its close is reported.
+const FRESH: Duration = Duration::from_millis(50);
 /// A file modified less than this before it was read may have been modified again within the clock's grain, so its
 /// metadata proves nothing.
 const RACY: Duration = Duration::from_secs(2);
@@ -34,6 +39,8 @@ pub(super) enum Look {
         text: Option<String>,
         hash: u64,
         stamp: Option<Stamp>,
+        /// It was modified so short a time before it was read that somebody may have been in the middle of writing it.
+        fresh: bool,
     },
     Missing,
     Unreadable(io::Error),
@@ -68,22 +75,67 @@ pub(super) fn look(path: &Path, known: Option<&Seen>, trust_stamp: bool) -> Look
         Ok(Some((text, metadata))) => {
             let hash = hash(&text);
             let differs = known.is_none_or(|known| known.hash != hash);
-            Look::Read { text: differs.then_some(text), hash, stamp: Stamp::of(&metadata, now) }
+            let limit = if known.is_some() { WRITING } else { FRESH };
+            let fresh = modified_within(limit, &metadata, now) || text.len() as u64 != metadata.len();
+            Look::Read { text: differs.then_some(text), hash, stamp: Stamp::of(&metadata, now), fresh }
         }
         Ok(None) => Look::Missing,
         Err(error) => Look::Unreadable(error),
     }
 }
 
-/// Whether a file was modified a moment ago. What is reached through a link was complete before the link pointed there.
-pub(super) fn was_modified_within(limit: Duration, path: &Path) -> bool {
-    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
-    let recent = modified.is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|age| age < limit));
-    recent && std::fs::canonicalize(path).is_ok_and(|real| real == path)
+/// Whether less than `limit` lies between a modification and `now`, the moment before the metadata was asked for. What was
+/// modified later than that was, by any clock, modified just now.
+fn modified_within(limit: Duration, metadata: &Metadata, now: SystemTime) -> bool {
+    metadata.modified().is_ok_and(|modified| now.duration_since(modified).map_or(true, |age| age < limit))
+}
+
+/// Whether the file is where its path says. What is reached through a link was complete before the link pointed there.
+pub(super) fn is_in_place(path: &Path) -> bool {
+    std::fs::canonicalize(path).is_ok_and(|real| real == path)
 }
 
 pub(super) fn hash(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a file that was modified so long ago counts as fresh when it is read.
+    fn is_fresh(age: Duration, known: bool) -> bool {
+        let file = tempfile::NamedTempFile::new().expect("temporary file");
+        file.as_file().set_modified(SystemTime::now() - age).expect("dated");
+        let known = known.then_some(Seen { hash: 0, stamp: None, scan: 0 });
+        let Look::Read { fresh, .. } = look(file.path(), known.as_ref(), true) else { panic!("not read") };
+        fresh
+    }
+
+    #[test]
+    fn what_was_read_while_it_may_have_been_written_stays_suspect_however_late_it_is_judged() {
+        let file = tempfile::NamedTempFile::new().expect("temporary file");
+        let known = Seen { hash: hash("what it held"), stamp: None, scan: 0 };
+        file.as_file().set_modified(SystemTime::now()).expect("dated");
+        let emptied = look(file.path(), Some(&known), true);
+        file.as_file().set_modified(SystemTime::now() - WRITING * 2).expect("dated");
+        assert!(matches!(emptied, Look::Read { text: Some(_), fresh: true, .. }));
+        assert!(matches!(look(file.path(), Some(&known), true), Look::Read { text: Some(_), fresh: false, .. }));
+    }
+
+    #[test]
+    fn a_file_that_held_something_is_suspect_for_longer_than_a_new_one() {
+        let between = (FRESH + WRITING) / 2;
+        assert!(is_fresh(between, true) && !is_fresh(between, false));
+        assert!(!is_fresh(WRITING * 2, true));
+    }
+
+    #[test]
+    fn a_file_of_a_server_whose_clock_is_ahead_is_suspect() {
+        let file = tempfile::NamedTempFile::new().expect("temporary file");
+        file.as_file().set_modified(SystemTime::now() + RACY * 100).expect("dated");
+        assert!(matches!(look(file.path(), None, true), Look::Read { fresh: true, .. }));
+    }
 }
