@@ -102,9 +102,11 @@ impl<B: Outgoing> Reply<B> {
         }
     }
 
-    /// Looks whether the rest of the body may be waited for no longer, while the client does not take what there is.
+    /// Looks whether the rest of the body may be waited for no longer, while the client does not take what there is. That may be
+    /// a 100, before anything of the answer is written.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cut>> {
-        if self.ending.is_none() {
+        // All of the body was read: what is left to send is the kernel's affair.
+        if self.head.is_none() && self.ending.is_none() {
             return Poll::Pending;
         }
         self.body.poll_overdue(cx).map(|_| Err(Cut))

@@ -79,6 +79,41 @@ async fn a_100_that_the_client_had_no_room_for_wakes_both_who_wait_for_it() {
     }
 }
 
+/// The body of an answer whose time is over.
+struct Overdue;
+
+impl http_body::Body for Overdue {
+    type Data = Bytes;
+    type Error = ();
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ()>>> {
+        Poll::Pending
+    }
+}
+
+impl Outgoing for Overdue {
+    fn poll_overdue(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_held_to_its_time_while_a_100_is_stuck_before_it() {
+    let (wire, _client) = full_after("POST / HTTP/1.1\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n").await;
+    poll_fn(|cx| lock(&wire).poll_head(false, cx)).await;
+    let number = lock(&wire).request();
+    poll_fn(|cx| {
+        assert!(lock(&wire).poll_body(number, cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    assert!(!lock(&wire).unsent.is_empty(), "the 100");
+    let mut reply = Reply::new(Response::new(Overdue), ASKED);
+    // At its first turn an answer may give way to others.
+    let sent = poll_fn(|cx| reply.poll_send(&wire, cx));
+    assert_eq!(tokio::time::timeout(std::time::Duration::from_secs(5), sent).await, Ok(Err(Cut)));
+}
+
 #[tokio::test]
 async fn an_answer_that_broke_off_while_the_client_did_not_read_is_not_complete() {
     let (wire, mut client) = full_after("").await;
