@@ -543,10 +543,10 @@ async fn a_draining_proxy_waits_for_the_rest_of_a_head_that_has_begun_to_come() 
     let proxy = in_front_of(origin.address, |_| ());
     let mut client = Client::of(&proxy).await;
     assert_eq!(client.get("/").await.status(), 200);
-    proxy.phase.advance(Phase::Draining);
-    tokio::time::sleep(Duration::from_millis(300)).await;
     client.send("GET / HT").await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    proxy.phase.advance(Phase::Draining);
+    // Until others are told of the drain. For how long a head is waited for is told by the tests of `Stay`.
+    while Client::of(&proxy).await.get("/").await.header("connection") != Some("close") {}
     client.send("TP/1.1\r\nhost: a\r\n\r\n").await;
     let got = client.receive().await;
     assert_eq!((got.text().as_str(), got.header("connection")), ("last", Some("close")));
