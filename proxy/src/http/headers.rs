@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{LazyLock, OnceLock};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderName, HeaderValue, SERVER, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, SERVER, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, header};
 
 use crate::listener::{Direction, Downstream};
@@ -63,6 +63,8 @@ pub struct Seen {
     pub expect: bool,
     /// `content-type`.
     pub content_type: bool,
+    /// `content-length`.
+    pub content_length: bool,
     /// `x-forwarded-for`.
     pub forwarded_for: bool,
     /// More than one `host`.
@@ -88,6 +90,7 @@ pub fn scan(headers: &HeaderMap) -> Seen {
                     (seen.hop_by_hop, seen.beside_connection) = (true, true);
                 }
                 "content-type" => seen.content_type = true,
+                "content-length" => seen.content_length = true,
                 "expect" => seen.expect = true,
                 _ => {}
             },
@@ -148,6 +151,38 @@ static MESH_ONLY: [HeaderName; 4] = [
     HeaderName::from_static("x-envoy-downstream-service-cluster"),
     HeaderName::from_static("x-envoy-downstream-service-node"),
 ];
+
+/// The length that a request says it has, or what there is of it: no number, or several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoLength;
+
+/// Leaves one `content-length` of those of an HTTP/2 request. Its codec takes an empty one for 0, and compares what is repeated
+/// without leaving it out; an HTTP/1 server could read either as another request.
+///
+/// # Errors
+/// When there is one that is no number, or another number.
+pub fn settle_length(headers: &mut HeaderMap) -> Result<(), NoLength> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next() else { return Ok(()) };
+    let length = length(first).ok_or(NoLength)?;
+    let mut repeated = false;
+    for again in lengths {
+        repeated = true;
+        if self::length(again) != Some(length) {
+            return Err(NoLength);
+        }
+    }
+    if repeated {
+        headers.insert(CONTENT_LENGTH, number(length));
+    }
+    Ok(())
+}
+
+/// The number in a `content-length`: digits and nothing else.
+pub fn length(value: &HeaderValue) -> Option<u64> {
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok()
+}
 
 /// `connection` names a header that must reach the upstream: 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

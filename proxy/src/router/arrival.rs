@@ -6,14 +6,14 @@ use std::sync::Arc;
 use http::header::{EXPECT, HOST};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use http_body::Body;
 
 use super::replay::Upload;
 use super::stream::Stream;
-use crate::http::body::{ClientBody, ResponseBody};
+use crate::http::body::ClientBody;
 use crate::http::headers::{self, Seen};
-use crate::http::local_reply::{LocalReply, respond};
+use crate::http::local_reply::LocalReply;
 use crate::http::path_normalization::normalize;
 use crate::http::peers::Received;
 use crate::http::upgrade::Upgrade;
@@ -41,16 +41,22 @@ pub struct Arrival {
     pub stream: Box<Stream>,
 }
 
+/// A request that must be refused: the answer, and the books, which are closed as a disconnection if nobody sends it.
+#[derive(Debug)]
+pub struct Refused {
+    /// The answer.
+    pub reply: LocalReply,
+    /// The request was a HEAD.
+    pub is_head: bool,
+    /// The books.
+    pub stream: Box<Stream>,
+}
+
 /// Checks and cleans a request.
 ///
 /// # Errors
-/// The answer to one that must be refused.
-pub fn receive(
-    connection: &ServedConnection,
-    routing: &Routing,
-    mut head: Parts,
-    body: ClientBody,
-) -> Result<Arrival, Box<Response<ResponseBody>>> {
+/// When it must be refused.
+pub fn receive(connection: &ServedConnection, routing: &Routing, mut head: Parts, body: ClientBody) -> Result<Arrival, Box<Refused>> {
     let fields = head.headers.len();
     let seen = headers::scan(&head.headers);
     let downstream = &connection.downstream;
@@ -63,10 +69,13 @@ pub fn receive(
     if let Some(log) = routing.config.access_log() {
         stream.capture(CapturedHeaders::capture(log, &head.headers));
     }
+    let length = if seen.content_length && head.version == Version::HTTP_2 { headers::settle_length(&mut head.headers) } else { Ok(()) };
     let refusal = if sanitized.is_err() || seen.several_hosts {
         Some(LocalReply::bad_request("http1.codec_error"))
     } else if head.version == Version::HTTP_2 && fields > MAX_HEADERS {
         Some(LocalReply::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large", "http2.too_many_headers"))
+    } else if length.is_err() {
+        Some(LocalReply::bad_request("http2.invalid_content_length"))
     } else if named.is_none() {
         Some(LocalReply::bad_request("missing_host_header"))
     } else if asked == Upgrade::Refused {
@@ -75,7 +84,7 @@ pub fn receive(
         normalize_path(&mut head.uri, routing)
     };
     if let Some(reply) = refusal {
-        return Err(Box::new(respond(reply, stream, head.method == http::Method::HEAD, downstream.direction, |_| ())));
+        return Err(Box::new(Refused { reply, is_head: head.method == Method::HEAD, stream }));
     }
     if downstream.direction == Direction::Inbound {
         remember_peer(connection, &received);

@@ -10,7 +10,7 @@ use outrigger_config::matcher::RequestHead;
 use outrigger_config::model::{Route, RouteAction, WeightedCluster};
 
 use super::RouteState;
-use super::arrival::{self, Arrival};
+use super::arrival::{self, Arrival, Refused};
 use super::attempt::{Answer, Tries};
 use super::kept_head::KeptHead;
 use super::replay::Upload;
@@ -35,7 +35,10 @@ pub async fn serve(connection: &ServedConnection, request: Request<ClientBody>) 
     let routing = connection.routing();
     let arrival = match arrival::receive(connection, &routing, head, body) {
         Ok(arrival) => arrival,
-        Err(response) => return *response,
+        Err(refused) => {
+            let Refused { reply, is_head, stream } = *refused;
+            return respond(reply, stream, is_head, connection.downstream.direction, |_| ());
+        }
     };
     match select(connection, &routing, &arrival) {
         Selected::Reply(reply) => {
@@ -50,7 +53,10 @@ pub async fn serve(connection: &ServedConnection, request: Request<ClientBody>) 
     }
 }
 
-/// Books a request whose client gave it up before it was looked at. It takes no turn of a split: nobody is sent to.
+/// Books a request whose client gave it up before it was looked at. It takes no turn of a split: nobody is sent to. Nor is any
+/// answer made, for a request that would have been refused or redirected either: the books say what the client was sent, which
+/// is nothing, and so a disconnection with code 0. (Envoy answers such a request in the instant it has read the head, before it
+/// comes to the reset, and books that answer.)
 pub fn forgo(connection: &ServedConnection, request: Request<ClientBody>) {
     let (head, body) = request.into_parts();
     let routing = connection.routing();

@@ -514,6 +514,30 @@ async fn of_equal_lengths_one_is_passed_on_and_of_different_ones_none() {
 }
 
 #[tokio::test]
+async fn a_request_whose_length_is_empty_is_refused() {
+    let origin = Answering::start(|_, _| ok("hello")).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut stream = raw(&proxy).await;
+    stream.write_all(&[frame(1, 4, 1, &empty_length()), frame(0, 1, 1, b"")].concat()).await.expect("sent");
+    proxy.metric("istio_requests_total", &["response_code=\"400\"", "response_flags=\"DPE\"", "} 1"]).await;
+    assert_eq!(origin.requests(), 0);
+}
+
+/// The fields of a POST with a `content-length` without a value.
+fn empty_length() -> Vec<u8> {
+    [b"\x83", &GET[1..], b"\x0f\x0d\x00"].concat()
+}
+
+#[tokio::test]
+async fn a_request_that_would_be_refused_and_is_reset_at_once_is_counted_as_a_disconnection_alone() {
+    let origin = Answering::start(|_, _| ok("reached")).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut stream = raw(&proxy).await;
+    stream.write_all(&[frame(1, 4, 1, &empty_length()), frame(3, 0, 1, &8_u32.to_be_bytes())].concat()).await.expect("sent");
+    proxy.metric("istio_requests_total", &["response_code=\"0\"", "response_flags=\"DC\"", "} 1"]).await;
+}
+
+#[tokio::test]
 async fn a_request_that_is_reset_at_once_reaches_nobody_and_is_counted_with_code_0() {
     let origin = Answering::start(|_, _| ok("reached")).await;
     let proxy = in_front_of(origin.address, |_| ());

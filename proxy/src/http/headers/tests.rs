@@ -169,6 +169,20 @@ fn values_that_no_two_requests_share_stay_out_of_header_compression() {
 }
 
 #[test]
+fn of_lengths_that_say_the_same_one_is_left_and_others_are_refused() {
+    let settled = |lengths: &[&'static str]| {
+        let mut headers = map(&lengths.iter().map(|length| ("content-length", *length)).collect::<Vec<_>>());
+        settle_length(&mut headers).map(|()| headers.get_all("content-length").iter().cloned().collect::<Vec<_>>())
+    };
+    assert_eq!(settled(&[]), Ok(vec![]));
+    assert_eq!(settled(&["5"]), Ok(vec![HeaderValue::from(5)]));
+    assert_eq!(settled(&["300", "300", "0300"]), Ok(vec![HeaderValue::from(300)]));
+    for odd in [&[""][..], &["+5"], &["5, 5"], &["5", ""], &["5", "6"], &["99999999999999999999"]] {
+        assert_eq!(settled(odd), Err(NoLength), "{odd:?}");
+    }
+}
+
+#[test]
 fn fields_that_http2_does_not_know_are_removed() {
     let mut headers = map(&[("connection", "close"), ("keep-alive", "5"), ("te", "gzip"), ("accept", "*/*")]);
     fit_for_http2(&mut headers);

@@ -6,7 +6,7 @@ use http::header::{CONTENT_LENGTH, HeaderName, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, Method};
 use http_body::Body;
 
-use crate::http::headers::{ATTEMPT_COUNT, EXPECTED_TIMEOUT, number};
+use crate::http::headers::{self, ATTEMPT_COUNT, EXPECTED_TIMEOUT, number};
 use crate::http1::{Ending, write_field};
 use crate::router::replay::UploadBody;
 
@@ -65,11 +65,12 @@ pub fn write_head(out: &mut Vec<u8>, request: &Outgoing<'_>) -> Option<Ending> {
             continue;
         }
         if *name == CONTENT_LENGTH {
-            // An HTTP/2 client may repeat it, and the codec makes sure that it says the same; servers refuse that, or worse.
-            if length.is_some() {
-                continue;
+            // Requests arrive with one at most, but a route may add others. What would stand beside a length, or beside
+            // `chunked`, a server refuses, or takes for the beginning of another request.
+            match headers::length(value) {
+                Some(told) if length.is_none() => length = Some(told),
+                _ => continue,
             }
-            length = value.to_str().ok().and_then(|text| text.parse().ok());
         }
         write_field(out, name, value);
     }

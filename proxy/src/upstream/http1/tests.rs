@@ -34,6 +34,24 @@ fn a_request_is_written_with_its_fields_in_order() {
 }
 
 #[test]
+fn of_lengths_the_first_number_is_written_and_nothing_that_is_none() {
+    let written = |lengths: &[&'static str]| {
+        let fields = headers(&lengths.iter().map(|length| ("content-length", *length)).collect::<Vec<_>>());
+        let upload = crate::router::replay::Upload::new(crate::http::body::ClientBody::Empty, true, false);
+        let mut out = Vec::new();
+        let ending = write_head(&mut out, &Outgoing { upload: Some(upload.attempt()), ..get(&fields) });
+        (String::from_utf8(out).expect("text").replace("GET /a?b HTTP/1.1\r\n", ""), ending)
+    };
+    let five = || ("content-length: 5\r\n\r\n".to_owned(), Some(Ending::Length(5)));
+    assert_eq!(written(&["5"]), five());
+    assert_eq!(written(&["5", "5"]), five());
+    assert_eq!(written(&["", "5", "6"]), five());
+    let (head, _) = written(&["", "+5"]);
+    assert_eq!(head.matches(": ").count(), 1, "one way to tell the end: {head}");
+    assert!(!head.contains("+5") && !head.contains("content-length: \r"), "{head}");
+}
+
+#[test]
 fn what_is_noted_about_the_attempt_stands_in_the_place_of_what_the_client_said_about_it() {
     let fields = headers(&[("x-envoy-attempt-count", "7"), ("host", "a"), ("x-envoy-expected-rq-timeout-ms", "8")]);
     let mut out = Vec::new();
