@@ -17,6 +17,8 @@ use crate::{
 
 /// How long after its end a schedule's late requests are still sent.
 const GRACE: Duration = Duration::from_secs(1);
+/// A time that does not come.
+const NEVER: u64 = u64::MAX;
 /// The seed of jitter: runs of one plan have one schedule.
 const SEED: u64 = 0x6F75_7472_6967_6765;
 
@@ -53,7 +55,10 @@ pub(crate) struct Feed {
     warm: AtomicU64,
     next: AtomicU64,
     answered: AtomicBool,
-    gave_up: AtomicBool,
+    /// When the run was found hopeless; until then [`NEVER`].
+    gave_up: AtomicU64,
+    /// Numbers and times of requests that were claimed and not sent.
+    returned: Mutex<Vec<(u64, u64)>>,
     patience: Option<u64>,
 }
 
@@ -81,7 +86,8 @@ impl Feed {
             warm: AtomicU64::new(0),
             next: AtomicU64::new(0),
             answered: AtomicBool::new(false),
-            gave_up: AtomicBool::new(false),
+            gave_up: AtomicU64::new(NEVER),
+            returned: Mutex::default(),
             patience: plan.give_up.then(|| nanos(2 * plan.timeout)),
         })
     }
@@ -116,16 +122,28 @@ impl Feed {
         Some(Claim { number, target: self.order.target(number), due: due.at, warm })
     }
 
-    /// Hands the requests to `record` that were due by `until` and for which no connection became free, with their numbers and
-    /// times. The run is over: there are none for a second call.
-    pub(crate) fn not_sent(&self, until: u64, mut record: impl FnMut(u64, u64)) {
-        let Some(open) = &self.open else { return };
+    /// Takes a request back that was claimed before it was due, and that the run's end kept from being sent.
+    pub(crate) fn hand_back(&self, claim: &Claim) {
+        if !claim.warm {
+            self.returned.lock().unwrap_or_else(PoisonError::into_inner).push((claim.number, claim.due));
+        }
+    }
+
+    /// The numbers and times of requests that were due by `until` and were not sent, because no connection became free or because
+    /// the run was over: the next `most` of them or a few more, none when there are no more. The run is over.
+    pub(crate) fn not_sent(&self, until: u64, most: usize) -> Vec<(u64, u64)> {
+        let Some(open) = &self.open else { return Vec::new() };
+        let mut all = std::mem::take(&mut *self.returned.lock().unwrap_or_else(PoisonError::into_inner));
+        all.retain(|(_, due)| *due <= until);
         let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
         let Open { schedule, too_late } = &mut *open;
         let left = too_late.take().into_iter().chain(schedule).take_while(|due| due.at <= until);
         let first = self.next.load(Relaxed);
-        let numbered = left.filter(|due| due.at >= self.warmup).zip(first..self.most);
-        numbered.for_each(|(due, number)| record(number, due.at));
+        let numbered = left.filter(|due| due.at >= self.warmup).zip(first..self.most).take(most);
+        let before = all.len();
+        all.extend(numbered.map(|(due, number)| (number, due.at)));
+        self.next.store(first + (all.len() - before) as u64, Relaxed);
+        all
     }
 
     /// The index of a request's URL.
@@ -145,14 +163,14 @@ impl Feed {
         }
         let hopeless = !answered && self.patience.is_some_and(|patience| now > patience) && !self.answered.load(Relaxed);
         if hopeless {
-            self.gave_up.store(true, Relaxed);
+            self.gave_up.fetch_min(now, Relaxed);
         }
         hopeless
     }
 
-    /// Whether the run was found hopeless.
-    pub(crate) fn gave_up(&self) -> bool {
-        self.gave_up.load(Relaxed)
+    /// When the run was found hopeless, if it was, in nanoseconds since the start.
+    pub(crate) fn gave_up(&self) -> Option<u64> {
+        Some(self.gave_up.load(Relaxed)).filter(|at| *at != NEVER)
     }
 }
 
@@ -168,9 +186,7 @@ mod tests {
     }
 
     fn not_sent(feed: &Feed, until: u64) -> Vec<(u64, u64)> {
-        let mut left = Vec::new();
-        feed.not_sent(until, |number, due| left.push((number, due)));
-        left
+        std::iter::from_fn(|| Some(feed.not_sent(until, 7)).filter(|batch| !batch.is_empty())).flatten().collect()
     }
 
     fn plan(amount: Amount, rate: Option<f64>) -> Plan {
@@ -223,6 +239,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_handed_back_is_counted_if_it_was_due_by_then() -> anyhow::Result<()> {
+        let feed = feed(plan(Amount::For(Duration::from_secs(9)), Some(1.0)))?;
+        let claims: Vec<Claim> = (0..4).filter_map(|_| feed.claim(0)).collect();
+        claims[1..].iter().for_each(|claim| feed.hand_back(claim));
+        assert_eq!(not_sent(&feed, 2 * SECOND), [(1, SECOND), (2, 2 * SECOND)]);
+        Ok(())
+    }
+
+    #[test]
     fn the_warm_up_does_not_count() -> anyhow::Result<()> {
         let warm = Plan { warmup: Duration::from_secs(1), ..plan(Amount::Requests(3), Some(2.0)) };
         let open = feed(warm.clone())?;
@@ -250,7 +275,9 @@ mod tests {
         let patient = Plan { give_up: true, timeout: Duration::from_secs(1), ..Plan::new("http://a", 9) };
         let feed = feed(patient)?;
         assert!(!feed.hopeless(false, SECOND));
-        assert!(feed.hopeless(false, 3 * SECOND));
+        assert_eq!(feed.gave_up(), None);
+        assert!(feed.hopeless(false, 3 * SECOND) && feed.hopeless(false, 4 * SECOND));
+        assert_eq!(feed.gave_up(), Some(3 * SECOND));
         assert!(!feed.hopeless(true, 3 * SECOND));
         assert!(!feed.hopeless(false, 9 * SECOND));
         Ok(())

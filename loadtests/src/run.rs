@@ -10,13 +10,13 @@ use anyhow::{Context, anyhow};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    answer::{Cause, Failure},
+    answer::Failure,
     connect, descriptors,
     feed::Feed,
     live::Live,
     pace::nanos,
     plan::Plan,
-    recorder::{Connection, Layout, Outcome, Recorder, Sample},
+    recorder::{Layout, Recorder},
     report::{Facts, Report},
     seen::Wants,
     target::{Prepared, Scheme, Target},
@@ -52,6 +52,8 @@ pub(crate) enum Phase {
     Stop,
 }
 
+/// So many requests that were not sent are counted in one go.
+const BATCH: usize = 1 << 16;
 /// Why a request of a whole run was not sent.
 const NO_CONNECTION: &str = "no connection was free until a second after the end";
 
@@ -131,11 +133,26 @@ impl Run {
         let last_answer = recorder.elapsed();
         let facts = Facts { abandoned: spent.abandoned, ..self.facts(started, spent.cpu.as_secs_f64(), stopped.is_some()) };
         // Of a run that ended early, what was due by then counts; of another, all of it.
-        let early = stopped.or_else(|| facts.gave_up.then(|| start.elapsed()));
-        self.record_not_sent(&mut recorder, nanos(last_answer), early);
-        let meant = self.work.plan.meant_to_take().unwrap_or_default();
-        let scheduled = early.map_or(meant, |early| meant.min(early.saturating_sub(self.work.plan.warmup)));
-        Ok(recorder.into_report(facts, last_answer.max(scheduled)))
+        let early = stopped.or_else(|| self.work.feed.gave_up().map(Duration::from_nanos));
+        // At a high rate these may be so many that counting them takes seconds: whoever listens for signals has his turns meanwhile.
+        let mut told = stopped.is_some();
+        while self.record_not_sent(&mut recorder, nanos(last_answer), early) {
+            tokio::select! {
+                biased;
+                () = &mut stop, if !told => told = true,
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        Ok(recorder.into_report(facts, last_answer.max(self.scheduled(early))))
+    }
+
+    /// How long the run lasts at least, whenever its last answer came: as long as its schedule, and to its early end. A closed
+    /// loop has no schedule, but time in which a server kept everybody waiting until a signal came went by there too.
+    fn scheduled(&self, early: Option<Duration>) -> Duration {
+        let meant = self.work.plan.meant_to_take();
+        let Some(early) = early else { return meant.unwrap_or_default() };
+        let early = early.saturating_sub(self.work.plan.warmup);
+        meant.map_or(early, |meant| meant.min(early))
     }
 
     /// Waits for the threads' connections. One that fails may be one too many for the server; all of them are no server.
@@ -158,26 +175,16 @@ impl Run {
         }
     }
 
-    /// Requests that the schedule had and the run did not send are requests without an answer, given up when it ended.
-    fn record_not_sent(&self, recorder: &mut Recorder, end: u64, early: Option<Duration>) {
+    /// Requests that the schedule had and the run did not send are requests without an answer, given up when it ended. Records
+    /// some of them; `true` until none are left.
+    fn record_not_sent(&self, recorder: &mut Recorder, end: u64, early: Option<Duration>) -> bool {
         let Work { feed, warmup, .. } = &*self.work;
         let why = if early.is_some() { "no connection was free before the run ended" } else { NO_CONNECTION };
-        feed.not_sent(early.map_or(u64::MAX, nanos), |order, due| {
-            recorder.record(&Sample {
-                order,
-                target: feed.target(order),
-                intended_ns: due.saturating_sub(*warmup),
-                able_ns: end,
-                sent_ns: end,
-                done_ns: end,
-                outcome: Outcome::Error(Cause::NotSent, &why),
-                who: None,
-                keys: &[],
-                bytes_in: 0,
-                bytes_out: 0,
-                connection: Connection::None,
-            });
-        });
+        let batch = feed.not_sent(early.map_or(u64::MAX, nanos), BATCH);
+        for (order, due) in &batch {
+            recorder.record_not_sent(*order, feed.target(*order), due.saturating_sub(*warmup), end, &why);
+        }
+        !batch.is_empty()
     }
 
     fn facts(&self, started: SystemTime, cpu_seconds: f64, interrupted: bool) -> Facts {
@@ -191,7 +198,7 @@ impl Run {
             warm_up_seconds: plan.warmup.as_secs_f64(),
             cpu_seconds,
             interrupted,
-            gave_up: self.work.feed.gave_up(),
+            gave_up: self.work.feed.gave_up().is_some(),
             ..Facts::default()
         }
     }

@@ -95,6 +95,19 @@ impl Slices {
         &mut self.current
     }
 
+    /// Counts a request that was lost then, which may be before or after all others; mostly those of one slice come in a row.
+    pub(crate) fn lost(&mut self, at_ns: u64) {
+        let index = at_ns / (self.width_ms() * 1_000_000);
+        if let Some(last) = self.done.last_mut().filter(|last| last.index == index) {
+            (last.requests, last.errors) = (last.requests + 1, last.errors + 1);
+            return;
+        }
+        self.done.push(Slice { index, requests: 1, errors: 1, ..Slice::default() });
+        if self.done.len() > MOST {
+            self.coarsen(self.rung + 1);
+        }
+    }
+
     #[cold]
     fn turn(&mut self, index: u64) {
         self.close(index);

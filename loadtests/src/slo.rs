@@ -160,11 +160,13 @@ impl Objective {
 
     /// What the run has of the metric; `None` where requests that were never answered decide it.
     fn got(&self, report: &Report) -> Option<f64> {
-        let all_answered = report.error_count() == 0 && report.histograms.latency.count() > 0;
+        // Those in flight at a stop are in no count, being no failure of the server, but so long they took already.
+        let begun = report.requests + report.run.abandoned;
+        let all_answered = report.histograms.latency.count() == begun && begun > 0;
         let requests = report.requests as f64;
         match self.metric {
-            Metric::Quantile(q) => quantile(&report.histograms.latency, report.requests, q),
-            Metric::Service(q) => quantile(&report.histograms.service, report.requests, q),
+            Metric::Quantile(q) => quantile(&report.histograms.latency, begun, q),
+            Metric::Service(q) => quantile(&report.histograms.service, begun, q),
             Metric::Mean => all_answered.then_some(report.latency.mean_us),
             Metric::Max => all_answered.then_some(report.latency.max_us),
             Metric::Errors => (requests > 0.0).then_some(report.failed() as f64),
@@ -261,6 +263,20 @@ mod tests {
             assert!(!holds(text), "{text}");
         }
         assert!(holds("rate>=100"));
+    }
+
+    #[test]
+    fn requests_that_a_stop_left_in_flight_are_later_than_any_limit_too() {
+        let mut stopped = report();
+        (stopped.requests, stopped.errors) = (1000, Default::default());
+        let holds = |report: &Report, text: &str| text.parse::<Slo>().is_ok_and(|slo| slo.holds(report));
+        for text in ["max<3600s", "mean<3600s", "p99.1<3600s", "service-p99.1<3600s"] {
+            stopped.run.abandoned = 0;
+            assert!(holds(&stopped, text), "{text}");
+            stopped.run.abandoned = 10;
+            assert!(!holds(&stopped, text), "{text}");
+        }
+        assert!(holds(&stopped, "p98<991ms,errors<=10"));
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Worker {
             let able = site.now();
             let Some(claim) = site.work.feed.claim(able) else { return };
             if claim.due > able && !site.pacer.until(claim.due).await {
-                return;
+                return site.work.feed.hand_back(&claim);
             }
             let ended = self.one(&claim, able, &mut deadline).await;
             if site.work.feed.hopeless(ended.is_ok(), site.now()) {

@@ -7,7 +7,8 @@ pub(super) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Welch's 95 % interval for the mean of `b` less the mean of `a`, each of at least two values.
+/// Welch's 95 % interval for the mean of `b` less the mean of `a`, each of at least two values. `None` also when one of them is
+/// infinite or no number: how far such values lie apart cannot be told.
 pub(super) fn welch(a: &[f64], b: &[f64]) -> Option<(f64, f64)> {
     if a.len() < 2 || b.len() < 2 {
         return None;
@@ -19,6 +20,9 @@ pub(super) fn welch(a: &[f64], b: &[f64]) -> Option<(f64, f64)> {
     };
     let (error_a, error_b) = (error(a), error(b));
     let sum = error_a + error_b;
+    if !sum.is_finite() {
+        return None;
+    }
     let freedom = sum.powi(2) / (error_a.powi(2) / (a.len() - 1) as f64 + error_b.powi(2) / (b.len() - 1) as f64);
     let reach = if sum > 0.0 { students_t(freedom) * sum.sqrt() } else { 0.0 };
     let difference = mean(b) - mean(a);
@@ -80,6 +84,7 @@ mod tests {
         assert!((low - (2.0 - reach)).abs() < 1e-9 && (high - (2.0 + reach)).abs() < 1e-9, "{low} {high}");
         assert_eq!(welch(&[1.0], &[1.0, 2.0]), None);
         assert_eq!(welch(&[1.0, 1.0], &[2.0, 2.0]), Some((1.0, 1.0)));
+        assert_eq!(welch(&[1.0, 1.0], &[2.0, f64::INFINITY]), None);
     }
 
     #[test]

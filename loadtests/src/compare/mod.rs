@@ -215,7 +215,9 @@ fn cautions(method: Method, a: &[(String, Report)], b: &[(String, Report)], fail
     if failed.is_good().is_some() {
         cautions.push("one side fails more: refusals are answers too, and their times are in the other figures".to_owned());
     }
-    cautions.extend(several_targets(a.iter().chain(b).map(|(_, report)| report)));
+    // That the two sides have different targets may be what is compared; within a side it spoils the figures.
+    let within = |name, runs: &[(String, Report)]| Some(format!("{name}: {}", several_targets(runs.iter().map(|(_, report)| report))?));
+    cautions.extend([within("A", a), within("B", b)].into_iter().flatten());
     let asked = |runs: &[(String, Report)]| runs.iter().filter_map(|(_, report)| report.run.asked_rate).collect::<Vec<_>>();
     let (of_a, of_b) = (asked(a), asked(b));
     if of_a.iter().chain(&of_b).any(|rate| Some(rate) != of_a.first())
@@ -271,14 +273,17 @@ fn quotient(a: f64, b: f64) -> f64 {
 
 fn verdict(name: &str, what: What, (a, b): (f64, f64), interval: Option<(f64, f64)>) -> Metric {
     let (low, high) = interval.filter(|(low, high)| !low.is_nan() && !high.is_nan()).unwrap_or((f64::NAN, f64::NAN));
+    let ratio = quotient(a, b);
+    let alike = |ratio: f64| (ratio - 1.0).abs() <= RESOLUTION;
     let verdict = if low.is_nan() {
         Verdict::Unknown
     } else if low <= 1.0 + RESOLUTION && high >= 1.0 - RESOLUTION {
-        Verdict::NoSignificantDifference
+        // An interval that misses the figures it is of has not seen what decided them.
+        if (low..=high).contains(&ratio) || alike(ratio) { Verdict::NoSignificantDifference } else { Verdict::Unknown }
     } else if (low > 1.0) == matches!(what, What::Rate) {
         Verdict::Faster
     } else {
         Verdict::Slower
     };
-    Metric { name: name.to_owned(), a, b, ratio: quotient(a, b), low, high, verdict }
+    Metric { name: name.to_owned(), a, b, ratio, low, high, verdict }
 }

@@ -3,13 +3,15 @@
 use super::{METRICS, Metric, What, of_run, quotient, verdict};
 use crate::{
     histogram::{BUCKETS, bucket, middle},
-    report::Report,
+    report::{Report, Series, Slice},
 };
 
 /// Resamples of a bootstrap.
 const RESAMPLES: usize = 999;
 /// Fewer slices than this cannot be resampled.
 const FEWEST_SLICES: usize = 8;
+/// A run with more than this is none that was recorded here, and tells nothing.
+const MOST_SLICES: u64 = 100_000;
 /// Requests beyond a percentile that it takes for an interval of it.
 const FEWEST_BEYOND: f64 = 20.0;
 
@@ -48,19 +50,25 @@ pub(super) fn by_slices(a: &[(String, Report)], b: &[(String, Report)]) -> Vec<M
     METRICS.into_iter().map(metric).collect()
 }
 
-/// The slices of all runs of a side, without each run's first and last, which are cut by its beginning and end.
+/// The slices of all runs of a side, without each run's first and last, which are cut by its beginning and end. A report lists
+/// only those in which a request ended; the time between them went by all the same, as in a stall, and so is observed as empty.
 fn observed(runs: &[(String, Report)]) -> Vec<Observed> {
-    let mut all = Vec::new();
-    for (_, report) in runs {
-        let slices = &report.series.slices;
-        let whole = slices.get(1..slices.len().saturating_sub(1)).unwrap_or_default();
-        all.extend(whole.iter().map(|slice| Observed {
-            seconds: report.series.slice_ms as f64 / 1000.0,
-            answers: slice.requests.saturating_sub(slice.errors),
-            unanswered: slice.errors,
-            counts: slice.latency.counts().map(|(ns, count)| (bucket(ns), count)).collect(),
-        }));
+    runs.iter().flat_map(|(_, report)| of_series(&report.series)).collect()
+}
+
+fn of_series(series: &Series) -> Vec<Observed> {
+    let place = |slice: &Slice| slice.at_ms.checked_div(series.slice_ms);
+    let end = series.slices.last().and_then(place).filter(|end| *end <= MOST_SLICES).unwrap_or_default();
+    let empty = || Observed { seconds: series.slice_ms as f64 / 1000.0, answers: 0, unanswered: 0, counts: Vec::new() };
+    let mut all: Vec<Observed> = (0..end).map(|_| empty()).collect();
+    for slice in &series.slices {
+        if let Some(observed) = place(slice).and_then(|place| all.get_mut(usize::try_from(place).ok()?)) {
+            observed.answers = slice.requests.saturating_sub(slice.errors);
+            observed.unanswered = slice.errors;
+            observed.counts = slice.latency.counts().map(|(ns, count)| (bucket(ns), count)).collect();
+        }
     }
+    all.drain(..all.len().min(1));
     all
 }
 
@@ -152,6 +160,18 @@ mod tests {
         let drawn: Vec<u64> = resampled(&slices, &mut Random(1)).map(|slice| slice.answers).collect();
         assert_eq!(drawn.len(), 100);
         assert!(drawn.windows(2).filter(|pair| pair[1] == (pair[0] + 1) % 100).count() >= 90, "{drawn:?}");
+    }
+
+    #[test]
+    fn a_slice_in_which_nothing_ended_is_time_that_went_by() {
+        let slice = |at_ms| Slice { at_ms, requests: 5, errors: 1, ..Slice::default() };
+        let series = Series { slice_ms: 100, slices: [100, 200, 500, 600].map(slice).to_vec() };
+        let answers = |series: &Series| of_series(series).iter().map(|slice| slice.answers).collect::<Vec<_>>();
+        assert_eq!(answers(&series), [4, 4, 0, 0, 4], "neither the first, nor the last, which are cut");
+        for nonsense in [Series { slice_ms: 0, ..series.clone() }, Series { slice_ms: 1, slices: vec![slice(u64::MAX)] }, Series::default()]
+        {
+            assert!(answers(&nonsense).is_empty(), "{nonsense:?}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(crate) use self::tally::{Cell, Ending, Property, TIMED_KEYS, Tally, Times};
 use crate::{
     answer::{Answer, Cause},
     histogram::{Hdr, bucket},
-    live::Live,
+    live::{Fate, Live},
     schedule::Stage,
     slices::Slices,
     stages::Stages,
@@ -115,9 +115,7 @@ impl Recorder {
         self.live.count(fate, coarse);
         self.cell(sample.target, ending).times.record(latency, service);
         self.stages.record(sample.intended_ns, sample.done_ns, fate);
-        if !matches!(ending, Ending::Error(Cause::NotSent)) {
-            self.lag.record(sample.sent_ns.saturating_sub(sample.able_ns.max(sample.intended_ns)));
-        }
+        self.lag.record(sample.sent_ns.saturating_sub(sample.able_ns.max(sample.intended_ns)));
         self.last_done_ns = self.last_done_ns.max(sample.done_ns);
         self.bytes_in += sample.bytes_in;
         self.bytes_out += sample.bytes_out;
@@ -132,6 +130,17 @@ impl Recorder {
             Outcome::Error(cause, words) => self.example(cause, sample.order, words),
             _ => self.count_answer(sample, latency, service),
         }
+    }
+
+    /// Counts one request that was due and given up at the `end` of the run without having been sent. Over time it belongs to
+    /// where it was due: at the end it would look as if all had gone well until then.
+    pub(crate) fn record_not_sent(&mut self, order: u64, target: usize, due: u64, end: u64, why: &dyn fmt::Display) {
+        let latency = end.saturating_sub(due);
+        self.live.count(Fate::Lost, bucket(latency));
+        self.cell(target, Ending::Error(Cause::NotSent)).times.record(latency, 0);
+        self.stages.record(due, end, Fate::Lost);
+        self.slices.lost(due);
+        self.example(Cause::NotSent, order, why);
     }
 
     /// What all of a target's requests that ended like this are recorded in.
@@ -267,6 +276,17 @@ mod tests {
         assert_eq!(report.grpc_statuses.get("14"), Some(&1));
         assert_eq!(report.breakdown.grpc_status["14"].requests, 1);
         assert_eq!(report.series.slices.iter().map(|slice| (slice.errors, slice.refused)).collect::<Vec<_>>(), [(10, 1)]);
+    }
+
+    #[test]
+    fn a_request_that_was_not_sent_counts_over_time_where_it_was_due() {
+        let mut recorder = Recorder::new(layout());
+        (0..3).for_each(|order| recorder.record(&sample(order * 500, Outcome::Status(200))));
+        (3..9).for_each(|order| recorder.record_not_sent(order, 0, (order - 3) * 100 * MS, 1_000 * MS, &"no connection"));
+        let report = report(recorder);
+        let slices = report.series.slices.iter().map(|slice| (slice.at_ms, slice.requests, slice.errors));
+        assert_eq!(slices.collect::<Vec<_>>(), [(0, 2, 1), (100, 1, 1), (200, 1, 1), (300, 1, 1), (400, 1, 1), (500, 2, 1), (1000, 1, 0)]);
+        assert_eq!((report.requests, report.errors[&Cause::NotSent], report.generator.histogram.count()), (9, 6, 3));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::histogram::Hdr;
 pub struct Series {
     /// The length of a slice in milliseconds.
     pub slice_ms: u64,
-    /// Those in which a request ended, ascending.
+    /// Those in which a request ended, or was due and never sent, ascending.
     pub slices: Vec<Slice>,
 }
 
@@ -23,7 +23,7 @@ pub struct Series {
 pub struct Slice {
     /// Its beginning, in milliseconds since the run's.
     pub at_ms: u64,
-    /// Requests that ended, those without an answer included.
+    /// Requests that ended, those without an answer included; of those that were never sent, the ones due in it.
     pub requests: u64,
     /// Those without a complete answer.
     pub errors: u64,

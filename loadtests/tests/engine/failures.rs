@@ -193,6 +193,8 @@ async fn a_stop_waits_only_so_long_for_a_server_that_stalls() {
     let patient = Plan { patience: Duration::from_millis(200), ..plan(stalls, 10) };
     let report = run_until(patient, tokio::time::sleep(Duration::from_millis(200))).await.expect("a report");
     assert_eq!((report.requests, report.run.abandoned), (0, 1), "what was abandoned is no error of the server, and is not hidden");
+    assert!(report.seconds > 0.19, "the time until the stop went by: {}", report.seconds);
+    assert!(!"p50<3600s".parse::<outrigger_loadtests::Slo>().expect("an objective").holds(&report));
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 }
 
@@ -225,16 +227,16 @@ async fn quick_answers_do_not_meet_an_objective_that_most_requests_missed() {
     let impatient = Plan {
         amount: Amount::For(Duration::from_secs(1)),
         rate: Some(200.0),
-        timeout: Duration::from_millis(500),
+        timeout: Duration::from_millis(1_500),
         concurrency: 4,
         ..plan(answers_then_hangs(100), 0)
     };
     let report = report(impatient).await;
     assert_eq!((report.requests, report.status(200)), (200, 100), "{:?}", report.errors);
-    assert!(report.latency.p99_us < 400_000.0, "the answers alone were quick: {:?}", report.latency);
+    assert!(report.latency.p99_us < 1_400_000.0, "the answers alone were quick: {:?}", report.latency);
     let check = |text: &str| text.parse::<outrigger_loadtests::Slo>().expect("an objective").check(&report).remove(0);
-    assert!(check("p49<400ms").ok, "{:?}", check("p49<400ms"));
-    for objective in ["p99<400ms", "p51<400ms", "service-p99<400ms", "max<400ms", "mean<400ms"] {
+    assert!(check("p49<1400ms").ok, "{:?}", check("p49<1400ms"));
+    for objective in ["p99<1400ms", "p51<1400ms", "service-p99<1400ms", "max<1400ms", "mean<1400ms"] {
         let check = check(objective);
         assert!(!check.ok && check.got == "no answer", "{check:?}");
     }
@@ -253,6 +255,31 @@ async fn a_run_that_is_given_up_counts_every_request_that_was_due() {
     let report = report(hopeless).await;
     assert!(report.run.gave_up);
     assert_eq!((report.requests, report.error_count()), (50, 50), "{:?}", report.errors);
+}
+
+#[tokio::test]
+async fn a_run_that_is_given_up_counts_what_was_due_by_then_and_nothing_after() {
+    // More connections than are in flight: idle workers hold requests that are due later, and more are due until the last one ends.
+    let hopeless = Plan {
+        amount: Amount::For(Duration::from_secs(60)),
+        rate: Some(20.0),
+        timeout: Duration::from_secs(1),
+        concurrency: 30,
+        threads: 1,
+        give_up: true,
+        ..plan(answers_then_hangs(0), 0)
+    };
+    let report = report(hopeless).await;
+    assert!(report.run.gave_up && report.error_count() == report.requests);
+    // What was sent last has taken its second of patience.
+    let due = (report.seconds - 1.0) * 20.0 + 1.0;
+    assert!(
+        report.requests >= 41 && report.requests as f64 <= due + 3.0,
+        "{} in {} s: {:?}",
+        report.requests,
+        report.seconds,
+        report.errors
+    );
 }
 
 #[tokio::test]

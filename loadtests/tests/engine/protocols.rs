@@ -152,7 +152,9 @@ async fn a_unix_socket_takes_the_place_of_host_and_port() {
     let _haproxy = haproxy(folder.path(), &sections, &[port]);
     // HAProxy gives the socket its name after it listens on the port.
     let socket = folder.path().join("socket");
+    let begin = std::time::Instant::now();
     while !socket.exists() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "HAProxy makes no socket");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let plan = Plan { unix_socket: Some(socket), concurrency: 3, ..Plan::new("http://anything/", 100) };

@@ -129,11 +129,32 @@ fn percentiles_among_requests_that_were_never_answered_are_infinite() {
 }
 
 #[test]
-fn runs_of_other_targets_are_pointed_out() {
-    let (a, mut b) = (side(&[1.0], 1), side(&[1.0], 2));
+fn different_targets_are_pointed_out_within_a_side_and_not_between_the_sides() {
+    let (a, mut b) = (side(&[1.0], 1), side(&[1.0, 1.0], 2));
+    b.iter_mut().for_each(|(_, report)| report.url = "http://b/".to_owned());
     assert!(!compare(&a, &b).cautions.iter().any(|caution| caution.contains("targets")));
-    b[0].1.url = "http://b/".to_owned();
-    assert!(compare(&a, &b).cautions.iter().any(|caution| caution.contains("targets: http://a/, http://b/")));
+    b[0].1.url = "http://a/".to_owned();
+    assert!(compare(&a, &b).cautions.contains(&"B: the runs had different targets: http://a/, http://b/".to_owned()));
+}
+
+#[test]
+fn a_server_that_stood_still_for_a_while_is_slower_also_by_single_runs() {
+    let (a, mut b) = (side(&[1.0], 1), side(&[1.0], 2));
+    let stalled = &mut b[0].1;
+    stalled.series.slices.retain(|slice| !(5_000..13_000).contains(&slice.at_ms));
+    stalled.rate *= 0.6;
+    let comparison = compare(&a, &b);
+    assert_eq!(verdict_of(&comparison, "rate"), Verdict::Slower, "{comparison:?}");
+}
+
+#[test]
+fn a_side_with_some_runs_that_never_answered_in_time_is_no_certainty() {
+    let good = named((0..3).map(|seed| run(1.0, seed)));
+    let mixed = named([run(1.0, 5), failing(run(1.0, 6), 0, 400), run(1.0, 7)]);
+    for comparison in [compare(&good, &mixed), compare(&mixed, &good), compare(&mixed, &mixed)] {
+        let p99 = comparison.metrics.iter().find(|metric| metric.name == "p99").expect("a metric");
+        assert!(p99.verdict == Verdict::Unknown && p99.low.is_nan(), "{p99:?}");
+    }
 }
 
 #[test]
