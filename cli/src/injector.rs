@@ -26,7 +26,12 @@ pub struct Args {
 /// # Errors
 /// Those of [`control::run`].
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let log = tracing_subscriber::fmt().with_env_filter(args.log).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    // That a line cannot be written cannot be told to anybody: the subscriber would panic over it.
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(args.log)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false)
+        .with_ansi(std::io::stderr().is_terminal());
     if args.log_as_json {
         log.json().init()
     } else {

@@ -71,7 +71,8 @@ fn report(outcome: &Outcome) -> anyhow::Result<()> {
     stdio::print(text)
 }
 
-/// Standard output carries the result, so the log goes to standard error.
+/// Standard output carries the result, so the log goes to standard error. A line that cannot be written there is lost, as with
+/// [`stdio::warn`]: the subscriber's own complaint about it would go the same way, and end the program with a panic.
 fn log_to_stderr(args: &Args) {
     let as_json = matches!(args.log_as_json.as_deref(), Some("true" | "1"));
     let level = match args.log_output_level.as_deref().and_then(|levels| levels.rsplit(':').next()) {
@@ -80,7 +81,11 @@ fn log_to_stderr(args: &Args) {
         Some("error" | "fatal" | "none") => tracing::Level::ERROR,
         _ => tracing::Level::INFO,
     };
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_ansi(std::io::stderr().is_terminal());
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false)
+        .with_max_level(level)
+        .with_ansi(std::io::stderr().is_terminal());
     // A second initialisation would be an error and changes nothing.
     let _ = if as_json { log.json().try_init() } else { log.try_init() };
 }

@@ -68,8 +68,9 @@ async fn single(args: &Args, plan: Plan) -> anyhow::Result<bool> {
     progress.finish();
     let mut report = finished?;
     let met = args.demands.judge(&mut report);
-    present(&report, args.output)?;
+    // The page first: a standard output that takes nothing must not cost it.
     page(args, &report)?;
+    present(&report, args.output)?;
     let answered = report.error_count() < report.requests;
     if !answered && report.requests > 0 {
         stdio::warn(&format!("outrigger: none of {} requests was answered", report.requests));
@@ -104,8 +105,8 @@ async fn find_max(args: &Args, search: &Search, plan: &Plan) -> anyhow::Result<b
         }
     };
     let found = search.run(plan, stop()?, show).await?;
-    said?;
     found.report.iter().try_for_each(|report| page(args, report))?;
+    said?;
     match args.output {
         Output::Json => stdio::print(&(serde_json::to_string(&found)? + "\n"))?,
         Output::Text => {

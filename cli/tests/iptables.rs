@@ -59,6 +59,15 @@ fn without_the_iptables_asked_for_the_package_to_install_is_named() {
     assert!(err.contains("IPv4: iptables-nft-restore not found in PATH; install the package `iptables`"), "{err}");
 }
 
+#[test]
+fn a_log_that_cannot_be_written_does_not_end_the_command_after_its_work() {
+    let (_, _, logged) = run(Command::new("unshare").args(["--net", env!("CARGO_BIN_EXE_outrigger"), "iptables", "-i", "*", "-b", "*"]));
+    assert!(!logged.is_empty(), "something is logged");
+    let shell = format!("exec {} iptables -u 1337 -i '*' -b '*' 2>/dev/full", env!("CARGO_BIN_EXE_outrigger"));
+    let (code, out, _) = run(Command::new("unshare").args(["--net", "sh", "-c", &shell]));
+    assert_eq!((code, out.as_str()), (Some(0), "capture rules are in place\n"));
+}
+
 /// Runs the command in a fresh network namespace, prepared by `setup`, where only IPv4's nft programs exist.
 fn without_ip6tables(setup: &str) -> (Option<i32>, String, String) {
     let folder = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     plan::{Amount, Plan},
     report::{Check, Report, SCHEMA},
-    run::Run,
+    run::{Run, Unreachable},
     slo::Slo,
     table::number,
 };
@@ -72,7 +72,7 @@ impl Search {
     /// Makes probes until the rate is known well enough, or `stop` resolves. Each is handed to `show` as it ends.
     ///
     /// # Errors
-    /// As [`crate::run`].
+    /// As [`crate::run`]; a server that becomes unreachable after the first probe is none.
     pub async fn run(&self, plan: &Plan, stop: impl Future<Output = ()>, mut show: impl FnMut(&Probe)) -> anyhow::Result<Found> {
         let mut found = Found { schema: SCHEMA, slo: self.slo.to_string(), ..Found::default() };
         let mut bracket = Bracket::new(self.first, self.most, self.precision);
@@ -81,17 +81,21 @@ impl Search {
             let mut ok = false;
             // One disturbance is not the server's limit: what fails once is tried again.
             for _ in 0..2 {
-                let report = Run::prepare(self.plan(plan, rate))?.finish(&mut stop).await?;
-                found.interrupted = report.run.interrupted;
-                if found.interrupted {
-                    break;
-                }
-                let probe = self.judge(rate, &report);
+                let (probe, report) = match Run::prepare(self.plan(plan, rate))?.finish(&mut stop).await {
+                    Ok(report) if report.run.interrupted => {
+                        found.interrupted = true;
+                        break;
+                    }
+                    Ok(report) => (self.judge(rate, &report), Some(report)),
+                    // A server that answered before and takes no connection now has had too much, which is a finding.
+                    Err(error) if error.is::<Unreachable>() && !found.probes.is_empty() => (unreachable(rate, &error), None),
+                    Err(error) => return Err(error),
+                };
                 show(&probe);
                 ok = probe.ok;
                 found.probes.push(probe);
                 if ok {
-                    (found.rate, found.report) = (Some(rate), Some(report));
+                    (found.rate, found.report) = (Some(rate), report);
                     break;
                 }
             }
@@ -129,6 +133,13 @@ impl Search {
         let seconds = (report.seconds - report.service.p99_us / 1e6).max(self.probe.as_secs_f64());
         if report.run.interrupted { report.rate } else { answers as f64 / seconds }
     }
+}
+
+/// A probe that found nobody to connect to.
+fn unreachable(rate: f64, error: &anyhow::Error) -> Probe {
+    let check =
+        Check { name: "connect".to_owned(), want: "reachable".to_owned(), got: error.to_string(), ok: false, by: "--find-max".to_owned() };
+    Probe { rate, checks: vec![check], ..Probe::default() }
 }
 
 /// What is known about the rate.

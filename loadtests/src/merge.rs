@@ -20,7 +20,8 @@ pub fn merge(mut reports: Vec<Report>) -> Report {
     reports.sort_by(|a, b| a.run.started.total_cmp(&b.run.started));
     let (starts, seconds) = timeline(&reports);
     let mut merged = Report {
-        schema: SCHEMA,
+        // Figures mean no more than in the oldest of them.
+        schema: reports.iter().map(|report| report.schema).min().unwrap_or(SCHEMA),
         url: reports.first().map(|report| report.url.clone()).unwrap_or_default(),
         seconds,
         run: facts(&reports, seconds),

@@ -41,7 +41,7 @@ impl FromStr for Target {
             format!("{url:?}: expected http, https, ws or tcp://HOST[:PORT][/PATH]{hint}")
         };
         let uri: Uri = url.parse().with_context(expected)?;
-        let (scheme, default_port) = match uri.scheme_str() {
+        let (scheme, default_port) = match uri.scheme_str().map(str::to_ascii_lowercase).as_deref() {
             Some("http") => (Scheme::Http, Some(80)),
             Some("https") => (Scheme::Https, Some(443)),
             Some("ws") => (Scheme::WebSocket, Some(80)),
@@ -162,6 +162,7 @@ mod tests {
         assert_eq!((target.host.as_str(), target.port, target.path_and_query.as_str()), ("::1", 8080, "/a?b=c"));
         assert_eq!(target.authority, "[::1]:8080");
         assert_eq!("https://shop.example".parse::<Target>()?.port, 443);
+        assert_eq!("WS://shop.example".parse::<Target>()?.scheme, Scheme::WebSocket, "schemes are the same in capitals");
         Ok(())
     }
 

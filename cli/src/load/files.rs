@@ -3,7 +3,10 @@
 use std::{fs, io::Read, path::Path};
 
 use anyhow::{Context, bail};
-use outrigger_loadtests::{Report, report::SCHEMA};
+use outrigger_loadtests::{
+    Report,
+    report::{OLDEST_SCHEMA, SCHEMA},
+};
 
 /// Reads a report as `-o json` printed it; `-` is standard input.
 ///
@@ -18,8 +21,8 @@ pub fn read(path: &Path) -> anyhow::Result<Report> {
         text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
     }
     let report: Report = serde_json::from_str(&text).with_context(|| format!("{name} is no report of outrigger load -o json"))?;
-    if report.schema != SCHEMA {
-        bail!("{name} has schema {}, expected {SCHEMA}: it was written by another version of outrigger", report.schema);
+    if !(OLDEST_SCHEMA..=SCHEMA).contains(&report.schema) {
+        bail!("{name} has schema {}, expected {OLDEST_SCHEMA} to {SCHEMA}: it was written by another version of outrigger", report.schema);
     }
     Ok(report)
 }

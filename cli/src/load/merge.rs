@@ -2,7 +2,13 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use outrigger_loadtests::{Demands, args::Output, html, merge::merge, report::several_targets};
+use outrigger_loadtests::{
+    Demands,
+    args::Output,
+    html,
+    merge::merge,
+    report::{mixed_schemas, several_targets},
+};
 
 use super::{files, present};
 use crate::stdio;
@@ -30,7 +36,7 @@ pub struct Arguments {
 /// Files that cannot be read, or are no reports.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let reports = arguments.reports.iter().map(|path| files::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
-    if let Some(note) = several_targets(reports.iter()) {
+    for note in [several_targets(reports.iter()), mixed_schemas(reports.iter())].into_iter().flatten() {
         stdio::warn(&format!("outrigger load merge: note: {note}"));
     }
     let mut merged = merge(reports);

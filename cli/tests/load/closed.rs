@@ -29,7 +29,7 @@ fn commands(url: &str) -> Vec<(Vec<&str>, i32)> {
         (vec!["iptables", "-i", "*", "-b", "*", "--dry-run"], 0),
         (vec!["load", url, "-n", "5"], 0),
         (vec!["load", url, "-n", "5", "-o", "json"], 0),
-        (vec!["load", url, "--find-max", "errors<50%", "--probe", "100ms", "-q", "20", "--max-rate", "20"], 0),
+        (vec!["load", url, "--find-max", "errors<50%", "--probe", "1s", "-q", "10", "--max-rate", "10"], 0),
     ]
 }
 
@@ -50,6 +50,18 @@ fn a_full_disk_is_said_and_is_a_failure() {
         let said = text(&output.stderr);
         assert!(output.status.code().is_some_and(|status| status == 1 || status == 2), "{arguments:?}: {:?} {said}", output.status);
         assert!(said.contains("cannot write to standard output: No space left"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_full_disk_for_the_report_does_not_cost_the_page() {
+    let (url, folder) = (server::content(), tempfile::tempdir().expect("a folder"));
+    let search = ["--find-max", "errors<50%", "--probe", "1s", "-q", "10", "--max-rate", "10"];
+    for (name, demand) in [("run.html", &["-n", "5"][..]), ("search.html", &search)] {
+        let page = folder.path().join(name);
+        let wanted = ["load", &url, "--html", page.to_str().expect("a path")];
+        run(&[&wanted, demand].concat(), full());
+        assert!(std::fs::read_to_string(&page).is_ok_and(|page| page.contains("</html>")), "{name}");
     }
 }
 

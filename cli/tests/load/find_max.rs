@@ -3,7 +3,7 @@
 use crate::{load, outcome, server};
 
 /// Short probes at low rates: a busy machine keeps up with those.
-const SHORT: [&str; 6] = ["--probe", "300ms", "-q", "20", "--max-rate", "40"];
+const SHORT: [&str; 6] = ["--probe", "1s", "-q", "10", "--max-rate", "20"];
 
 #[test]
 fn a_rate_that_holds_is_found_with_status_0() {
@@ -11,7 +11,7 @@ fn a_rate_that_holds_is_found_with_status_0() {
     let found = load(&[&[&url, "--find-max", "errors<50%"], &SHORT[..]].concat());
     let (status, said) = outcome(&found);
     assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains("errors<50% holds at 40/s, the highest rate to be tried"), "{said}");
+    assert!(said.contains("errors<50% holds at 20/s, the highest rate to be tried"), "{said}");
 }
 
 #[test]

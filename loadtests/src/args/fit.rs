@@ -42,25 +42,30 @@ fn schedule(args: &Args) -> anyhow::Result<()> {
 
 fn tls(args: &Args) -> anyhow::Result<()> {
     let tls = &args.tls;
-    let given =
-        [("--cacert", tls.cacert.is_some()), ("--cert", tls.cert.is_some()), ("--sni", tls.sni.is_some()), ("--insecure", tls.insecure)];
+    // Not --insecure, which changes nothing that is measured: scripts give it whatever URL they are given.
+    let given = [("--cacert", tls.cacert.is_some()), ("--cert", tls.cert.is_some()), ("--sni", tls.sni.is_some())];
     match given.into_iter().find(|(_, given)| *given) {
-        Some((option, _)) if !args.urls.iter().any(|url| url.starts_with("https:")) => {
+        Some((option, _)) if !args.urls.iter().any(|url| has_scheme(url, "https")) => {
             bail!("{option} is for https URLs, and there is none")
         }
         _ => Ok(()),
     }
 }
 
+/// Schemes are the same in capitals.
+fn has_scheme(url: &str, scheme: &str) -> bool {
+    url.split_once(':').is_some_and(|(before, _)| before.eq_ignore_ascii_case(scheme))
+}
+
 /// What only some protocols have.
 fn protocol(args: &Args) -> anyhow::Result<()> {
     let Args { request, connection, answers, .. } = args;
-    let all = |schemes: &[&str]| args.urls.iter().all(|url| schemes.iter().any(|scheme| url.starts_with(scheme)));
+    let all = |schemes: &[&str]| args.urls.iter().all(|url| schemes.iter().any(|scheme| has_scheme(url, scheme)));
     ensure!(
         connection.http2 || request.grpc || connection.connections.is_none(),
         "--connections is for HTTP/2 (--http2, --grpc), where requests share them: expected -c for how many requests are in flight"
     );
-    ensure!(!request.tcp_echo || all(&["tcp:"]), "--tcp-echo is for tcp://HOST:PORT");
+    ensure!(!request.tcp_echo || all(&["tcp"]), "--tcp-echo is for tcp://HOST:PORT");
     ensure!(
         !request.grpc || request.method.as_ref().is_none_or(|method| method == Method::POST),
         "--grpc always sends POST: expected no -X"
@@ -74,10 +79,10 @@ fn protocol(args: &Args) -> anyhow::Result<()> {
         ("--keep-headers", answers.keep_headers),
     ];
     let first = |options: &[(&'static str, bool)]| options.iter().find(|(_, given)| *given).map(|(option, _)| *option);
-    if let Some(option) = first(&http).filter(|_| all(&["tcp:", "ws:"])) {
+    if let Some(option) = first(&http).filter(|_| all(&["tcp", "ws"])) {
         bail!("{option} is for http and https URLs, and there is none");
     }
-    if let Some(option) = first(&headers).filter(|_| all(&["tcp:"])) {
+    if let Some(option) = first(&headers).filter(|_| all(&["tcp"])) {
         bail!("{option} is about headers, which tcp URLs have none of");
     }
     Ok(())
@@ -91,7 +96,7 @@ pub(super) fn body(plan: &Plan) -> anyhow::Result<()> {
         "--tcp-echo sends the body and expects it back: expected --data or --data-file with it"
     );
     ensure!(
-        plan.body.len() <= WEBSOCKET_MESSAGE || !plan.urls().any(|url| url.starts_with("ws:")),
+        plan.body.len() <= WEBSOCKET_MESSAGE || !plan.urls().any(|url| has_scheme(url, "ws")),
         "the body has {} bytes: a ws URL sends one message of at most {WEBSOCKET_MESSAGE}",
         plan.body.len()
     );
@@ -158,7 +163,7 @@ mod tests {
         for (line, words) in [
             ("http://a|--cacert|/nope", "--cacert is for https"),
             ("http://a|--sni|x", "--sni is for https"),
-            ("http://a|-k", "--insecure is for https"),
+            ("TCP://a:1|--http2", "--http2 is for http"),
             ("tcp://a:1|--http2", "--http2 is for http"),
             ("tcp://a:1|--grpc", "--grpc is for http"),
             ("tcp://a:1|-X|PUT", "-X is for http"),
@@ -182,8 +187,16 @@ mod tests {
 
     #[test]
     fn an_option_is_accepted_where_one_url_has_a_use_for_it() -> anyhow::Result<()> {
-        for line in ["http://a|https://b|-k", "tcp://a:1|http://b|--http2", "tcp://a:1|--count-by|body:x", "ws://a|-H|a: b", "https://a|-k"]
-        {
+        for line in [
+            "http://a|https://b|--sni|c",
+            "HTTPS://a|--sni|c",
+            "TCP://a:1|--tcp-echo|--data|x",
+            "http://a|-k",
+            "tcp://a:1|http://b|--http2",
+            "tcp://a:1|--count-by|body:x",
+            "ws://a|-H|a: b",
+            "https://a|-k",
+        ] {
             Load::try_parse_from(std::iter::once("load").chain(line.split('|')))?.args.plan()?;
         }
         Ok(())

@@ -25,7 +25,7 @@ impl Plan {
         add("timeout", &format_args!("{}ms", self.timeout.as_millis()));
         add("connect-timeout", &format_args!("{}ms", self.connect_timeout.as_millis()));
         add("patience", &format_args!("{}ms", self.patience.as_millis()));
-        let plain = self.urls().any(|url| url.starts_with("http")) && !self.grpc;
+        let plain = self.urls().any(|url| url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"))) && !self.grpc;
         if plain {
             add("method", &self.method);
         }

@@ -17,11 +17,9 @@ use self::interval::{mean, shares, welch};
 pub use self::text::render;
 use crate::{
     histogram::Hdr,
-    report::{Report, several_targets},
+    report::{Report, SCHEMA, mixed_schemas, several_targets},
 };
 
-/// The version of the JSON that a [`Comparison`] serialises to.
-pub const SCHEMA: u32 = 1;
 /// Ratios closer to 1 than this are no difference: it is the precision of the histograms.
 const RESOLUTION: f64 = 0.002;
 /// Two sides compared.
@@ -218,6 +216,7 @@ fn cautions(method: Method, a: &[(String, Report)], b: &[(String, Report)], fail
     // That the two sides have different targets may be what is compared; within a side it spoils the figures.
     let within = |name, runs: &[(String, Report)]| Some(format!("{name}: {}", several_targets(runs.iter().map(|(_, report)| report))?));
     cautions.extend([within("A", a), within("B", b)].into_iter().flatten());
+    cautions.extend(mixed_schemas(a.iter().chain(b).map(|(_, report)| report)));
     let asked = |runs: &[(String, Report)]| runs.iter().filter_map(|(_, report)| report.run.asked_rate).collect::<Vec<_>>();
     let (of_a, of_b) = (asked(a), asked(b));
     if of_a.iter().chain(&of_b).any(|rate| Some(rate) != of_a.first())

@@ -18,8 +18,12 @@ use crate::{
     histogram::Hdr,
 };
 
-/// The version of the JSON that a [`Report`] serialises to; it rises when a field changes its meaning or goes away.
-pub const SCHEMA: u32 = 1;
+/// The version of the JSON that a [`Report`] serialises to; it rises when a field changes its meaning or goes away. Since 2,
+/// bytes of HTTP/2 are those of whole frames, the CPU time per request is told of those that were sent, and the slices have what
+/// was not sent where it was due. Reports of 1 can still be read; [`mixed_schemas`] tells where they stand beside newer ones.
+pub const SCHEMA: u32 = 2;
+/// The oldest that can be read.
+pub const OLDEST_SCHEMA: u32 = 1;
 
 /// The outcome of a run. Serialised, it is what `outrigger load -o json` prints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,7 +35,7 @@ pub struct Report {
     pub url: String,
     /// Requests that were due, those without an answer included.
     pub requests: u64,
-    /// From the first request to the last answer, or to the end of the schedule if that is later.
+    /// From the first request to the last answer, or to the end of the schedule or the signal that ended the run if that is later.
     pub seconds: f64,
     /// Complete answers per second.
     pub rate: f64,
@@ -120,7 +124,8 @@ pub struct Facts {
     pub interrupted: bool,
     /// Whether the run ended early because nothing at all was answered for two timeouts.
     pub gave_up: bool,
-    /// Requests in flight when a signal ended the run that were not answered in the time left to them; they are in no count.
+    /// Requests in flight when a signal ended the run that were not answered in the time left to them; they are in no count, but
+    /// objectives on times count them as later than any limit.
     pub abandoned: u64,
     /// The properties counted, as given to `--count-by`.
     pub count_by: Vec<String>,
@@ -173,7 +178,7 @@ pub struct Bytes {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Generator {
-    /// CPU microseconds per request.
+    /// CPU microseconds per request that was sent.
     pub cpu_us_per_request: f64,
     /// The share of its threads' time it was busy, 0 to 1.
     pub busy: f64,
@@ -217,6 +222,14 @@ impl Report {
         let counts = || self.pods.values().filter(|pod| pod.version == version).map(|pod| pod.requests);
         counts().max().unwrap_or_default() - counts().min().unwrap_or_default()
     }
+}
+
+/// That runs which are taken together are told in different versions of the report, if so: some figures then mix meanings.
+pub fn mixed_schemas<'a>(mut runs: impl Iterator<Item = &'a Report>) -> Option<String> {
+    let first = runs.next()?.schema;
+    let differs = runs.any(|report| report.schema != first);
+    let what = "bytes of HTTP/2, CPU time per request and when requests that were not sent count";
+    differs.then(|| format!("the reports are of different versions, which differ in {what}"))
 }
 
 /// That runs which are taken together did not have the same target, if so: the figures then hold for no single one.

@@ -4,4 +4,5 @@ mod failures;
 mod fixture;
 mod protocols;
 mod schedule;
+mod search;
 mod tls;

@@ -1,6 +1,6 @@
 //! Merged reports.
 
-use outrigger_loadtests::{Report, merge::merge};
+use outrigger_loadtests::{Report, merge::merge, report::mixed_schemas};
 
 use crate::shopfront;
 
@@ -51,6 +51,15 @@ fn counts_and_distributions_are_those_of_all_runs() {
     assert_eq!(merged.pods["shopfront-v2-a1x"].requests, 600);
     assert_eq!(merged.error_examples.len(), 3, "of one cause no more than in one run");
     assert!(merged.checks.is_empty() && merged.expected.is_some());
+}
+
+#[test]
+fn a_report_of_an_older_version_keeps_the_whole_at_that_version_and_it_is_said() {
+    let old = Report { schema: 1, ..at(1000.0) };
+    let all = [old, at(2000.0)];
+    assert!(mixed_schemas(all.iter()).is_some_and(|note| note.contains("different versions")));
+    assert_eq!(mixed_schemas(all[1..].iter()), None);
+    assert_eq!(merge(all.to_vec()).schema, 1);
 }
 
 #[test]

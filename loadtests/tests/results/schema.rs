@@ -146,6 +146,6 @@ fn reports_single_and_merged_keep_to_the_schema() {
 #[test]
 fn what_breaks_the_schema_is_found() {
     let report = shopfront::report(1.0);
-    assert_eq!(broken(&Report { schema: 2, ..report.clone() }), ["report.schema: want 1, got 2"]);
+    assert_eq!(broken(&Report { schema: 1, ..report.clone() }), ["report.schema: want 2, got 1"]);
     assert_eq!(broken(&Report { seconds: -1.0, ..report }), ["report.seconds: -1.0 is below 0"]);
 }
