@@ -12,9 +12,10 @@ use socket2::SockAddr;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Gives the pages of this program's code and constants back to the page cache. Those in use return at the next access, for a
-/// minor fault each; those that only the start needed (relocations, command line, YAML, compiler, and what the kernel mapped
-/// around them) stop counting as this process's memory.
+/// Gives the pages of this program's code and constants back to the page cache. Those that only the start needed (relocations,
+/// command line, YAML, compiler, and what the kernel mapped around them) stop counting as this process's memory, until a change
+/// of configuration runs some of them again. Those in use return at the next access, for a minor fault each; the workers' are
+/// among them, so this is for the moment after the start, not for a process under load.
 ///
 /// # Errors
 /// When `/proc` cannot be read.

@@ -68,7 +68,7 @@ pub fn run(settings: Settings, warnings: Vec<String>, release_free_memory: fn())
 
     let code = control.block_on(async {
         servers.into_iter().for_each(|server| drop(tokio::spawn(server.run())));
-        tokio::spawn(when_quiet(generations.subscribe(), move || release(release_free_memory)));
+        tokio::spawn(give_back(generations.subscribe(), release_free_memory, release_code));
         follow_files(&process, loaded, generations);
         tokio::spawn(Arc::clone(&process.identity).watch(CERTIFICATE_INTERVAL));
         tokio::spawn(upstream::dns::run(process.config.clone()));
@@ -188,23 +188,27 @@ fn follow_files(process: &Arc<Process>, loaded: Loaded, generations: watch::Send
     }));
 }
 
-/// Releases once no new generation has come for a while, the first included. What is released is taken from all threads, and the
-/// workers would fault theirs in again after each of twenty publications a second.
-async fn when_quiet(mut generations: watch::Receiver<u64>, release: impl Fn()) {
+/// Gives back the memory that a start or a change has left free, once no new generation has come for a while: it is taken from
+/// all threads, and the workers would fault theirs in again after each of twenty publications a second. The code goes with the
+/// start's alone. What the workers run is released with the rest of it, which costs little before there is load and is paid for
+/// by requests afterwards.
+async fn give_back(mut generations: watch::Receiver<u64>, free_memory: impl Fn(), code: impl FnOnce()) {
+    let mut code = Some(code);
     loop {
         while matches!(tokio::time::timeout(QUIET, generations.changed()).await, Ok(Ok(()))) {}
-        release();
+        free_memory();
+        if let Some(code) = code.take() {
+            code();
+        }
         if generations.changed().await.is_err() {
             return;
         }
     }
 }
 
-/// Gives back the memory that a start or a change has left free, and the code that nothing else runs.
-fn release(free_memory: fn()) {
-    free_memory();
+fn release_code() {
     if let Err(error) = sys::release_code() {
-        tracing::debug!(target: "main", "code that only compiling needed stays resident: {error}");
+        tracing::debug!(target: "main", "code that only the start needed stays resident: {error}");
     }
 }
 
@@ -330,14 +334,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn memory_is_given_back_once_after_the_start_and_after_changes_and_not_between_them() {
+    async fn memory_is_given_back_after_the_start_and_after_changes_and_not_between_them_and_code_after_the_start_alone() {
         let (generations, follow) = watch::channel(1);
-        let released = Cell::new(0);
+        let (released, code) = (Cell::new(0), Cell::new(0));
         let changes = async {
             tokio::time::sleep(QUIET / 2).await;
-            assert_eq!(released.get(), 0, "the start comes first");
+            assert_eq!((released.get(), code.get()), (0, 0), "the start comes first");
             tokio::time::sleep(QUIET * 3).await;
-            assert_eq!(released.get(), 1);
+            assert_eq!((released.get(), code.get()), (1, 1));
             for generation in 2..22 {
                 generations.send_replace(generation);
                 tokio::time::sleep(QUIET / 10).await;
@@ -347,11 +351,11 @@ mod tests {
             assert_eq!(released.get(), 2);
             generations.send_replace(22);
             tokio::time::sleep(QUIET * 3).await;
-            assert_eq!(released.get(), 3);
+            assert_eq!((released.get(), code.get()), (3, 1));
         };
         tokio::select! {
             () = changes => {}
-            () = when_quiet(follow, || released.set(released.get() + 1)) => panic!("ended before the process"),
+            () = give_back(follow, || released.set(released.get() + 1), || code.set(code.get() + 1)) => panic!("ended before the process"),
         }
     }
 }
