@@ -67,7 +67,7 @@ fn routes(model: &Snapshot) -> impl Iterator<Item = RouteRef<'_>> {
 /// The slot of a route that has changed.
 fn slot_after(before: &Slot<RouteState>, route: &RouteRef<'_>) -> Slot<RouteState> {
     match before.latest() {
-        Some(state) => Slot::made(RouteState::next(route, Some(state))),
+        Some(state) => Slot::made(RouteState::next(route, Some(&state))),
         None => before.in_line(),
     }
 }

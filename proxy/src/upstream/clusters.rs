@@ -5,8 +5,7 @@
 //! is told at [`Slot`].
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use outrigger_config::model::{Cluster, ClusterId, Discovery, Snapshot};
 
@@ -17,8 +16,20 @@ use crate::snapshot::Slot;
 #[derive(Debug, Default)]
 struct Place {
     slot: Slot<ClusterState>,
-    /// Whether a later configuration has another description.
-    superseded: AtomicBool,
+    /// Locked for as long as a state is made here, or another is made that supersedes what is here: of two states that go on
+    /// from one, the earlier must not mark hosts as gone that the later has.
+    standing: Mutex<Standing>,
+}
+
+/// What the configuration in force has of a description.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Standing {
+    #[default]
+    InForce,
+    /// It describes the cluster in another way.
+    Superseded,
+    /// It has no such cluster.
+    Gone,
 }
 
 impl Place {
@@ -27,14 +38,32 @@ impl Place {
     }
 
     fn get_or_make(&self, cluster: &Arc<Cluster>) -> &Arc<ClusterState> {
-        self.slot.get_or_make(|first| {
+        let standing = self.standing();
+        let state = self.slot.get_or_make(|first| {
             let state = ClusterState::next(cluster, first);
             if let Some(first) = first.filter(|first| !Arc::ptr_eq(first, &state)) {
-                let (older, newer) = if self.superseded.load(Ordering::Relaxed) { (&state, first) } else { (first, &state) };
+                let (older, newer) = if *standing == Standing::InForce { (first, &state) } else { (&state, first) };
                 cluster::retire(&older.hosts(), &newer.hosts());
             }
             state
-        })
+        });
+        if *standing == Standing::Gone {
+            cluster::retire(&state.hosts(), &[]);
+        }
+        state
+    }
+
+    /// The cluster goes, with whatever hosts it has, or will have for requests that began before.
+    fn go(&self) {
+        let mut standing = self.standing();
+        *standing = Standing::Gone;
+        if let Some(latest) = self.slot.latest() {
+            cluster::retire(&latest.hosts(), &[]);
+        }
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,7 +88,7 @@ impl Clusters {
             known => Arc::new(place_for(cluster, known.map(|(_, place)| &**place))),
         });
         let clusters = Clusters { places: places.collect() };
-        known.values().filter_map(|(_, place)| place.get()).for_each(|gone| cluster::retire(&gone.hosts(), &[]));
+        known.values().for_each(|(_, place)| place.go());
         clusters
     }
 
@@ -78,10 +107,12 @@ impl Clusters {
         self.places.iter().filter_map(|place| place.get())
     }
 
-    /// All of them, to be looked at one by one: those that nobody has asked for are made for the look alone.
+    /// All of them, to be looked at one by one: those that nobody has asked for are made for the look alone. They go on from what
+    /// requests of a configuration before have made, so that its counters are seen.
     pub fn all(&self, model: &Snapshot) -> impl Iterator<Item = Arc<ClusterState>> {
-        let show =
-            |(place, cluster): (&Arc<Place>, &Arc<Cluster>)| place.get().cloned().unwrap_or_else(|| ClusterState::next(cluster, None));
+        let show = |(place, cluster): (&Arc<Place>, &Arc<Cluster>)| {
+            place.get().cloned().unwrap_or_else(|| ClusterState::next(cluster, place.slot.latest().as_ref()))
+        };
         self.places.iter().zip(&model.clusters).map(show)
     }
 
@@ -95,10 +126,11 @@ impl Clusters {
 /// The place of a cluster that is new or has changed. Names are resolved before anybody asks.
 fn place_for(cluster: &Arc<Cluster>, before: Option<&Place>) -> Place {
     let Some(before) = before else { return resolved(Place::default(), cluster) };
-    before.superseded.store(true, Ordering::Relaxed);
+    let mut standing = before.standing();
+    *standing = Standing::Superseded;
     match before.slot.latest() {
         Some(previous) => {
-            let state = ClusterState::next(cluster, Some(previous));
+            let state = ClusterState::next(cluster, Some(&previous));
             cluster::retire(&previous.hosts(), &state.hosts());
             Place { slot: Slot::made(state), ..Place::default() }
         }

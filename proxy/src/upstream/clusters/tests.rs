@@ -154,3 +154,57 @@ fn what_is_made_late_under_a_configuration_before_is_continued_by_the_next() {
     assert!(Arc::ptr_eq(&late.limits, &current.limits));
     assert!(late.hosts()[0].is_removed() && !current.hosts()[0].is_removed());
 }
+
+/// A configuration whose second service has changed since `first`, with the state that a late request made under that.
+fn changed_with_a_late_request() -> (Snapshot, Clusters, Arc<ClusterState>) {
+    let (mut first, mut second) = (model("10.0.0.2"), model("10.0.0.3"));
+    let before = Clusters::carry_over(&mut first, None);
+    let after = Clusters::carry_over(&mut second, Some((&first, &before)));
+    let late = Arc::clone(before.get(&first, id(&first, "two")).expect("known"));
+    (second, after, late)
+}
+
+#[test]
+fn a_cluster_that_goes_takes_along_what_late_requests_made_before_and_after() {
+    let (second, after, late) = changed_with_a_late_request();
+    let mut third = second.clone();
+    third.clusters.remove(id(&third, "two").0 as usize);
+    Clusters::carry_over(&mut third, Some((&second, &after)));
+    assert!(late.hosts()[0].is_removed());
+    let later = after.get(&second, id(&second, "two")).expect("known");
+    assert!(later.hosts()[0].is_removed());
+
+    let (mut first, mut second) = (model("10.0.0.2"), model("10.0.0.2"));
+    second.clusters.remove(id(&second, "two").0 as usize);
+    let before = Clusters::carry_over(&mut first, None);
+    Clusters::carry_over(&mut second, Some((&first, &before)));
+    assert!(before.get(&first, id(&first, "two")).expect("known").hosts()[0].is_removed(), "nobody had asked for it");
+}
+
+#[test]
+fn a_look_at_all_shows_what_goes_on_from_a_late_request() {
+    let (second, after, late) = changed_with_a_late_request();
+    let shown = after.all(&second).find(|shown| shown.name == late.name).expect("shown");
+    assert!(Arc::ptr_eq(&shown.limits, &late.limits));
+    assert_eq!(shown.id, late.id);
+    assert_eq!(after.made().count(), 0);
+}
+
+#[test]
+fn what_is_made_while_the_next_configuration_comes_marks_no_host_that_is_back() {
+    for _ in 0..300 {
+        let (second, after, late) = changed_with_a_late_request();
+        let mut third = model("10.0.0.2");
+        let start = std::sync::Barrier::new(2);
+        let last = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                after.get(&second, id(&second, "two"));
+            });
+            start.wait();
+            Clusters::carry_over(&mut third, Some((&second, &after)))
+        });
+        let current = last.get(&third, id(&third, "two")).expect("known");
+        assert!(!current.hosts()[0].is_removed(), "it is {}'s", late.name);
+    }
+}
