@@ -7,7 +7,7 @@
 mod slot;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use foldhash::HashMap;
@@ -115,7 +115,7 @@ impl ConfigHandle {
     /// What the connections of one more worker share of the configuration in force.
     pub fn routings(&self) -> Arc<Routings> {
         let routings = Arc::<Routings>::default();
-        self.0.routings.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&routings));
+        self.routings_of_workers().push(Arc::clone(&routings));
         routings
     }
 
@@ -130,12 +130,19 @@ impl ConfigHandle {
     }
 
     /// Replaces the configuration for everything that starts from now on, and tells connections that came in a way which is
-    /// no more. What has been replaced is alive for as long as there are requests that began under it.
+    /// no more. What has been replaced is alive for as long as there are requests that began under it; of its clusters and routes
+    /// those that have changed and that nobody has asked for since keep the state they will go on from.
     pub fn publish(&self, config: Config) {
         let config = Arc::new(config);
-        self.0.current.store(Arc::clone(&config));
-        self.0.routings.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|routings| routings.clear());
+        let replaced = self.0.current.swap(Arc::clone(&config));
         self.0.doors.follow(&config.model);
+        let routings: Vec<_> = self.routings_of_workers().iter().map(|routings| routings.take()).collect();
+        // Last, and under no lock: a whole configuration may be taken apart here.
+        drop((routings, replaced));
+    }
+
+    fn routings_of_workers(&self) -> MutexGuard<'_, Vec<Arc<Routings>>> {
+        self.0.routings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes whenever a way in was taken away.

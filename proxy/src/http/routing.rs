@@ -40,11 +40,10 @@ impl Routings {
         }
     }
 
-    /// Lets go of all of them: another configuration is in force.
-    pub fn clear(&self) {
-        let replaced = std::mem::take(&mut *lock(&self.0));
-        // The worker does not wait while a whole configuration is taken apart.
-        drop(replaced);
+    /// Takes all of them out, since another configuration is in force, for the caller to drop. Where no request uses the replaced
+    /// configuration any more, that takes it apart, away from the workers; where some do, the last of them will.
+    pub fn take(&self) -> HashMap<Arc<str>, Arc<Routing>> {
+        std::mem::take(&mut *lock(&self.0))
     }
 }
 
