@@ -103,19 +103,22 @@ struct Published {
     doors: Doors,
     /// Those of the workers.
     routings: Mutex<Vec<Arc<Routings>>>,
+    /// Configurations that were still in use when they were replaced. The last request to end under one is a worker's, which
+    /// shall not be the one to take it apart.
+    replaced: Mutex<Vec<Arc<Config>>>,
 }
 
 impl ConfigHandle {
     /// Publishes a first configuration.
     pub fn new(config: Config) -> Self {
         let current = ArcSwap::from_pointee(config);
-        ConfigHandle(Arc::new(Published { current, doors: Doors::default(), routings: Mutex::default() }))
+        ConfigHandle(Arc::new(Published { current, doors: Doors::default(), routings: Mutex::default(), replaced: Mutex::default() }))
     }
 
     /// What the connections of one more worker share of the configuration in force.
     pub fn routings(&self) -> Arc<Routings> {
         let routings = Arc::<Routings>::default();
-        self.routings_of_workers().push(Arc::clone(&routings));
+        lock(&self.0.routings).push(Arc::clone(&routings));
         routings
     }
 
@@ -130,19 +133,25 @@ impl ConfigHandle {
     }
 
     /// Replaces the configuration for everything that starts from now on, and tells connections that came in a way which is
-    /// no more. What has been replaced is alive for as long as there are requests that began under it; of its clusters and routes
+    /// no more. What has been replaced is alive for as long as there are requests that began under it, and until
+    /// [`ConfigHandle::free_replaced`] comes across it; of its clusters and routes
     /// those that have changed and that nobody has asked for since keep the state they will go on from.
     pub fn publish(&self, config: Config) {
         let config = Arc::new(config);
         let replaced = self.0.current.swap(Arc::clone(&config));
         self.0.doors.follow(&config.model);
-        let routings: Vec<_> = self.routings_of_workers().iter().map(|routings| routings.take()).collect();
-        // Last, and under no lock: a whole configuration may be taken apart here.
-        drop((routings, replaced));
+        let routings: Vec<_> = lock(&self.0.routings).iter().map(|routings| routings.take()).collect();
+        drop(routings);
+        lock(&self.0.replaced).push(replaced);
+        self.free_replaced();
     }
 
-    fn routings_of_workers(&self) -> MutexGuard<'_, Vec<Arc<Routings>>> {
-        self.0.routings.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes apart what has been replaced and is no longer in use. For the thread that publishes, from time to time.
+    pub fn free_replaced(&self) {
+        // Nothing but the list can hand out what it alone holds, so no other comes to be the last meanwhile.
+        let free: Vec<_> = lock(&self.0.replaced).extract_if(.., |config| Arc::strong_count(config) == 1).collect();
+        // Under no lock: it takes milliseconds.
+        drop(free);
     }
 
     /// Changes whenever a way in was taken away.
@@ -154,4 +163,8 @@ impl ConfigHandle {
     pub fn enter(&self, direction: Direction, destination: SocketAddr, is_tls: bool) -> Option<Door> {
         self.0.doors.enter(direction, destination, is_tls, &self.0.current)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -40,8 +40,7 @@ impl Routings {
         }
     }
 
-    /// Takes all of them out, since another configuration is in force, for the caller to drop. Where no request uses the replaced
-    /// configuration any more, that takes it apart, away from the workers; where some do, the last of them will.
+    /// Takes all of them out, since another configuration is in force, for the caller to drop under no lock.
     pub fn take(&self) -> HashMap<Arc<str>, Arc<Routing>> {
         std::mem::take(&mut *lock(&self.0))
     }

@@ -28,6 +28,8 @@ use crate::{admin, status, sys, upstream};
 
 /// How often the certificate folder is compared.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is looked whether all threads live and what is no longer in use.
+const TICK: Duration = Duration::from_secs(1);
 /// How often a draining process counts its connections.
 const DRAIN_TICK: Duration = Duration::from_millis(50);
 /// So long no configuration was published before what starting or compiling left is given back.
@@ -254,9 +256,12 @@ async fn supervise(process: &Process, mut commands: mpsc::UnboundedReceiver<Comm
                 Command::Drain => process.lifecycle.advance(Phase::Draining),
                 Command::Quit => return Ok(ExitCode::SUCCESS),
             },
-            () = tokio::time::sleep(Duration::from_secs(1)) => if let Some(name) = threads.dead() {
-                bail!("thread {name} ended unexpectedly; ending so that the container is restarted");
-            },
+            () = tokio::time::sleep(TICK) => {
+                if let Some(name) = threads.dead() {
+                    bail!("thread {name} ended unexpectedly; ending so that the container is restarted");
+                }
+                process.config.free_replaced();
+            }
         }
     }
 }

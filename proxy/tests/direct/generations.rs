@@ -21,10 +21,12 @@ fn replace(proxy: &Proxy) -> Weak<Config> {
     Arc::downgrade(&before)
 }
 
-async fn is_freed(config: &Weak<Config>) {
+/// Frees what nobody uses, as the control thread does, until this is among it.
+async fn is_freed(proxy: &Proxy, config: &Weak<Config>) {
     soon(async {
         while config.strong_count() > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
+            proxy.worker.config.free_replaced();
         }
     })
     .await;
@@ -59,10 +61,10 @@ async fn idle_connections_keep_no_configuration_that_was_replaced() {
     let http2 = idle_http2(&proxy).await;
     let tunnel = tunnel(&proxy, &bytes).await;
     for _ in 0..2 {
-        is_freed(&replace(&proxy)).await;
+        is_freed(&proxy, &replace(&proxy)).await;
     }
     assert_eq!((used.get("/").await.text(), unused.get("/").await.text()), ("ok".to_owned(), "ok".to_owned()));
-    is_freed(&replace(&proxy)).await;
+    is_freed(&proxy, &replace(&proxy)).await;
     drop((http2, tunnel));
 }
 
@@ -75,8 +77,16 @@ async fn a_request_keeps_its_configuration_to_its_end() {
     let (mut server, _) = origin.accept().await;
     read_request(&mut server).await.expect("request");
     let before = replace(&proxy);
-    assert!(before.strong_count() > 0, "it began under it");
+    proxy.worker.config.free_replaced();
+    assert!(before.strong_count() > 1, "it began under it");
     server.write_all(ok("ok").as_bytes()).await.expect("write");
     assert_eq!(client.receive().await.text(), "ok");
-    is_freed(&before).await;
+    soon(async {
+        while before.strong_count() > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(before.strong_count(), 1, "the worker does not take it apart");
+    is_freed(&proxy, &before).await;
 }
