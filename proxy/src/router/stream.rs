@@ -1,7 +1,8 @@
 //! The books of one exchange, written up when it ends, however it ends.
 //!
 //! A [`Stream`] is created with the request and travels from the exchange into the response body. Dropping it is the end
-//! of the exchange: the record goes to telemetry. A client that goes away makes the codec drop whichever holds it at that moment, so nothing is ever lost.
+//! of the exchange: the record goes to telemetry. A client that goes away makes the codec drop whichever holds it at that
+//! moment, so nothing is ever lost.
 
 use std::borrow::Cow;
 use std::sync::Arc;

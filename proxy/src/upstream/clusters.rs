@@ -88,7 +88,7 @@ impl Clusters {
             known => Arc::new(place_for(cluster, known.map(|(_, place)| &**place))),
         });
         let clusters = Clusters { places: places.collect() };
-        known.values().for_each(|(_, place)| place.go());
+        known.values().for_each(|(_, gone)| gone.go());
         clusters
     }
 
