@@ -57,6 +57,9 @@ const BATCH: usize = 1 << 16;
 /// Why a request of a whole run was not sent.
 const NO_CONNECTION: &str = "no connection was free until a second after the end";
 
+/// So late a request may be sent because the sending side was busy.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// Threads that are ready to begin.
 pub struct Run {
     work: Arc<Work>,
@@ -132,11 +135,13 @@ impl Run {
         let (mut recorder, spent) = joined(ended)?;
         let last_answer = recorder.elapsed();
         let facts = Facts { abandoned: spent.abandoned, ..self.facts(started, spent.cpu.as_secs_f64(), stopped.is_some()) };
-        // Of a run that ended early, what was due by then counts; of another, all of it.
+        // Of a run that ended early, what was due by then counts; of another, all of it. What became due in the very moment of a
+        // stop was not kept waiting by the server: no more than what is on its way then is it a failure.
         let early = stopped.or_else(|| self.work.feed.gave_up().map(Duration::from_nanos));
+        let due_by = stopped.map(|stopped| stopped.saturating_sub(MOMENT)).or(early);
         // At a high rate these may be so many that counting them takes seconds: whoever listens for signals has his turns meanwhile.
         let mut told = stopped.is_some();
-        while self.record_not_sent(&mut recorder, nanos(last_answer), early) {
+        while self.record_not_sent(&mut recorder, nanos(last_answer), due_by) {
             tokio::select! {
                 biased;
                 () = &mut stop, if !told => told = true,

@@ -95,7 +95,7 @@ fn configuration(process: &Process, out: &mut Exposition) {
     out.single(
         "outrigger_config_resource_version",
         Kind::Gauge,
-        "Highest resourceVersion among the objects in force, 0 when none has one.",
+        "Highest resourceVersion when everything noticed was in force for the last time, 0 when no object has one.",
         report.resource_version,
     );
     out.single(

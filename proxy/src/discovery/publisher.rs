@@ -220,7 +220,7 @@ impl Publisher {
             status.generation = config.generation;
             status.published_at = Some(Instant::now());
             status.objects = report.objects;
-            status.resource_version = report.resource_version;
+            status.highest_version = report.resource_version;
             status.updates += 1;
             status.rejected += u64::from(failed);
             status.last_duration = since.elapsed();

@@ -54,16 +54,22 @@ pub async fn watch_files(
         }
         let since = Instant::now();
         let (mut changes, doubtful) = changes(&mut source, work, &unsettled);
+        let all_taken = doubtful.is_empty();
         doubtful.into_iter().for_each(|path| notes.note(Event::Doubtful(path)));
         status.update(|status| status.last_error = source.problem());
-        if changes.is_empty() {
-            continue;
+        let changed = !changes.is_empty();
+        if changed {
+            source.add_doubted(&mut changes);
+            if take_over(changes, &mut source, &mut publisher, &config, since) {
+                published(config.load().generation);
+            }
         }
-        source.add_doubted(&mut changes);
-        if take_over(changes, &mut source, &mut publisher, &config, since) {
-            published(config.load().generation);
+        if all_taken && !notes.pending().is_due() {
+            status.update(|status| status.resource_version = status.highest_version);
         }
-        tokio::time::sleep(since.elapsed().min(MAX_PAUSE)).await;
+        if changed {
+            tokio::time::sleep(since.elapsed().min(MAX_PAUSE)).await;
+        }
     }
 }
 

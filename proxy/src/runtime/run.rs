@@ -32,7 +32,9 @@ const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_secs(1);
 /// How often a draining process counts its connections.
 const DRAIN_TICK: Duration = Duration::from_millis(50);
-/// So long no configuration was published before what starting or compiling left is given back.
+/// So long after the start what starting left is given back: the first probes are answered, and load has hardly begun.
+const STARTED: Duration = Duration::from_millis(100);
+/// So long no configuration was published before what compiling left is given back.
 const QUIET: Duration = Duration::from_millis(500);
 /// Time for the worker threads to notice that connections are cut.
 const CUT: Duration = Duration::from_secs(1);
@@ -195,16 +197,12 @@ fn follow_files(process: &Arc<Process>, loaded: Loaded, generations: watch::Send
 /// start's alone. What the workers run is released with the rest of it, which costs little before there is load and is paid for
 /// by requests afterwards.
 async fn give_back(mut generations: watch::Receiver<u64>, free_memory: impl Fn(), code: impl FnOnce()) {
-    let mut code = Some(code);
-    loop {
+    tokio::time::sleep(STARTED).await;
+    free_memory();
+    code();
+    while generations.changed().await.is_ok() {
         while matches!(tokio::time::timeout(QUIET, generations.changed()).await, Ok(Ok(()))) {}
         free_memory();
-        if let Some(code) = code.take() {
-            code();
-        }
-        if generations.changed().await.is_err() {
-            return;
-        }
     }
 }
 
@@ -343,9 +341,9 @@ mod tests {
         let (generations, follow) = watch::channel(1);
         let (released, code) = (Cell::new(0), Cell::new(0));
         let changes = async {
-            tokio::time::sleep(QUIET / 2).await;
+            tokio::time::sleep(STARTED / 2).await;
             assert_eq!((released.get(), code.get()), (0, 0), "the start comes first");
-            tokio::time::sleep(QUIET * 3).await;
+            tokio::time::sleep(STARTED).await;
             assert_eq!((released.get(), code.get()), (1, 1));
             for generation in 2..22 {
                 generations.send_replace(generation);
