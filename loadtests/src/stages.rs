@@ -106,32 +106,43 @@ impl Tally {
 }
 
 /// The stages of several runs of one schedule as one: counts and distributions added, rates as in [`crate::merge`], where
-/// `seconds` is how long anything ran. Runs whose stages differ have none in common.
+/// `seconds` is how long anything ran. A run that ended early has its part in a rate by the time it spent in the stage. Runs
+/// whose stages differ have none in common; those that went on at a time may differ in their rates, which add up.
 pub(crate) fn merged(reports: &[Report], seconds: f64) -> Vec<StageReport> {
     let Some(first) = reports.first() else { return Vec::new() };
-    let shape = |report: &Report| report.stages.iter().map(|stage| stage.seconds).collect::<Vec<_>>();
+    // As many runs went on at a time, on average.
+    let beside = if seconds > 0.0 { reports.iter().map(|report| report.seconds).sum::<f64>() / seconds } else { 1.0 };
+    let in_turn = beside < 1.05;
+    let shape = |report: &Report| -> Vec<_> {
+        let rates = |stage: &StageReport| if in_turn { (stage.from_rate, stage.to_rate) } else { (0.0, 0.0) };
+        report.stages.iter().map(|stage| (stage.seconds, rates(stage))).collect()
+    };
     if reports.iter().any(|report| shape(report) != shape(first)) {
         return Vec::new();
     }
-    // As many runs went on at a time, on average.
-    let beside = if seconds > 0.0 { reports.iter().map(|report| report.seconds).sum::<f64>() / seconds } else { 1.0 };
-    let rates = beside / reports.len() as f64;
-    let merged = (0..first.stages.len()).map(|index| {
-        let mut sum = StageReport::default();
-        for stage in reports.iter().filter_map(|report| report.stages.get(index)) {
-            (sum.at_seconds, sum.seconds) = (stage.at_seconds, stage.seconds);
-            sum.from_rate += stage.from_rate * rates;
-            sum.to_rate += stage.to_rate * rates;
-            sum.rate += stage.rate * rates;
-            sum.requests += stage.requests;
-            sum.errors += stage.errors;
-            sum.refused += stage.refused;
-            sum.histogram.add(&stage.histogram);
-        }
-        sum.latency = Latency::from(&sum.histogram);
-        sum
-    });
-    merged.collect()
+    (0..first.stages.len()).map(|index| one_stage(reports, index, beside)).collect()
+}
+
+fn one_stage(reports: &[Report], index: usize, beside: f64) -> StageReport {
+    let (mut sum, mut spent) = (StageReport::default(), 0.0);
+    for (report, stage) in reports.iter().filter_map(|report| Some((report, report.stages.get(index)?))) {
+        let lasted = (report.seconds - stage.at_seconds).clamp(0.0, stage.seconds);
+        spent += lasted;
+        (sum.at_seconds, sum.seconds) = (stage.at_seconds, stage.seconds);
+        sum.from_rate += stage.from_rate * lasted;
+        sum.to_rate += stage.to_rate * lasted;
+        sum.rate += stage.rate * lasted;
+        sum.requests += stage.requests;
+        sum.errors += stage.errors;
+        sum.refused += stage.refused;
+        sum.histogram.add(&stage.histogram);
+    }
+    let share = if spent > 0.0 { beside / spent } else { 0.0 };
+    for rate in [&mut sum.from_rate, &mut sum.to_rate, &mut sum.rate] {
+        *rate *= share;
+    }
+    sum.latency = Latency::from(&sum.histogram);
+    sum
 }
 
 #[cfg(test)]
@@ -157,6 +168,24 @@ mod tests {
             stages.record(due * MS, done * MS, fate);
         }
         Report { seconds: 2.0, stages: stages.into_reports(Duration::from_secs(2)), ..Report::default() }
+    }
+
+    #[test]
+    fn a_run_that_ended_early_takes_nothing_from_the_rate_of_a_stage_it_did_not_reach() {
+        let whole = run();
+        let mut cut = Report { seconds: 1.0, ..run() };
+        cut.stages[1] = StageReport { rate: 0.0, requests: 0, errors: 0, refused: 0, ..cut.stages[1].clone() };
+        let [first, second] = &merged(&[whole.clone(), cut], 3.0)[..] else { panic!("two stages") };
+        assert_eq!((first.rate, first.requests), (1.0, 4));
+        assert_eq!((second.rate, second.from_rate, second.to_rate, second.requests), (2.0, 2.0, 8.0, 3));
+    }
+
+    #[test]
+    fn runs_one_after_the_other_that_asked_for_different_rates_have_no_stages_in_common() {
+        let (slow, mut fast) = (run(), run());
+        fast.stages[1].to_rate = 80.0;
+        assert!(merged(&[slow.clone(), fast.clone()], 4.0).is_empty());
+        assert_eq!(merged(&[slow, fast], 2.0)[1].to_rate, 88.0, "beside each other they add up");
     }
 
     #[test]

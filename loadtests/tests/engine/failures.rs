@@ -294,5 +294,6 @@ async fn a_stop_counts_what_was_due_by_then_and_found_no_connection() {
     let report = run_until(endless, tokio::time::sleep(Duration::from_secs(1))).await.expect("a report");
     assert_eq!(report.run.abandoned, 4);
     let not_sent = report.errors.get(&Cause::NotSent).copied().unwrap_or_default();
-    assert!((90..150).contains(&not_sent) && report.requests == not_sent, "about a hundred were due: {:?}", report.errors);
+    // Without what became due in the last moments.
+    assert!((80..150).contains(&not_sent) && report.requests == not_sent, "about a hundred were due: {:?}", report.errors);
 }
