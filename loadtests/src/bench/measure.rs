@@ -219,6 +219,8 @@ fn of_bulk(outcome: &Outcome) -> Figures {
 
 fn memory(idle: usize, pids: &[i32]) -> Result<Figures> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PROXY));
+    // What a proxy gives back after its start is gone by then, and what the connections need comes after that, as in service.
+    thread::sleep(Duration::from_millis(500));
     let connections = (0..idle).map(|_| get(address)).collect::<io::Result<Vec<_>>>()?;
     thread::sleep(Duration::from_millis(500));
     let now = process::memory(pids);
