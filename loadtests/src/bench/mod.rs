@@ -3,7 +3,8 @@
 //! [`cases`] says what is measured, [`peers`] which proxies there are and how they start (their templates are in
 //! `loadtests/peers`, filled in by [`template`]). [`run`] takes the proxies in turns; [`measure`] is one turn: it starts them
 //! with [`process`], sends with [`load`] (or [`http2`]) to an [`origin`], and reads their CPU time and memory. [`results`] keeps
-//! what was found; [`report`], [`goals`] and [`plot`] show it, and [`agree`] holds it against what another program found.
+//! what was found; [`report`], [`goals`] and [`plot`] show it, and [`agree`] holds it against what another program found. What is
+//! printed goes through [`stdio`].
 //!
 //! [`load`] is a second generator beside the one of [`crate::run`], on purpose. It has to cost next to nothing, and always the
 //! same, on the CPU it shares with the origin, and to read the proxy's CPU time at both edges of its window: one thread, epoll,
@@ -12,6 +13,8 @@
 //! mistake in one does not pass unseen through the other.
 //!
 //! Assumptions: Linux 5.11, root, two CPUs that nobody else needs.
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod agree;
 pub mod cases;
@@ -29,6 +32,7 @@ pub mod report;
 pub mod results;
 pub mod run;
 pub mod stats;
+pub mod stdio;
 pub mod table;
 pub mod template;
 pub mod wire;

@@ -15,7 +15,7 @@ use super::measure::{Bench, Figures};
 use super::peers::{self, Peer};
 use super::results::{DIRECT, Header, Results, Row};
 use super::table::number;
-use super::{plot, process, report, sys};
+use super::{plot, process, report, stdio, sys};
 
 /// The command line of `outrigger-bench run`.
 #[derive(Debug, Clone, clap::Args)]
@@ -94,7 +94,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if peers::in_path("perf").is_none() {
         selected.retain(|case| !matches!(case.method, Method::SystemCalls { .. }));
-        println!("perf is not here (Debian package linux-perf): system calls are not counted");
+        stdio::print_line("perf is not here (Debian package linux-perf): system calls are not counted")?;
     }
     sys::catch_interrupts()?;
     let date = OffsetDateTime::now_utc();
@@ -109,7 +109,7 @@ pub fn run(args: &Args) -> Result<()> {
     machine::pin(args.load_cpu);
     let _ = nix::sys::prctl::set_timerslack(1);
     let steps = steps(&selected, &peers, args.reps);
-    announce(&steps, &peers, args);
+    announce(&steps, &peers, args)?;
     let header = Header {
         date: format!("{} {:02}:{:02} UTC", date.date(), date.hour(), date.minute()),
         revision,
@@ -132,7 +132,7 @@ pub fn run(args: &Args) -> Result<()> {
 /// Files that cannot be written.
 pub fn write(results: &Results, out: &Path, picture: &Path) -> Result<()> {
     for (title, body) in report::sections(results) {
-        println!("\n{title}\n\n{body}");
+        stdio::print(&format!("\n{title}\n\n{body}\n"))?;
     }
     fs::create_dir_all(out).with_context(|| out.display().to_string())?;
     for (file, text) in [
@@ -141,7 +141,7 @@ pub fn write(results: &Results, out: &Path, picture: &Path) -> Result<()> {
         (picture.to_owned(), plot::svg(results)),
     ] {
         fs::write(&file, text).with_context(|| file.display().to_string())?;
-        println!("written: {}", file.display());
+        stdio::print_line(&format!("written: {}", file.display()))?;
     }
     Ok(())
 }
@@ -154,7 +154,7 @@ fn chosen(found: Vec<Peer>, wanted: &str) -> Result<Vec<Peer>> {
         }
     }
     for kind in peers::Kind::ALL.into_iter().filter(|kind| wanted.is_empty() && !found.iter().any(|peer| peer.kind == *kind)) {
-        println!("{} is not here and is left out", kind.name());
+        stdio::print_line(&format!("{} is not here and is left out", kind.name()))?;
     }
     Ok(found.into_iter().filter(|peer| wanted.is_empty() || wanted.contains(&peer.kind.name())).collect())
 }
@@ -221,10 +221,11 @@ fn estimate(step: &Step<'_>, args: &Args) -> f64 {
         }
 }
 
-fn announce(steps: &[Step<'_>], peers: &[Peer], args: &Args) {
+fn announce(steps: &[Step<'_>], peers: &[Peer], args: &Args) -> Result<()> {
     let seconds: f64 = steps.iter().map(|step| estimate(step, args)).sum();
     let names: Vec<&str> = peers.iter().map(|peer| peer.kind.name()).collect();
-    println!("{} measurements of {}: about {}. Leave the machine alone meanwhile.", steps.len(), names.join(", "), minutes(seconds));
+    let (count, names, time) = (steps.len(), names.join(", "), minutes(seconds));
+    stdio::print_line(&format!("{count} measurements of {names}: about {time}. Leave the machine alone meanwhile."))
 }
 
 fn minutes(seconds: f64) -> String {
@@ -242,7 +243,7 @@ fn measure(steps: &[Step<'_>], args: &Args) -> Result<Vec<Row>> {
         let row = attempt(&mut bench, step, args.patience)?;
         expected += estimate(step, args);
         let left = began.elapsed().as_secs_f64() / expected * (total - expected);
-        println!("[{}/{}, {} left] {}", index + 1, steps.len(), minutes(left), progress(step, &row));
+        stdio::print_line(&format!("[{}/{}, {} left] {}", index + 1, steps.len(), minutes(left), progress(step, &row)))?;
         rows.push(row);
     }
     Ok(rows)

@@ -1,5 +1,7 @@
 //! `outrigger-bench`: Outrigger beside Envoy, HAProxy and nginx, measured on this machine. `make bench` runs it.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,7 +13,7 @@ use outrigger_loadtests::bench::{
     certificates::Certificates,
     peers::{self, Kind, Place},
     results::Results,
-    run,
+    run, stdio,
 };
 
 /// Compares Outrigger with Envoy, HAProxy and nginx.
@@ -75,33 +77,28 @@ fn main() -> ExitCode {
                 Err(error) => Err(error),
             }
         }
-        Command::List { names: true } => {
-            println!("{}", CASES.map(|case| case.name).join(","));
-            Ok(())
-        }
-        Command::List { names: false } => {
-            list();
-            Ok(())
-        }
+        Command::List { names: true } => stdio::print_line(&CASES.map(|case| case.name).join(",")),
+        Command::List { names: false } => list(),
         Command::Report { file, picture } => report(&file, picture),
         Command::Render { peer, mode } => render(&peer, &mode),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("outrigger-bench: {error:#}");
+            stdio::warn(&format!("outrigger-bench: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn list() {
+fn list() -> Result<()> {
     for case in CASES {
-        println!("{:18} {}", case.name, case.what);
+        stdio::print_line(&format!("{:18} {}", case.name, case.what))?;
     }
     for peer in peers::find(Path::new(".")) {
-        println!("{:18} {} ({})", peer.kind.name(), peer.version(), peer.program.display());
+        stdio::print_line(&format!("{:18} {} ({})", peer.kind.name(), peer.version(), peer.program.display()))?;
     }
+    Ok(())
 }
 
 fn report(file: &Path, picture: Option<PathBuf>) -> Result<()> {
@@ -124,10 +121,10 @@ fn agree(ours: &Path, theirs: &Path, tolerance: f64, disturbed: f64, out: Option
         agreement.notes.push(format!("Left out are {mine_out} measurements of `make bench` and {other_out} of the other program: {why}."));
     }
     ensure!(agreement.compared > 0, "no test and proxy in common: {}", agreement.notes.join(" "));
-    print!("{}", agreement.text());
+    stdio::print(&agreement.text())?;
     if let Some(file) = out {
         std::fs::write(file, agreement.document(&mine)).with_context(|| file.display().to_string())?;
-        println!("written: {}", file.display());
+        stdio::print_line(&format!("written: {}", file.display()))?;
     }
     Ok(agreement.apart.is_empty())
 }
@@ -140,9 +137,9 @@ fn render(peer: &str, mode: &str) -> Result<()> {
         Certificates { certificate: file("workload.pem"), key: file("workload.key"), both: file("both.pem"), authority: file("ca.pem") };
     let place = Place { port: 7100, origins: &[7200, 7201, 7202, 7203], work: Path::new("work"), certificates: &certificates, threads: 1 };
     let rendered = peers::render(kind, mode, &place, Path::new("loadtests/peers"))?;
-    print!("{}", rendered.text);
+    stdio::print(&rendered.text)?;
     for (name, text) in rendered.files {
-        print!("--- {name}\n{text}");
+        stdio::print(&format!("--- {name}\n{text}"))?;
     }
     Ok(())
 }
