@@ -51,14 +51,16 @@ pub(super) fn by_slices(a: &[(String, Report)], b: &[(String, Report)]) -> Vec<M
 }
 
 /// The slices of all runs of a side, without each run's first and last, which are cut by its beginning and end. A report lists
-/// only those in which a request ended; the time between them went by all the same, as in a stall, and so is observed as empty.
+/// only those in which a request ended; the time between them and after them went by all the same, as in a stall, and so is
+/// observed as empty.
 fn observed(runs: &[(String, Report)]) -> Vec<Observed> {
-    runs.iter().flat_map(|(_, report)| of_series(&report.series)).collect()
+    runs.iter().flat_map(|(_, report)| of_series(&report.series, report.seconds)).collect()
 }
 
-fn of_series(series: &Series) -> Vec<Observed> {
+fn of_series(series: &Series, seconds: f64) -> Vec<Observed> {
     let place = |slice: &Slice| slice.at_ms.checked_div(series.slice_ms);
-    let end = series.slices.last().and_then(place).filter(|end| *end <= MOST_SLICES).unwrap_or_default();
+    let cut = ((seconds * 1000.0) as u64).checked_div(series.slice_ms);
+    let end = series.slices.last().and_then(place).max(cut).filter(|end| *end <= MOST_SLICES).unwrap_or_default();
     let empty = || Observed { seconds: series.slice_ms as f64 / 1000.0, answers: 0, unanswered: 0, counts: Vec::new() };
     let mut all: Vec<Observed> = (0..end).map(|_| empty()).collect();
     for slice in &series.slices {
@@ -166,12 +168,16 @@ mod tests {
     fn a_slice_in_which_nothing_ended_is_time_that_went_by() {
         let slice = |at_ms| Slice { at_ms, requests: 5, errors: 1, ..Slice::default() };
         let series = Series { slice_ms: 100, slices: [100, 200, 500, 600].map(slice).to_vec() };
-        let answers = |series: &Series| of_series(series).iter().map(|slice| slice.answers).collect::<Vec<_>>();
-        assert_eq!(answers(&series), [4, 4, 0, 0, 4], "neither the first, nor the last, which are cut");
+        let answers = |series: &Series, seconds| of_series(series, seconds).iter().map(|slice| slice.answers).collect::<Vec<_>>();
+        assert_eq!(answers(&series, 0.65), [4, 4, 0, 0, 4], "neither the first nor the last, which the end cuts");
+        assert_eq!(answers(&series, 0.7), [4, 4, 0, 0, 4, 4], "the last is whole");
+        assert_eq!(answers(&series, 0.95), [4, 4, 0, 0, 4, 4, 0, 0], "nothing ended any more");
+        assert_eq!(answers(&series, f64::NAN), answers(&series, 0.0), "of a run that does not say how long it took");
         for nonsense in [Series { slice_ms: 0, ..series.clone() }, Series { slice_ms: 1, slices: vec![slice(u64::MAX)] }, Series::default()]
         {
-            assert!(answers(&nonsense).is_empty(), "{nonsense:?}");
+            assert!(answers(&nonsense, 0.7).is_empty(), "{nonsense:?}");
         }
+        assert!(answers(&series, f64::INFINITY).is_empty());
     }
 
     #[test]

@@ -139,12 +139,14 @@ fn different_targets_are_pointed_out_within_a_side_and_not_between_the_sides() {
 
 #[test]
 fn a_server_that_stood_still_for_a_while_is_slower_also_by_single_runs() {
-    let (a, mut b) = (side(&[1.0], 1), side(&[1.0], 2));
-    let stalled = &mut b[0].1;
-    stalled.series.slices.retain(|slice| !(5_000..13_000).contains(&slice.at_ms));
-    stalled.rate *= 0.6;
-    let comparison = compare(&a, &b);
-    assert_eq!(verdict_of(&comparison, "rate"), Verdict::Slower, "{comparison:?}");
+    for (when, stall) in [("amid the run", 5_000..13_000), ("to the end of it", 12_000..20_000)] {
+        let (a, mut b) = (side(&[1.0], 1), side(&[1.0], 2));
+        let stalled = &mut b[0].1;
+        stalled.series.slices.retain(|slice| !stall.contains(&slice.at_ms));
+        stalled.rate *= 0.6;
+        let comparison = compare(&a, &b);
+        assert_eq!(verdict_of(&comparison, "rate"), Verdict::Slower, "{when}: {comparison:?}");
+    }
 }
 
 #[test]
@@ -163,6 +165,7 @@ fn other_rates_and_short_runs_are_pointed_out() {
     b[0].1.run.asked_rate = Some(100.0);
     assert!(compare(&a, &b).cautions.iter().any(|caution| caution.contains("same rate")));
     b[0].1.series.slices.truncate(3);
+    b[0].1.seconds = 0.3;
     let short = compare(&a[..1], &b[..1]);
     assert!(short.metrics.iter().all(|metric| metric.verdict == Verdict::Unknown));
     assert!(render(&short, Paint::Plain).contains("too little data"));
