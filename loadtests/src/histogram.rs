@@ -68,6 +68,11 @@ impl Hdr {
         let _recorded = self.0.record_n(ns.min(MAX_NS), times);
     }
 
+    /// The least duration that is not told apart from this one. Histograms differ in it by their digits alone.
+    pub(crate) fn least_alike(&self, ns: u64) -> u64 {
+        self.0.lowest_equivalent(ns.min(MAX_NS))
+    }
+
     /// Adds another one's counts, without loss.
     pub fn add(&mut self, other: &Self) {
         if other.count() > 0 {

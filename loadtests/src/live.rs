@@ -34,20 +34,26 @@ pub(crate) enum Fate {
 
 impl Live {
     pub(crate) fn count(&self, fate: Fate, bucket: usize) {
-        raise(&self.requests);
+        raise(&self.requests, 1);
         match fate {
             Fate::Answered => {}
-            Fate::Refused => raise(&self.refused),
-            Fate::Lost => return raise(&self.errors),
+            Fate::Refused => raise(&self.refused, 1),
+            Fate::Lost => return raise(&self.errors, 1),
         }
         if let Some(counter) = self.latency.get(bucket) {
             counter.store(counter.load(Relaxed).wrapping_add(1), Relaxed);
         }
     }
+
+    /// Counts requests without a complete answer.
+    pub(crate) fn lost(&self, requests: u64) {
+        raise(&self.requests, requests);
+        raise(&self.errors, requests);
+    }
 }
 
-fn raise(counter: &AtomicU64) {
-    counter.store(counter.load(Relaxed) + 1, Relaxed);
+fn raise(counter: &AtomicU64, by: u64) {
+    counter.store(counter.load(Relaxed) + by, Relaxed);
 }
 
 /// The sum of several threads' counters at one moment.

@@ -16,7 +16,7 @@ use crate::{
     live::Live,
     pace::nanos,
     plan::Plan,
-    recorder::{Layout, Recorder},
+    recorder::{Layout, NotSent, Recorder},
     report::{Facts, Report},
     seen::Wants,
     target::{Prepared, Scheme, Target},
@@ -186,9 +186,9 @@ impl Run {
         let Work { feed, warmup, .. } = &*self.work;
         let why = if early.is_some() { "no connection was free before the run ended" } else { NO_CONNECTION };
         let batch = feed.not_sent(early.map_or(u64::MAX, nanos), BATCH);
-        for (order, due) in &batch {
-            recorder.record_not_sent(*order, feed.target(*order), due.saturating_sub(*warmup), end, &why);
-        }
+        let lost = |(order, due): (u64, u64)| NotSent { order, target: feed.target(order), due: due.saturating_sub(*warmup) };
+        let batch: Vec<NotSent> = batch.into_iter().map(lost).collect();
+        recorder.record_not_sent(&batch, end, &why);
         !batch.is_empty()
     }
 

@@ -95,17 +95,23 @@ impl Slices {
         &mut self.current
     }
 
-    /// Counts a request that was lost then, which may be before or after all others; mostly those of one slice come in a row.
-    pub(crate) fn lost(&mut self, at_ns: u64) {
+    /// Counts requests that were lost then, which may be before or after all others; mostly those of one slice come in a row.
+    pub(crate) fn lost(&mut self, at_ns: u64, requests: u64) {
         let index = at_ns / (self.width_ms() * 1_000_000);
         if let Some(last) = self.done.last_mut().filter(|last| last.index == index) {
-            (last.requests, last.errors) = (last.requests + 1, last.errors + 1);
+            (last.requests, last.errors) = (last.requests + requests, last.errors + requests);
             return;
         }
-        self.done.push(Slice { index, requests: 1, errors: 1, ..Slice::default() });
+        self.done.push(Slice { index, requests, errors: requests, ..Slice::default() });
         if self.done.len() > MOST {
             self.coarsen(self.rung + 1);
         }
+    }
+
+    /// The last moment that is in the same slice as this one, now and when slices are joined.
+    pub(crate) fn until(&self, at_ns: u64) -> u64 {
+        let width = self.width_ms() * 1_000_000;
+        (at_ns / width * width).saturating_add(width - 1)
     }
 
     #[cold]

@@ -63,6 +63,19 @@ impl Stages {
         tally.latency.record(done.saturating_sub(due));
     }
 
+    /// Counts requests that were due then and never sent.
+    pub(crate) fn lost(&mut self, due: u64, requests: u64) {
+        if let Some(tally) = self.at(due) {
+            tally.requests += requests;
+            tally.errors += requests;
+        }
+    }
+
+    /// The last moment that is in the same stage as this one.
+    pub(crate) fn until(&mut self, time: u64) -> u64 {
+        self.at(time).map_or(u64::MAX, |tally| tally.end - 1)
+    }
+
     fn at(&mut self, time: u64) -> Option<&mut Tally> {
         let index = self.0.partition_point(|tally| tally.end <= time);
         self.0.get_mut(index)

@@ -6,17 +6,19 @@
 //!
 //! Times are nanoseconds since the start of the measured run. Samples come in roughly the order of `done_ns`.
 
+mod not_sent;
 mod sample;
 mod tally;
 
 use std::{fmt, sync::Arc};
 
+pub(crate) use self::not_sent::NotSent;
 pub use self::sample::{Connection, Key, Outcome, Sample};
 pub(crate) use self::tally::{Cell, Ending, Property, TIMED_KEYS, Tally, Times};
 use crate::{
     answer::{Answer, Cause},
     histogram::{Hdr, bucket},
-    live::{Fate, Live},
+    live::Live,
     schedule::Stage,
     slices::Slices,
     stages::Stages,
@@ -130,17 +132,6 @@ impl Recorder {
             Outcome::Error(cause, words) => self.example(cause, sample.order, words),
             _ => self.count_answer(sample, latency, service),
         }
-    }
-
-    /// Counts one request that was due and given up at the `end` of the run without having been sent. Over time it belongs to
-    /// where it was due: at the end it would look as if all had gone well until then.
-    pub(crate) fn record_not_sent(&mut self, order: u64, target: usize, due: u64, end: u64, why: &dyn fmt::Display) {
-        let latency = end.saturating_sub(due);
-        self.live.count(Fate::Lost, bucket(latency));
-        self.cell(target, Ending::Error(Cause::NotSent)).times.record(latency, 0);
-        self.stages.record(due, end, Fate::Lost);
-        self.slices.lost(due);
-        self.example(Cause::NotSent, order, why);
     }
 
     /// What all of a target's requests that ended like this are recorded in.
@@ -282,7 +273,8 @@ mod tests {
     fn a_request_that_was_not_sent_counts_over_time_where_it_was_due() {
         let mut recorder = Recorder::new(layout());
         (0..3).for_each(|order| recorder.record(&sample(order * 500, Outcome::Status(200))));
-        (3..9).for_each(|order| recorder.record_not_sent(order, 0, (order - 3) * 100 * MS, 1_000 * MS, &"no connection"));
+        let lost: Vec<NotSent> = (3..9).map(|order| NotSent { order, target: 0, due: (order - 3) * 100 * MS }).collect();
+        recorder.record_not_sent(&lost, 1_000 * MS, &"no connection");
         let report = report(recorder);
         let slices = report.series.slices.iter().map(|slice| (slice.at_ms, slice.requests, slice.errors));
         assert_eq!(slices.collect::<Vec<_>>(), [(0, 2, 1), (100, 1, 1), (200, 1, 1), (300, 1, 1), (400, 1, 1), (500, 2, 1), (1000, 1, 0)]);
