@@ -50,6 +50,17 @@ fn strict_refuses_what_is_not_enforced() {
 }
 
 #[test]
+fn a_path_that_does_not_exist_is_looked_out_for_and_strict_refuses_it() {
+    let missing = Setup::new().arg("--config").arg("/nonexistent/objects");
+    let proxy = missing.start();
+    assert!(proxy.log().contains("/nonexistent/objects") && proxy.log().contains("serving what there is"), "{}", proxy.log());
+    let (status, log) = Setup::new().arg("--config").arg("/nonexistent/objects").arg("--strict").refuse();
+    assert_eq!(status.code(), Some(1));
+    assert!(log.contains("--strict refuses to start") && log.contains("/nonexistent/objects: No such file"), "{log}");
+    assert!(!log.contains("serving what there is"), "{log}");
+}
+
+#[test]
 fn unknown_flags_are_warnings_and_wrong_values_are_refused() {
     let proxy = Setup::new().arg("--brandNewFlag").arg("value").start();
     assert!(proxy.log().contains("--brandNewFlag is not known to this version and ignored"), "{}", proxy.log());

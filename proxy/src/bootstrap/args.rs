@@ -21,7 +21,8 @@ Options:
   --certs DIR               cert-chain.pem, key.pem and root-cert.pem of the workload
                             [/var/run/secrets/workload-spiffe-credentials]
   --concurrency N           worker threads; 0 = one per core [ProxyConfig, else CPU limit, else 2]
-  --strict                  refuse to start while an object is invalid or a security policy is not enforced
+  --strict                  refuse to start while a path of --config cannot be read, an object is invalid, or a security
+                            policy is not enforced
   --access-log[=PATH]       write access logs, whatever the mesh configuration says [/dev/stdout]
   --access-log-format TEXT  format of those lines, in Envoy's operators [Istio's default]
   --access-log-encoding E   TEXT or JSON [TEXT]

@@ -97,16 +97,19 @@ impl Loaded {
         let mut source = FileSource::new(settings.config.clone());
         let mut publisher = Publisher::new(settings.node.clone(), overrides, Arc::clone(&status));
         let changes = source.rescan(&Default::default());
-        if let Some(problem) = source.problem() {
-            tracing::warn!(target: "config", "{problem}; serving what there is, and looking out for it");
-        } else if changes.is_empty() {
+        let problem = source.problem();
+        if problem.is_none() && changes.is_empty() {
             tracing::warn!(target: "config", "{:?}: no .yaml, .yml or .json file yet; serving without objects", source.roots());
         }
         let draft = publisher.compile(changes);
-        let blocking: Vec<String> = draft.blocking().map(ToString::to_string).collect();
+        let blocking = draft.blocking().map(ToString::to_string);
+        let objections: Vec<String> = problem.iter().cloned().chain(blocking).collect();
         let config = publisher.publish_first(draft, since);
-        if settings.strict && !blocking.is_empty() {
-            bail!("--strict refuses to start:\n  {}", blocking.join("\n  "));
+        if settings.strict && !objections.is_empty() {
+            bail!("--strict refuses to start:\n  {}", objections.join("\n  "));
+        }
+        if let Some(problem) = problem {
+            tracing::warn!(target: "config", "{problem}; serving what there is, and looking out for it");
         }
         Ok(Loaded { source, publisher, status, config })
     }
