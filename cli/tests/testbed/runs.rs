@@ -113,6 +113,35 @@ fn after_kill_9_no_container_lives_on_and_the_rest_is_removed_by_down() {
     assert_gone(&up.name);
 }
 
+/// Whether a signal waits for a process that is stopped.
+fn is_pending(pid: u32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << (signal as u32 - 1)) != 0
+}
+
+#[test]
+fn down_removes_what_a_run_leaves_that_dies_while_it_is_told_to_end() {
+    let mut up = Up::start("dies");
+    let state = up.wait_ready();
+    let pid = Pid::from_raw(up.child.id() as i32);
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let down = Command::new(PROGRAM).args(["down", "--name", &up.name]).stdout(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while !is_pending(up.child.id(), Signal::SIGTERM) {
+        assert!(begun.elapsed() < PATIENCE, "`down` tells the run nothing");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    up.signal(Signal::SIGKILL);
+    let down = down.wait_with_output().unwrap();
+    assert!(down.status.success(), "{down:?}");
+    assert_gone(&up.name);
+    let (said, name) = (stdout(&down), &up.name);
+    let path = state.paths[0].display();
+    assert!(said.starts_with(&format!("ending run {name:?} (process {pid}) of {path}\n")), "{said}");
+    assert!(said.ends_with(&format!("run {name:?} has ended\n")), "{said}");
+}
+
 #[test]
 fn ps_logs_exec_and_down_work_from_another_terminal() {
     let mut up = Up::start("commands");

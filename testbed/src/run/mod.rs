@@ -42,8 +42,7 @@ impl RunFolder {
     /// When a run of this name lives, the name is unusable, or the folder cannot be made.
     pub fn take(name: Option<&str>) -> Result<RunFolder> {
         let Some(name) = name else {
-            let names = (1..100).map(|n| if n == 1 { "default".to_owned() } else { format!("default-{n}") });
-            for name in names {
+            for name in default_names() {
                 if let Some(folder) = Self::try_take(&name)? {
                     return Ok(folder);
                 }
@@ -94,6 +93,16 @@ impl RunFolder {
     pub fn pod(&self, namespace: &str, name: &str) -> PathBuf {
         pod_folder(&self.path, namespace, name)
     }
+}
+
+/// The names of runs that were given none, in the order in which they are taken.
+fn default_names() -> impl Iterator<Item = String> {
+    (1..=100).map(|n| if n == 1 { "default".to_owned() } else { format!("default-{n}") })
+}
+
+/// Whether this is the name of a run that was given none.
+pub fn is_default(name: &str) -> bool {
+    default_names().any(|default| default == name)
 }
 
 /// The folder of a run.

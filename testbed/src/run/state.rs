@@ -21,7 +21,7 @@ pub struct State {
     pub program: PathBuf,
     /// The run's addresses.
     pub subnet: Subnet,
-    /// Folders and files the user gave.
+    /// Folders and files the user gave, absolute.
     pub paths: Vec<PathBuf>,
     /// Whether everything the manifests ask for is there and ready.
     pub settled: bool,

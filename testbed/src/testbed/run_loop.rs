@@ -186,7 +186,8 @@ fn allocate(folder: &RunFolder, options: &Options) -> Result<Network> {
         pid: std::process::id(),
         program: options.program.clone(),
         subnet,
-        paths: options.paths.clone(),
+        // Others read them, from other folders.
+        paths: options.paths.iter().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())).collect(),
         settled: false,
         published: 0,
         pods: Vec::new(),
