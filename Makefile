@@ -105,6 +105,7 @@ bench:
 
 bench-peers: export ORBENCH_PEERS = $(CURDIR)/loadtests/peers
 bench-peers: export ORBENCH_OUTRIGGER = $(CURDIR)/target/release/outrigger
+bench-peers: export ORBENCH_BENCH = $(CURDIR)/target/release/outrigger-bench
 bench-peers: export ORBENCH_ENVOY ?= $(CURDIR)/target/envoy/envoy/_bin/envoy
 # What it measured; a run begins it anew.
 PEERS_OUT ?= target/bench/peers.jsonl

@@ -4,8 +4,8 @@
 //! median of ratios taken within a turn by one program with that of the other. Two quantities are not the proxies' own; the
 //! row as measured stands beside the one that is judged, so that nothing is hidden:
 //! - what the other program calls `start_ms` begins before it has forked itself, a large Python process, which takes the
-//!   same time whatever is started then. That time is estimated as the median of what it finds more for each proxy and
-//!   taken off;
+//!   same time whatever is started then. Both programs measure what a start takes of which nothing is a proxy
+//!   ([`super::floor`]), and what each proxy adds to that is judged;
 //! - PSS divides the pages of a shared library by those who map it, and the other program's HTTP/2 origin, which runs on
 //!   once a test has needed it, maps OpenSSL as HAProxy and nginx do. Resident memory is judged, which no neighbour changes.
 
@@ -17,12 +17,13 @@ use serde_json::Value;
 
 use super::cases::{CASES, Case, Method};
 use super::measure::Figures;
-use super::peers::Kind;
-use super::results::{Results, Row};
+use super::results::{DIRECT, Results, Row};
 use super::stats::{self, Spread};
 use super::table::{Table, number};
 
 const OURS: &str = "outrigger";
+/// What `loadtests/peers/orbench.toml` calls the program of [`super::floor`].
+const FLOOR: &str = "floor";
 /// Judged of tests of memory: see above.
 const RESIDENT: &str = "rss_mib";
 const AGAINST: [&str; 3] = ["envoy", "haproxy", "nginx"];
@@ -80,7 +81,8 @@ pub fn theirs(text: &str) -> Result<Results> {
         let line: Line = serde_json::from_str(line).with_context(|| format!("line {}", index + 1))?;
         let figures = line.fields.iter().filter_map(|(name, value)| Some((ours(name).to_owned(), value.as_f64()?)));
         let figures: Figures = if line.error.is_some() { Figures::new() } else { figures.collect() };
-        Ok(Row { test: line.test, peer: line.peer, rep: line.rep, foreign: line.foreign, figures, error: line.error })
+        let peer = if line.peer == FLOOR { DIRECT.to_owned() } else { line.peer };
+        Ok(Row { test: line.test, peer, rep: line.rep, foreign: line.foreign, figures, error: line.error })
     };
     let rows = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(parse).collect::<Result<Vec<Row>>>()?;
     ensure!(!rows.is_empty(), "nothing was measured");
@@ -114,12 +116,14 @@ pub fn compare(mine: &Results, theirs: &Results, tolerance: f64) -> Agreement {
         if matches!(case.method, Method::Memory { .. }) && theirs.rows.iter().any(|row| row.figures.contains_key(RESIDENT)) {
             rows.add(case, (case.name, key), mine, theirs, false);
             rows.add(case, (&format!("{}, resident", case.name), RESIDENT), mine, theirs, true);
-        } else if let Some(fork) = fork(case, mine, theirs).filter(|fork| *fork > 0.0) {
+        } else if let Some(((mine_added, mine_floor), (theirs_added, theirs_floor))) = added(case, mine).zip(added(case, theirs)) {
             rows.add(case, (case.name, key), mine, theirs, false);
-            rows.add(case, (&format!("{}, less its fork", case.name), key), mine, &less(theirs, case, fork), true);
+            rows.add(case, (&format!("{}, added", case.name), key), &mine_added, &theirs_added, true);
             notes.push(format!(
-                "`{}`: the other program's clock begins {fork:.1} ms earlier, before it has forked itself, whatever it starts.",
-                case.name
+                "`{}`: of each {} ms here and {} ms there belong to no proxy: that is what a program takes that only answers.",
+                case.name,
+                number(mine_floor),
+                number(theirs_floor)
             ));
         } else {
             rows.add(case, (case.name, key), mine, theirs, true);
@@ -177,20 +181,18 @@ fn ratios(results: &Results, test: &str, figure: &str, peer: &str) -> Option<Spr
     stats::spread(turns.filter_map(|(rep, value)| Some(value / other.get(&rep).filter(|other| **other > 0.0)?)))
 }
 
-/// By how many milliseconds the other program's clock begins too early, for tests in which that matters.
-fn fork(case: &Case, mine: &Results, theirs: &Results) -> Option<f64> {
-    let median = |results: &Results, peer| results.spread(case.name, peer, case.key()).map(|spread| spread.median);
-    let more = Kind::ALL.map(Kind::name).into_iter().filter_map(|peer| Some(median(theirs, peer)? - median(mine, peer)?));
-    (case.method == Method::Start).then(|| stats::spread(more)).flatten().filter(|more| more.count > 2).map(|more| more.median)
-}
-
-/// The results with so much taken off the figure of one test.
-fn less(results: &Results, case: &Case, amount: f64) -> Results {
+/// For tests of the start: the results less what starting anything takes, turn by turn, and the median of that.
+fn added(case: &Case, results: &Results) -> Option<(Results, f64)> {
+    let floor = results.turns(case.name, DIRECT, case.key());
+    let median = stats::spread(floor.values().copied()).filter(|_| case.method == Method::Start)?.median;
     let mut results = results.clone();
     for row in results.rows.iter_mut().filter(|row| row.test == case.name) {
-        row.figures.entry(case.key().to_owned()).and_modify(|figure| *figure -= amount);
+        match floor.get(&row.rep) {
+            Some(floor) => _ = row.figures.entry(case.key().to_owned()).and_modify(|figure| *figure -= floor),
+            None => row.figures.clear(),
+        }
     }
-    results
+    Some((results, median))
 }
 
 fn only_here(mine: &Results, theirs: &Results) -> Option<String> {
@@ -226,15 +228,22 @@ mod tests {
     }
 
     #[test]
-    fn what_the_other_program_needs_to_fork_itself_is_taken_off_and_shown() {
-        let mine = mine(&[("start", "outrigger", 6.0), ("start", "envoy", 50.0), ("start", "haproxy", 29.0)], "start_ms");
-        let text = [("outrigger", 8.0), ("envoy", 52.0), ("haproxy", 31.0)]
-            .map(|(peer, value)| line("start", peer, 0, "start_ms", value))
-            .concat();
+    fn of_a_start_what_a_proxy_adds_to_a_program_that_only_answers_is_judged() {
+        let mine = mine(&[("start", DIRECT, 2.0), ("start", "outrigger", 6.0), ("start", "envoy", 50.0)], "start_ms");
+        let text =
+            [("floor", 5.0), ("outrigger", 9.0), ("envoy", 54.0)].map(|(peer, value)| line("start", peer, 0, "start_ms", value)).concat();
         let agreement = compare(&mine, &theirs(&text).expect("results"), 0.1);
-        assert_eq!((agreement.compared, agreement.apart.len()), (2, 0), "{}", agreement.table);
-        assert!(agreement.table.contains("-22 %") && agreement.table.contains("start, less its fork"), "{}", agreement.table);
-        assert!(agreement.notes[1].contains("2.0 ms earlier"), "{:?}", agreement.notes);
+        assert_eq!((agreement.compared, agreement.apart.len()), (1, 0), "{}", agreement.table);
+        assert!(agreement.table.contains("-28 %") && agreement.table.contains("start, added"), "{}", agreement.table);
+        assert!(agreement.notes[1].contains("each 2.00 ms here and 5.00 ms there"), "{:?}", agreement.notes);
+    }
+
+    #[test]
+    fn a_start_without_that_program_is_judged_as_it_was_measured() {
+        let mine = mine(&[("start", "outrigger", 6.0), ("start", "envoy", 50.0)], "start_ms");
+        let text = [("outrigger", 9.0), ("envoy", 54.0)].map(|(peer, value)| line("start", peer, 0, "start_ms", value)).concat();
+        let agreement = compare(&mine, &theirs(&text).expect("results"), 0.1);
+        assert_eq!((agreement.compared, agreement.apart.len()), (1, 1), "{}", agreement.table);
     }
 
     #[test]

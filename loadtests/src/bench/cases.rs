@@ -76,9 +76,10 @@ impl Case {
         matches!(self.method, Method::Load { rate, .. } if rate > 0.0)
     }
 
-    /// Whether a row without proxy makes sense: for latency, and to show how far the generator is from being the limit.
+    /// Whether a row without proxy makes sense: for latency, to show how far the generator is from being the limit, and for
+    /// the start, of which a part is no proxy's doing ([`super::floor`]).
     pub fn has_direct(&self) -> bool {
-        self.is_latency() || self.name == "h1_sat_c64"
+        self.is_latency() || self.name == "h1_sat_c64" || self.method == Method::Start
     }
 }
 

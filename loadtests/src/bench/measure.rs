@@ -77,11 +77,7 @@ impl Bench {
     /// # Errors
     /// A proxy that does not start or ends early, a tool that fails. The figures then say nothing.
     pub fn once(&mut self, case: &Case, peer: Option<&Peer>) -> Result<Figures> {
-        let Some(peer) = peer else {
-            let Method::Load { connections, rate, .. } = case.method else { bail!("{} has no row without proxy", case.name) };
-            let outcome = load::run(&self.plan(case, DIRECT, connections, rate, false), Default::default)?;
-            return Ok(of_load(&outcome, false));
-        };
+        let Some(peer) = peer else { return self.without_proxy(case) };
         // Sockets take what is in force when they are made or accepted, so this reaches the origin as well.
         let _paced_again = matches!(case.method, Method::Bulk { reno: true }).then(|| machine::Congestion::change("reno")).transpose()?;
         let mut running = self.start(case, peer)?;
@@ -90,6 +86,23 @@ impl Bench {
             process.check().with_context(|| format!("{} did not survive the test", peer.kind.name()))?;
         }
         Ok(figures)
+    }
+
+    fn without_proxy(&self, case: &Case) -> Result<Figures> {
+        match case.method {
+            Method::Load { connections, rate, .. } => {
+                let outcome = load::run(&self.plan(case, DIRECT, connections, rate, false), Default::default)?;
+                Ok(of_load(&outcome, false))
+            }
+            Method::Start => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.arg("answer").arg(PROXY.to_string());
+                let mut floor = [Process::start(&mut command, Some(self.proxy_cpu), &self.work.path().join("floor.log"))?];
+                let ready = wait(&mut floor, PROXY, false).context("the program that only answers")?;
+                Ok(of_start(&floor[0].pids(), ready))
+            }
+            _ => bail!("{} has no row without proxy", case.name),
+        }
     }
 
     fn figures(&self, case: &Case, running: &Running) -> Result<Figures> {
@@ -105,10 +118,7 @@ impl Bench {
             }
             Method::Http2 { connections } => http2::measure(PROXY, connections, self.window, self.load_cpu, &pids),
             Method::Memory { idle } => memory(idle, &pids),
-            Method::Start => {
-                let cpu = process::cpu(&pids).run as f64 / 1e6;
-                Ok(figures([("start_ms", running.ready.as_secs_f64() * 1e3), ("start_cpu_ms", cpu)]))
-            }
+            Method::Start => Ok(of_start(&pids, running.ready)),
             Method::SystemCalls { rate } => {
                 let plan = Plan { warm_up: Duration::ZERO, ..self.plan(case, PROXY, 64, rate, false) };
                 system_calls(&plan, &pids, &self.work.path().join("perf"), self.load_cpu)
@@ -215,6 +225,11 @@ fn of_bulk(outcome: &Outcome) -> Figures {
     all.insert("gbit_s".to_owned(), gigabytes * 8.0 / outcome.elapsed.as_secs_f64());
     all.insert("cpu_s_per_gb".to_owned(), outcome.cpu.run as f64 / 1e9 / gigabytes.max(1e-9));
     all
+}
+
+fn of_start(pids: &[i32], ready: Duration) -> Figures {
+    let cpu = process::cpu(pids).run as f64 / 1e6;
+    figures([("start_ms", ready.as_secs_f64() * 1e3), ("start_cpu_ms", cpu)])
 }
 
 fn memory(idle: usize, pids: &[i32]) -> Result<Figures> {

@@ -2,9 +2,9 @@
 //!
 //! [`cases`] says what is measured, [`peers`] which proxies there are and how they start (their templates are in
 //! `loadtests/peers`, filled in by [`template`]). [`run`] takes the proxies in turns; [`measure`] is one turn: it starts them
-//! with [`process`], sends with [`load`] (or [`http2`]) to an [`origin`], and reads their CPU time and memory. [`results`] keeps
-//! what was found; [`report`], [`goals`] and [`plot`] show it, and [`agree`] holds it against what another program found. What is
-//! printed goes through [`stdio`].
+//! with [`process`], sends with [`load`] (or [`http2`]) to an [`origin`], and reads their CPU time and memory; [`floor`] is the
+//! part of a start that belongs to no proxy. [`results`] keeps what was found; [`report`], [`goals`] and [`plot`] show it, and
+//! [`agree`] holds it against what another program found. What is printed goes through [`stdio`].
 //!
 //! [`load`] is a second generator beside the one of [`crate::run`], on purpose. It has to cost next to nothing, and always the
 //! same, on the CPU it shares with the origin, and to read the proxy's CPU time at both edges of its window: one thread, epoll,
@@ -19,6 +19,7 @@
 pub mod agree;
 pub mod cases;
 pub mod certificates;
+pub mod floor;
 pub mod goals;
 pub mod http2;
 pub mod load;

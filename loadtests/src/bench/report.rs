@@ -146,6 +146,7 @@ fn reading(results: &Results) -> Vec<String> {
     lines.extend(PEERS.iter().filter_map(|peer| against(results, peer)));
     lines.extend(split_of_time(results));
     lines.extend(generator(results));
+    lines.extend(floor(results));
     lines.extend(load_bound(results));
     let foreign = super::stats::spread(results.rows.iter().map(|row| row.foreign));
     if let Some(foreign) = foreign {
@@ -214,6 +215,21 @@ fn generator(results: &Results) -> Option<String> {
         "Without a proxy the generator gets {} answers a second from the origin on the other CPU, {} times what the fastest proxy passes.",
         number(direct),
         number(direct / fastest)
+    ))
+}
+
+/// What of every start is no proxy's.
+fn floor(results: &Results) -> Option<String> {
+    let floor = results.spread("start", DIRECT, "start_ms")?;
+    let adds = Kind::ALL.map(Kind::name).into_iter().filter_map(|peer| {
+        let added = super::stats::spread(results.added("start", peer, "start_ms").into_values())?;
+        Some(format!("{peer} {}", number(added.median)))
+    });
+    let adds: Vec<String> = adds.collect();
+    Some(format!(
+        "A program that only answers takes {} ms from its start to its first answer; beyond that, in milliseconds: {}.",
+        number(floor.median),
+        adds.join(", ")
     ))
 }
 

@@ -11,6 +11,7 @@ use outrigger_loadtests::bench::{
     agree,
     cases::CASES,
     certificates::Certificates,
+    floor,
     peers::{self, Kind, Place},
     results::Results,
     run, stdio,
@@ -58,6 +59,11 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Answer every request, and nothing else: what a start takes of which nothing is a proxy
+    Answer {
+        /// Of 127.0.0.1
+        port: u16,
+    },
     /// Print a proxy's configuration
     Render {
         /// outrigger, envoy, haproxy or nginx
@@ -80,6 +86,7 @@ fn main() -> ExitCode {
         Command::List { names: true } => stdio::print_line(&CASES.map(|case| case.name).join(",")),
         Command::List { names: false } => list(),
         Command::Report { file, picture } => report(&file, picture),
+        Command::Answer { port } => floor::run(port).map(|never| match never {}).with_context(|| format!("port {port}")),
         Command::Render { peer, mode } => render(&peer, &mode),
     };
     match outcome {
