@@ -79,6 +79,8 @@ struct Verdict {
     wanted: String,
     found: String,
     reached: bool,
+    /// Measured higher than the goal, by a difference that may be chance.
+    by_chance: bool,
 }
 
 /// One for each goal whose tests were run.
@@ -91,6 +93,7 @@ fn verdicts(results: &Results) -> Vec<Verdict> {
         wanted: format!("<= {LOG_LINE_US} us"),
         found: format!("{} us", number(cost)),
         reached: cost <= LOG_LINE_US,
+        by_chance: false,
     }));
     verdicts
 }
@@ -101,15 +104,16 @@ fn verdict(results: &Results, goal: &Goal) -> Option<Verdict> {
         Figure::Added(figure) => (figure, format!("added {figure}"), results.added_ratio(goal.test, figure, OURS, goal.peer)),
     };
     let measured = measured?;
-    let (wanted, found, reached) = match goal.limit {
-        Limit::Ratio(limit) => (format!("<= {}", number(limit)), beside(measured, limit), measured <= limit),
+    let (wanted, found, reached, by_chance) = match goal.limit {
+        Limit::Ratio(limit) => (format!("<= {}", number(limit)), beside(measured, limit), measured <= limit, false),
         Limit::Equal => {
             let chance = results.chance(goal.test, figure, OURS, goal.peer).unwrap_or(1.0);
             let more = results.median_difference(goal.test, figure, OURS, goal.peer) > 0.0;
-            ("not more".to_owned(), format!("{} (p = {})", number(measured), number(chance)), !more || chance >= SIGNIFICANT)
+            let insignificant = chance >= SIGNIFICANT;
+            ("not more".to_owned(), format!("{} (p = {})", number(measured), number(chance)), !more || insignificant, more && insignificant)
         }
     };
-    Some(Verdict { test: goal.test, figure: name, against: goal.peer, wanted, found, reached })
+    Some(Verdict { test: goal.test, figure: name, against: goal.peer, wanted, found, reached, by_chance })
 }
 
 /// A figure with as many digits as show on which side of the limit it is.
@@ -121,26 +125,37 @@ fn beside(measured: f64, limit: f64) -> String {
 /// One row for each goal whose tests were run.
 pub fn table(results: &Results) -> Table {
     let mut table = Table::new(["test", "figure", "against", "goal", "measured", "reached"]);
-    for Verdict { test, figure, against, wanted, found, reached } in verdicts(results) {
+    for Verdict { test, figure, against, wanted, found, reached, .. } in verdicts(results) {
         let reached = if reached { "yes" } else { "**no**" };
         table.row([test.to_owned(), figure, against.to_owned(), wanted, found, reached.to_owned()]);
     }
     table
 }
 
-/// How many goals are reached, and which are not, in a sentence; `None` when no goal's test was run.
+/// How many goals are reached, which only because a difference may be chance, and which are not; `None` when no goal's test was
+/// run.
 pub fn summary(results: &Results) -> Option<String> {
     let verdicts = verdicts(results);
-    let missed = verdicts.iter().filter(|verdict| !verdict.reached);
-    let list: Vec<String> = missed
-        .map(|verdict| {
-            let Verdict { test, figure, against, wanted, found, .. } = verdict;
-            let figure = if figure.starts_with("added") { format!(" {figure}") } else { String::new() };
-            format!("{test}{figure} against {against} ({found}, goal {wanted})")
-        })
-        .collect();
-    let rest = if list.is_empty() { String::new() } else { format!(" Missed: {}.", list.join("; ")) };
-    (!verdicts.is_empty()).then(|| format!("{} of {} goals are reached.{rest}", verdicts.len() - list.len(), verdicts.len()))
+    let list = |wanted: fn(&Verdict) -> bool| verdicts.iter().filter(|verdict| wanted(verdict)).map(named).collect::<Vec<_>>();
+    let (missed, by_chance) = (list(|verdict| !verdict.reached), list(|verdict| verdict.by_chance));
+    let mut text = format!("{} of {} goals are reached.", verdicts.len() - missed.len(), verdicts.len());
+    if !by_chance.is_empty() {
+        text += &format!(
+            " In {} of these Outrigger was above the peer, by a difference that may be chance: {}.",
+            by_chance.len(),
+            by_chance.join("; ")
+        );
+    }
+    if !missed.is_empty() {
+        text += &format!(" Missed: {}.", missed.join("; "));
+    }
+    (!verdicts.is_empty()).then_some(text)
+}
+
+fn named(verdict: &Verdict) -> String {
+    let Verdict { test, figure, against, wanted, found, .. } = verdict;
+    let figure = if figure.starts_with("added") { format!(" {figure}") } else { String::new() };
+    format!("{test}{figure} against {against} ({found}, goal {wanted})")
 }
 
 /// What the access log adds to a request, in microseconds of CPU.
@@ -152,6 +167,20 @@ pub fn log_line(results: &Results) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::results::{DIRECT, tests::row};
+
+    #[test]
+    fn a_goal_that_is_reached_because_a_difference_may_be_chance_is_named() {
+        let turn = |rep: usize, ours: f64| {
+            [(DIRECT, 10.0), (OURS, ours), ("haproxy", 20.0)].map(|(peer, value)| row("h1_r4k_c64", peer, rep, &[("p99_us", value)]))
+        };
+        let results =
+            |turns: usize| Results { rows: (0..turns).flat_map(|rep| turn(rep, 25.0 + rep as f64)).collect(), ..Results::default() };
+        let few = summary(&results(5)).expect("a goal");
+        assert!(few.contains("1 of 1 goals") && few.contains("may be chance: h1_r4k_c64 added p99_us against haproxy"), "{few}");
+        let many = summary(&results(9)).expect("a goal");
+        assert!(many.contains("0 of 1 goals") && many.contains("Missed: h1_r4k_c64") && !many.contains("chance:"), "{many}");
+    }
 
     #[test]
     fn a_goal_missed_by_a_hair_shows_the_hair() {
