@@ -4,8 +4,6 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use clap::error::ErrorKind;
 use outrigger_iptables_init::{Args, Outcome, lenient};
 
 use crate::stdio;
@@ -39,7 +37,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match outrigger_iptables_init::run(args) {
         Ok(outcome) => report(&outcome).map(|()| ExitCode::SUCCESS),
         Err(error) => {
-            stdio::warn(&format!("outrigger iptables: {error}"));
+            stdio::warn(&format!("outrigger: {error}"));
             Ok(ExitCode::from(error.exit_code()))
         }
     }
@@ -48,14 +46,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// The same under Istio's name.
 ///
 /// # Errors
-/// As [`run`], and for arguments that no parser would take.
+/// As [`run`]. Help and arguments that no parser would take end the process here.
 pub fn run_as_istio(lenient: Lenient) -> anyhow::Result<ExitCode> {
-    let (args, ignored) = match lenient::parse(lenient.arguments) {
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => error.exit(),
-        parsed => parsed.context("istio-iptables")?,
-    };
+    let (args, ignored) = lenient::parse(lenient.arguments).unwrap_or_else(|error| error.exit());
     for argument in ignored {
-        stdio::warn(&format!("outrigger iptables: warning: `{argument}` is not known here and is ignored"));
+        stdio::warn(&format!("outrigger: warning: `{argument}` is not known here and is ignored"));
     }
     run(args)
 }

@@ -7,6 +7,7 @@ mod agent;
 mod demo;
 mod down;
 mod exec;
+mod failure;
 mod inject;
 mod injector;
 mod iptables;
@@ -117,13 +118,7 @@ fn main() -> ExitCode {
         Command::StandIn(args) => stand_in::run(args).map(|()| ExitCode::SUCCESS),
         Command::PodExec(arguments) => pod_exec::run(arguments).map(|()| ExitCode::SUCCESS),
     };
-    match outcome {
-        Ok(code) => code,
-        Err(error) => {
-            stdio::warn(&format!("outrigger: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    outcome.unwrap_or_else(|error| failure::report(&error))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use outrigger_proxy::bootstrap::{Args, Environment, Settings, USAGE, interface_addresses};
 
+use crate::failure::WrongUsage;
 use crate::stdio;
 
 /// The command line as written; [`Args::parse`] reads it, because flags of newer templates must be skipped.
@@ -20,7 +21,7 @@ pub struct ProxyArgs {
 /// # Errors
 /// A wrong command line, and those of [`outrigger_proxy::runtime::run`].
 pub fn run(args: ProxyArgs) -> anyhow::Result<ExitCode> {
-    let Some(args) = Args::parse(&args.words)? else {
+    let Some(args) = Args::parse(&args.words).map_err(|error| WrongUsage::from_parser(&error))? else {
         stdio::print(USAGE)?;
         return Ok(ExitCode::SUCCESS);
     };

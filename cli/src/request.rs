@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use outrigger_proxy::bootstrap::Ports;
 
+use crate::failure::WrongUsage;
 use crate::stdio;
 
 const TIME: Duration = Duration::from_secs(60);
@@ -37,7 +38,7 @@ pub struct RequestArgs {
 pub fn run(args: &RequestArgs) -> anyhow::Result<ExitCode> {
     let own = Ports::of_this_pod();
     if !PORTS.contains(&args.debug_port) && ![own.admin, own.status, own.health].contains(&args.debug_port) {
-        bail!("port {} is not the proxy's: expected one of {PORTS:?}", args.debug_port);
+        bail!(WrongUsage::new(format!("--debug-port {}: not the proxy's; expected one of {PORTS:?}", args.debug_port)));
     }
     let answer = send(&args.method, args.debug_port, &args.path, args.body.as_deref().unwrap_or_default(), TIME)?;
     if answer.status > 399 && answer.status != 404 {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use outrigger_config::diagnostic::{Diagnostic, Severity};
 use outrigger_testbed::pod::image::ImageRule;
-use outrigger_testbed::run::cleanup;
 use outrigger_testbed::run::state::{PodInfo, State};
+use outrigger_testbed::run::{self, cleanup};
 use outrigger_testbed::{Message, Options, Testbed};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(short = 'f', long = "file", required = true, value_name = "PATH")]
     files: Vec<PathBuf>,
     /// Name of the run, to tell several apart [default: the first free one of default, default-2, ...]
-    #[arg(long)]
+    #[arg(long, value_parser = run::parse_name)]
     name: Option<String>,
     /// What to run in place of an image; repeatable. Without a rule the container's own command, else a stand-in
     #[arg(long = "image", value_name = "NAME=COMMAND")]

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
+use crate::failure::WrongUsage;
 use crate::request;
 
 /// How to wait; the flags are pilot-agent's.
@@ -32,7 +33,9 @@ pub struct WaitArgs {
 /// # Errors
 /// The time is over (with the last reason), or the URL is not one of this machine.
 pub fn run(args: &WaitArgs) -> anyhow::Result<ExitCode> {
-    let (port, path) = local(&args.url).with_context(|| format!("--url {}: expected http://localhost:PORT/PATH", args.url))?;
+    let Some((port, path)) = local(&args.url) else {
+        bail!(WrongUsage::new(format!("--url {}: expected http://localhost:PORT/PATH", args.url)));
+    };
     let patience = Duration::from_secs(args.timeout_seconds);
     let begin = Instant::now();
     loop {

@@ -62,14 +62,14 @@ Examples:
 /// # Errors
 /// Input or configuration that cannot be read, output that cannot be written. Pods that are refused are told and become exit code 1.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let settings = args.configuration.settings("inject")?;
+    let settings = args.configuration.settings()?;
     let cluster = Cluster { kubernetes: args.kubernetes_version, ..Cluster::default() };
     let sources = args.input.read()?;
     let namespaces = input::namespaces(&sources);
     let injector = Injector { settings, cluster, namespaces, default_namespace: &args.input.namespace };
     let done = match output::transform_all(&sources, |source| transform(&source.text, |workload, pod| injector.change(workload, pod))) {
         Ok(done) => done,
-        Err(failures) => return Ok(output::fail("inject", &failures)),
+        Err(failures) => return Ok(output::fail(&failures)),
     };
     if args.dry_run {
         warn(&sources, &done);

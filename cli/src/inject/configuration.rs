@@ -34,7 +34,7 @@ impl Flags {
     ///
     /// # Errors
     /// A file that cannot be read or understood.
-    pub fn settings(&self, command: &str) -> Result<Settings> {
+    pub fn settings(&self) -> Result<Settings> {
         let inject = self.inject_config_file.as_deref().map(read).transpose()?;
         let key = |file: &Option<Given>, key: &str| file.as_ref().and_then(|file| file.key(key));
         let values = match &self.values_file {
@@ -51,7 +51,7 @@ impl Flags {
         };
         let configuration = Configuration::read(&config, values.as_deref(), mesh.as_deref()).context(self.names())?;
         for warning in &configuration.warnings {
-            stdio::warn(&format!("outrigger {command}: warning: {warning}"));
+            stdio::warn(&format!("outrigger: warning: {warning}"));
         }
         let mut settings = configuration.settings;
         settings.policy = Policy::Enabled;

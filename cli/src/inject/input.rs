@@ -9,6 +9,8 @@ use outrigger_config::{load, yaml};
 use outrigger_injector::{Namespace, manifest};
 use serde_json::Value;
 
+use crate::failure::WrongUsage;
+
 /// Where manifests come from.
 #[derive(clap::Args)]
 pub struct Input {
@@ -38,7 +40,7 @@ impl Input {
     /// What cannot be read, is not UTF-8 or too large; a folder without manifests.
     pub fn read(&self) -> Result<Vec<Source>> {
         let stdin = self.files.iter().filter(|path| path.as_os_str() == "-").count();
-        ensure!(stdin <= 1, "-f -: standard input can be read only once");
+        ensure!(stdin <= 1, WrongUsage::new("-f -: standard input can be read only once"));
         let mut sources = Vec::new();
         for path in &self.files {
             if path.as_os_str() == "-" {

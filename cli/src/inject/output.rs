@@ -50,12 +50,12 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// Tells all that is wrong, a line each.
-pub fn fail(command: &str, failures: &[(String, Failure)]) -> ExitCode {
+pub fn fail(failures: &[(String, Failure)]) -> ExitCode {
     for (source, failure) in failures {
-        stdio::warn(&format!("outrigger {command}: {source}:{failure}"));
+        stdio::warn(&format!("outrigger: {source}:{failure}"));
     }
     let workloads = if failures.len() == 1 { "1 problem" } else { &format!("{} problems", failures.len()) };
-    stdio::warn(&format!("outrigger {command}: {workloads}; nothing is written"));
+    stdio::warn(&format!("outrigger: {workloads}; nothing is written"));
     ExitCode::FAILURE
 }
 

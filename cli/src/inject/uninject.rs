@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let sources = args.input.read()?;
     let done = match output::transform_all(&sources, |source| transform(&source.text, change)) {
         Ok(done) => done,
-        Err(failures) => return Ok(output::fail("uninject", &failures)),
+        Err(failures) => return Ok(output::fail(&failures)),
     };
     warn(&sources, &done);
     if args.dry_run {

@@ -37,7 +37,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let reports = arguments.reports.iter().map(|path| files::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
     for note in [several_targets(reports.iter()), mixed_schemas(reports.iter())].into_iter().flatten() {
-        stdio::warn(&format!("outrigger load merge: note: {note}"));
+        stdio::warn(&format!("outrigger: note: {note}"));
     }
     let mut merged = merge(reports);
     let met = arguments.demands.judge(&mut merged);

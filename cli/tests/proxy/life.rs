@@ -127,8 +127,27 @@ fn wait_ends_when_the_proxy_is_ready_and_fails_when_it_never_is() {
 }
 
 #[test]
+fn a_wrong_command_line_ends_with_2_and_says_what_is_wrong() {
+    for (arguments, complaint) in [
+        (&["proxy"][..], "outrigger: say which role to take: outrigger proxy sidecar, or outrigger proxy router\n"),
+        (&["proxy", "foo"], "outrigger: unknown role \"foo\": expected sidecar or router\n"),
+        (&["wait", "--url", "http://elsewhere/"], "outrigger: --url http://elsewhere/: expected http://localhost:PORT/PATH\n"),
+        (&["up", "--name", "No Name", "-f", "/"], "error: invalid value 'No Name' for '--name <NAME>': "),
+        (&["istio-iptables", "-p"], "error: a value is required for '--envoy-port <PORT>' but none was supplied"),
+    ] {
+        let done = outrigger(arguments);
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.starts_with(complaint), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
 fn request_refuses_ports_that_are_not_the_proxys() {
     let refused = outrigger(&["request", "--debug-port", "22", "GET", "server_info"]);
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("expected one of [15000, 15004, 15020, 15021]"), "{refused:?}");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("--debug-port 22: not the proxy's; expected one of [15000, 15004, 15020, 15021]"),
+        "{refused:?}"
+    );
 }

@@ -65,7 +65,7 @@ fn unknown_flags_are_warnings_and_wrong_values_are_refused() {
     let proxy = Setup::new().arg("--brandNewFlag").arg("value").start();
     assert!(proxy.log().contains("--brandNewFlag is not known to this version and ignored"), "{}", proxy.log());
     let (status, log) = Setup::new().arg("--concurrency=some").refuse();
-    assert_eq!(status.code(), Some(1));
+    assert_eq!(status.code(), Some(2));
     assert!(log.contains("--concurrency some: expected a whole number"), "{log}");
 }
 

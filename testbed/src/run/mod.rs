@@ -49,11 +49,8 @@ impl RunFolder {
             }
             bail!("a hundred runs are up already");
         };
-        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if name.is_empty() || name.len() > 40 || !name.bytes().all(fits) {
-            bail!("--name {name:?}: expected up to 40 lower-case letters, digits and dashes");
-        }
-        match Self::try_take(name)? {
+        let name = parse_name(name)?;
+        match Self::try_take(&name)? {
             Some(folder) => Ok(folder),
             None => bail!("a run named {name:?} is up already: choose another --name, or end it with `outrigger down --name {name}`"),
         }
@@ -93,6 +90,18 @@ impl RunFolder {
     pub fn pod(&self, namespace: &str, name: &str) -> PathBuf {
         pod_folder(&self.path, namespace, name)
     }
+}
+
+/// A name as it may be given to a run.
+///
+/// # Errors
+/// When namespaces and interfaces cannot be named after it.
+pub fn parse_name(name: &str) -> Result<String> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.is_empty() || name.len() > 40 || !name.bytes().all(fits) {
+        bail!("name {name:?}: expected up to 40 lower-case letters, digits and dashes");
+    }
+    Ok(name.to_owned())
 }
 
 /// The names of runs that were given none, in the order in which they are taken.

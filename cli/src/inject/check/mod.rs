@@ -89,7 +89,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let printed = output::print(&text)?;
     let twice: Vec<&Checked> = checked.iter().filter(|checked| checked.injections() > 1).collect();
     for checked in &twice {
-        stdio::warn(&format!("outrigger check-inject: {}: several webhooks will inject", checked.workload));
+        stdio::warn(&format!("outrigger: {}: several webhooks will inject", checked.workload));
     }
     Ok(if twice.is_empty() { printed } else { ExitCode::FAILURE })
 }
