@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use outrigger_config::{load, yaml};
 use outrigger_injector::{Namespace, manifest};
 use serde_json::Value;
@@ -47,7 +47,8 @@ impl Input {
                 sources.push(Source { name: "standard input".to_owned(), text: text(std::io::stdin().lock(), "standard input")? });
                 continue;
             }
-            let files = load::list(std::slice::from_ref(path)).with_context(|| format!("-f {}", path.display()))?;
+            // The error begins with the path: this one, or one below it.
+            let files = load::list(std::slice::from_ref(path)).map_err(|error| anyhow!("-f {error}"))?;
             ensure!(!files.is_empty(), "-f {}: no file here ends in .yaml, .yml or .json", path.display());
             for file in files {
                 sources.push(read_file(&file)?);

@@ -49,7 +49,8 @@ fn all_problems_of_all_files_are_told_together() {
 #[test]
 fn files_that_cannot_be_read_are_named() {
     for (arguments, expected) in [
-        (&["inject", "-f", "no/such/file.yaml"][..], "no/such/file.yaml"),
+        (&["inject", "-f", "no/such/file.yaml"][..], "outrigger: -f no/such/file.yaml: No such file"),
+        (&["check-inject", "-f", "no/such/file.yaml"], "outrigger: -f no/such/file.yaml: No such file"),
         (&["inject", "-f", "-", "--valuesFile", "no-values"], "no-values"),
         (&["inject", "-f", "cli/src/inject"], "-f cli/src/inject: no file here ends in .yaml, .yml or .json"),
     ] {
