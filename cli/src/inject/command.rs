@@ -19,7 +19,7 @@ use crate::stdio;
 pub struct Args {
     #[command(flatten)]
     input: Input,
-    /// Write the manifests to this file, which may be the one they come from
+    /// File (not format) to write the manifests to, as with istioctl; may be the one they come from
     #[arg(short = 'o', long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]

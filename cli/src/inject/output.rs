@@ -14,6 +14,9 @@ use crate::stdio::{self, Reader};
 /// As a shell reports a program that wrote into a closed pipe.
 const CLOSED_PIPE: u8 = 141;
 
+/// What `-o` takes in `check-inject`, `ps`, `load` and kubectl.
+const FORMATS: [&str; 3] = ["json", "yaml", "table"];
+
 /// Writes a text to standard output.
 ///
 /// # Errors
@@ -31,10 +34,15 @@ pub fn print(text: &str) -> Result<ExitCode> {
 /// Whatever prevents it.
 pub fn write(texts: &[String], to: Option<&PathBuf>) -> Result<ExitCode> {
     let text = manifest::join(texts);
-    match to.filter(|path| path.as_path() != Path::new("-")) {
-        Some(path) => replace(path, &text).with_context(|| format!("-o {}", path.display())).map(|()| ExitCode::SUCCESS),
-        None => print(&text),
+    let Some(path) = to.filter(|path| path.as_path() != Path::new("-")) else { return print(&text) };
+    replace(path, &text).with_context(|| format!("-o {}", path.display()))?;
+    if FORMATS.iter().any(|format| path.as_path() == Path::new(format)) {
+        let path = path.display();
+        stdio::warn(&format!(
+            "outrigger: warning: -o {path}: the manifests are now in a file of this name; -o takes a file here, no format"
+        ));
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The file may be the manifest itself: it stays as it was unless all of the new text is on the disk.

@@ -1,6 +1,6 @@
 //! Bad input: the message names file, line, object and field, and nothing is written.
 
-use super::outrigger;
+use super::{outrigger, outrigger_in};
 
 /// The complaint about a text, which must be the only one.
 fn complaint(text: &str) -> String {
@@ -44,6 +44,17 @@ fn all_problems_of_all_files_are_told_together() {
     assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
     let told = ["a.yaml:1:", "b.yaml:1: Job without a name: spec.template.spec: ", "b.yaml:", "3 problems; nothing is written"];
     assert!(told.iter().all(|part| done.err.contains(part)), "{}", done.err);
+}
+
+#[test]
+fn a_file_with_the_name_of_a_format_is_written_and_warned_about() {
+    let folder = tempfile::tempdir().unwrap();
+    for (command, name, warned) in [("inject", "json", true), ("uninject", "yaml", true), ("inject", "table.yaml", false)] {
+        let done = outrigger_in(folder.path(), &[command, "-f", "-", "-o", name], POD);
+        assert_eq!((done.code, done.out.as_str()), (Some(0), ""), "{}", done.err);
+        assert_eq!(done.err.contains(&format!("warning: -o {name}: ")), warned, "{}", done.err);
+        assert!(std::fs::read_to_string(folder.path().join(name)).unwrap().contains("kind: Pod"));
+    }
 }
 
 #[test]

@@ -23,9 +23,14 @@ struct Done {
 
 /// Runs the command with these arguments from the repository's root.
 fn outrigger(arguments: &[&str], input: &str) -> Done {
+    outrigger_in(&root(), arguments, input)
+}
+
+/// Runs it from this folder.
+fn outrigger_in(folder: &Path, arguments: &[&str], input: &str) -> Done {
     let mut child = Command::new(env!("CARGO_BIN_EXE_outrigger"))
         .args(arguments)
-        .current_dir(root())
+        .current_dir(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
