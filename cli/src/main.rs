@@ -8,6 +8,7 @@ mod demo;
 mod down;
 mod exec;
 mod failure;
+mod help;
 mod inject;
 mod injector;
 mod iptables;
@@ -29,11 +30,11 @@ mod wait;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-/// A service-mesh data plane that understands Istio's API.
+/// A service-mesh data plane that understands Istio's API, its injector, a testbed and a load generator.
 #[derive(Parser)]
-#[command(name = "outrigger", version, about, after_help = EXAMPLES)]
+#[command(name = "outrigger", version, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -43,7 +44,8 @@ const EXAMPLES: &str = "Examples:
   outrigger demo                      run the shopfront and count its answers
   outrigger up -f examples/shopfront  run manifests on this machine, a network namespace per pod
   outrigger ps                        list the pods of a running `up`
-  outrigger inject -f app.yaml        put the proxy into the pods of manifests";
+  outrigger inject -f app.yaml        put the proxy into the pods of manifests
+  outrigger load http://shop.local/   send requests and measure the answers";
 
 #[derive(Subcommand)]
 enum Command {
@@ -95,7 +97,8 @@ enum Command {
 fn main() -> ExitCode {
     let done = |outcome: anyhow::Result<()>| outcome.map(|()| ExitCode::SUCCESS);
     let (arguments, skipped) = agent::arguments(&Cli::command(), std::env::args_os());
-    let cli = Cli::parse_from(arguments);
+    let matches = help::grouped(Cli::command()).get_matches_from(arguments);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     skipped.iter().for_each(|flag| stdio::warn(&format!("outrigger: warning: {flag} is not known to this version and ignored")));
     let outcome = match cli.command {
         Command::Demo(args) => demo::run(&args),

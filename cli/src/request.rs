@@ -38,7 +38,7 @@ pub struct RequestArgs {
 pub fn run(args: &RequestArgs) -> anyhow::Result<ExitCode> {
     let own = Ports::of_this_pod();
     if !PORTS.contains(&args.debug_port) && ![own.admin, own.status, own.health].contains(&args.debug_port) {
-        bail!(WrongUsage::new(format!("--debug-port {}: not the proxy's; expected one of {PORTS:?}", args.debug_port)));
+        bail!(WrongUsage::new(format!("port {} is not the proxy's: expected one of {PORTS:?}", args.debug_port)));
     }
     let answer = send(&args.method, args.debug_port, &args.path, args.body.as_deref().unwrap_or_default(), TIME)?;
     if answer.status > 399 && answer.status != 404 {

@@ -147,7 +147,7 @@ fn request_refuses_ports_that_are_not_the_proxys() {
     let refused = outrigger(&["request", "--debug-port", "22", "GET", "server_info"]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(
-        String::from_utf8_lossy(&refused.stderr).contains("--debug-port 22: not the proxy's; expected one of [15000, 15004, 15020, 15021]"),
+        String::from_utf8_lossy(&refused.stderr).contains("port 22 is not the proxy's: expected one of [15000, 15004, 15020, 15021]"),
         "{refused:?}"
     );
 }
