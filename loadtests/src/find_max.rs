@@ -3,6 +3,7 @@
 
 use std::{future::Future, time::Duration};
 
+use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -76,12 +77,13 @@ impl Search {
     pub async fn run(&self, plan: &Plan, stop: impl Future<Output = ()>, mut show: impl FnMut(&Probe)) -> anyhow::Result<Found> {
         let mut found = Found { schema: SCHEMA, slo: self.slo.to_string(), ..Found::default() };
         let mut bracket = Bracket::new(self.first, self.most, self.precision);
-        tokio::pin!(stop);
+        // Every probe asks, also when one has been told already.
+        let stop = stop.shared();
         while let Some(rate) = bracket.next().filter(|_| found.probes.len() < MOST_PROBES && !found.interrupted) {
             let mut ok = false;
             // One disturbance is not the server's limit: what fails once is tried again.
             for _ in 0..2 {
-                let (probe, report) = match Run::prepare(self.plan(plan, rate))?.finish(&mut stop).await {
+                let (probe, report) = match Run::prepare(self.plan(plan, rate))?.finish(stop.clone()).await {
                     Ok(report) if report.run.interrupted => {
                         found.interrupted = true;
                         break;
@@ -112,7 +114,7 @@ impl Search {
     fn judge(&self, rate: f64, report: &Report) -> Probe {
         let mut checks = self.slo.check(report);
         let achieved = self.achieved(report);
-        let wanted = ACHIEVED * self.due(rate);
+        let wanted = self.due(rate);
         let (want, got) = (format!(">={}", number(wanted)), number(achieved));
         let kept = achieved >= wanted;
         checks.push(Check { name: "rate".to_owned(), want, got, ok: kept, by: "--find-max".to_owned() });
@@ -120,18 +122,29 @@ impl Search {
         Probe { rate, achieved, ok, checks, limits: report.generator.limits.clone() }
     }
 
-    /// The rate of the whole requests that a probe is sure to have: at 12.5 a second, 12 of a second are no failure.
+    /// The answers per second to expect in that part of a probe: of whole requests, as 12.5 of them cannot be sent, and one less,
+    /// which may come just before or after.
     fn due(&self, rate: f64) -> f64 {
-        let seconds = self.probe.as_secs_f64();
-        (rate * seconds).floor() / seconds
+        let (all, window) = (self.probe.as_secs_f64(), self.window().as_secs_f64());
+        (ACHIEVED * ((rate * all).floor() - rate * (all - window)) - 1.0).max(0.0) / window
     }
 
-    /// Answers per second of the schedule. The last answer comes after the schedule's end by as long as an answer takes; only
-    /// what is later than that shows that the server fell behind.
+    /// The part of a probe by which its rate is judged: when answers began to come, half of the schedule before.
+    fn window(&self) -> Duration {
+        self.probe / 2
+    }
+
+    /// Answers per second in the second half of the schedule, seen by as much later as an answer takes at least. As long as the
+    /// server keeps up, what it owes at the end of that time it owed at the beginning too, however long an answer takes. When it
+    /// falls behind, its answers come at its own rate, whatever the schedule; how long they took would hide that, since waiting
+    /// in the server's queue is part of it.
     fn achieved(&self, report: &Report) -> f64 {
-        let answers = report.requests - report.error_count();
-        let seconds = (report.seconds - report.service.p99_us / 1e6).max(self.probe.as_secs_f64());
-        if report.run.interrupted { report.rate } else { answers as f64 / seconds }
+        let (shift, window) = (report.service.min_us / 1e3, self.window().as_secs_f64() * 1e3);
+        let (begin, end) = (shift + window, shift + 2.0 * window);
+        let width = report.series.slice_ms as f64;
+        let within = |at: f64| ((at + width).min(end) - at.max(begin)).max(0.0) / width;
+        let answers = report.series.slices.iter().map(|slice| (slice.requests - slice.errors) as f64 * within(slice.at_ms as f64));
+        answers.sum::<f64>() / window * 1e3
     }
 }
 
@@ -189,7 +202,13 @@ fn round(rate: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::{
+        recorder::{Connection, Layout, Outcome, Recorder, Sample},
+        report::Facts,
+    };
 
     /// Searches a server whose limit is known; the rate found, and how many rates were tried.
     fn search(first: f64, most: f64, limit: f64) -> (Option<f64>, usize) {
@@ -221,24 +240,50 @@ mod tests {
         assert_eq!(rounded, ["56.3", "20.3", "1230", "98800", "1.9"]);
     }
 
-    #[test]
-    fn an_answer_that_takes_its_time_does_not_make_a_rate_missed_but_falling_behind_does() {
+    /// Whether a probe of so long at this rate is good, when the request due then (in seconds) has its answer so much later.
+    fn good(rate: f64, seconds: u64, answered: impl Fn(f64) -> f64) -> bool {
         let slo = "errors<1%".parse().unwrap_or_else(|error| panic!("{error}"));
-        let search = Search { slo, first: 100.0, most: 1e6, probe: Duration::from_secs(5), precision: 0.05 };
-        let mut report = Report { requests: 500, seconds: 5.3, rate: 500.0 / 5.3, ..Report::default() };
-        report.service.p99_us = 300_000.0;
-        assert!(search.judge(100.0, &report).ok, "every answer took 300 ms, and all came");
-        report.service.p99_us = 2_000.0;
-        assert!(!search.judge(100.0, &report).ok, "the last request waited 300 ms for its turn");
+        let search = Search { slo, first: rate, most: 1e6, probe: Duration::from_secs(seconds), precision: 0.05 };
+        let mut recorder = Recorder::new(Arc::new(Layout { targets: vec!["http://a".to_owned()], ..Layout::default() }));
+        let ns = |seconds: f64| (seconds * 1e9) as u64;
+        for order in 0..(rate * seconds as f64) as u64 {
+            let due = order as f64 / rate;
+            let (intended_ns, done_ns) = (ns(due), ns(due + answered(due)));
+            recorder.record(&Sample {
+                order,
+                target: 0,
+                intended_ns,
+                able_ns: intended_ns,
+                sent_ns: intended_ns,
+                done_ns,
+                outcome: Outcome::Status(200),
+                who: None,
+                keys: &[],
+                bytes_in: 1,
+                bytes_out: 1,
+                connection: Connection::Reused,
+            });
+        }
+        search.judge(rate, &recorder.into_report(Facts::default(), search.probe)).ok
     }
 
     #[test]
-    fn a_low_rate_is_held_against_whole_requests() {
-        let slo = "errors<1%".parse().unwrap_or_else(|error| panic!("{error}"));
-        let search = Search { slo, first: 100.0, most: 1e6, probe: Duration::from_secs(1), precision: 0.05 };
-        let report = |requests: u64| Report { requests, seconds: 1.0, rate: requests as f64, ..Report::default() };
-        assert!(search.judge(12.5, &report(12)).ok, "twelve and a half cannot be sent");
-        assert!(!search.judge(12.5, &report(11)).ok);
+    fn answers_that_take_their_time_do_not_make_a_rate_missed() {
+        assert!(good(100.0, 5, |_| 0.002));
+        assert!(good(100.0, 5, |_| 0.3), "every answer took 300 ms, and all came");
+        assert!(good(100.0, 5, |_| 7.0), "longer than the probe");
+        assert!(good(1000.0, 5, |due| 0.01 + (due * 7919.0).fract() * 0.4), "some take 10 ms, some 400");
+        assert!(good(12.5, 1, |_| 0.01), "twelve and a half cannot be sent");
+    }
+
+    #[test]
+    fn a_server_that_falls_behind_misses_the_rate_however_many_connections_wait_for_it() {
+        // What it answers per second; what comes faster waits in it, which looks like an answer that takes longer and longer.
+        let behind = |rate: f64, capacity: f64| move |due: f64| 0.01 + due * (rate / capacity - 1.0);
+        assert!(!good(100.0, 5, behind(100.0, 95.0)));
+        assert!(!good(38.0, 2, behind(38.0, 10.0)), "all of it within the connections that it has");
+        assert!(!good(14.0, 2, behind(14.0, 10.0)));
+        assert!(good(100.0, 5, behind(100.0, 99.5)), "within the tolerance");
     }
 
     #[test]

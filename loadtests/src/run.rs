@@ -141,7 +141,8 @@ impl Run {
         let due_by = stopped.map(|stopped| stopped.saturating_sub(MOMENT)).or(early);
         // At a high rate these may be so many that counting them takes seconds: whoever listens for signals has his turns meanwhile.
         let mut told = stopped.is_some();
-        while self.record_not_sent(&mut recorder, nanos(last_answer), due_by) {
+        let end = nanos(recorder.ended());
+        while self.record_not_sent(&mut recorder, end, due_by) {
             tokio::select! {
                 biased;
                 () = &mut stop, if !told => told = true,

@@ -10,7 +10,7 @@ mod not_sent;
 mod sample;
 mod tally;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 pub(crate) use self::not_sent::NotSent;
 pub use self::sample::{Connection, Key, Outcome, Sample};
@@ -18,7 +18,7 @@ pub(crate) use self::tally::{Cell, Ending, Property, TIMED_KEYS, Tally, Times};
 use crate::{
     answer::{Answer, Cause},
     histogram::{Hdr, bucket},
-    live::Live,
+    live::{Fate, Live},
     schedule::Stage,
     slices::Slices,
     stages::Stages,
@@ -65,7 +65,9 @@ pub struct Recorder {
     pub(crate) reused: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
-    pub(crate) last_done_ns: u64,
+    /// When the last answer came, and when the last request ended, answered or not.
+    pub(crate) last_answer_ns: u64,
+    pub(crate) last_end_ns: u64,
     pub(crate) examples: Vec<Example>,
     /// Order and key of the property whose order is kept.
     pub(crate) order: Vec<(u64, u32)>,
@@ -118,7 +120,10 @@ impl Recorder {
         self.cell(sample.target, ending).times.record(latency, service);
         self.stages.record(sample.intended_ns, sample.done_ns, fate);
         self.lag.record(sample.sent_ns.saturating_sub(sample.able_ns.max(sample.intended_ns)));
-        self.last_done_ns = self.last_done_ns.max(sample.done_ns);
+        self.last_end_ns = self.last_end_ns.max(sample.done_ns);
+        if fate != Fate::Lost {
+            self.last_answer_ns = self.last_answer_ns.max(sample.done_ns);
+        }
         self.bytes_in += sample.bytes_in;
         self.bytes_out += sample.bytes_out;
         match sample.connection {
@@ -166,9 +171,15 @@ impl Recorder {
         }
     }
 
-    /// From the start to the last answer.
-    pub(crate) fn elapsed(&self) -> std::time::Duration {
-        std::time::Duration::from_nanos(self.last_done_ns)
+    /// From the start to the last answer; without any, to the end of the last request. What is waited for in vain at the end
+    /// is no time in which the server answered, and would dilute every rate.
+    pub(crate) fn elapsed(&self) -> Duration {
+        Duration::from_nanos(if self.last_answer_ns > 0 { self.last_answer_ns } else { self.last_end_ns })
+    }
+
+    /// From the start to the end of the last request.
+    pub(crate) fn ended(&self) -> Duration {
+        Duration::from_nanos(self.last_end_ns)
     }
 
     /// Adds what another thread recorded under the same layout.
@@ -184,7 +195,8 @@ impl Recorder {
         self.reused += other.reused;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
-        self.last_done_ns = self.last_done_ns.max(other.last_done_ns);
+        self.last_answer_ns = self.last_answer_ns.max(other.last_answer_ns);
+        self.last_end_ns = self.last_end_ns.max(other.last_end_ns);
         self.examples.extend(other.examples);
         let renamed = |key: u32| keys.last()?.get(key as usize).copied();
         self.order.extend(other.order.into_iter().filter_map(|(order, key)| Some((order, renamed(key)?))));
@@ -253,6 +265,18 @@ mod tests {
         let report = report(recorder);
         assert!(report.latency.p50_us > 50_000.0 && report.service.p50_us < 1_100.0);
         assert_eq!(report.generator.lag.max_us, 0.0);
+    }
+
+    #[test]
+    fn a_run_lasts_until_its_last_answer_and_not_until_a_request_is_given_up() {
+        let lost = |order| Sample { done_ns: 9_000 * MS, ..sample(order, Outcome::Error(Cause::Timeout, &"nothing")) };
+        let mut recorder = Recorder::new(layout());
+        (0..100).for_each(|order| recorder.record(&sample(order, Outcome::Status(200))));
+        recorder.record(&lost(100));
+        assert_eq!((recorder.elapsed().as_millis(), recorder.ended().as_millis()), (100, 9_000));
+        let mut silent = Recorder::new(layout());
+        silent.record(&lost(0));
+        assert_eq!(silent.elapsed().as_millis(), 9_000, "without any answer nothing else tells how long it took");
     }
 
     #[test]
