@@ -175,15 +175,8 @@ fn example_node(proxy_type: ProxyType, namespace: &str, (label, value): (&str, &
         proxy_type,
         name: "client".to_owned(),
         namespace: namespace.to_owned(),
-        service_account: "default".to_owned(),
-        trust_domain: "cluster.local".to_owned(),
-        cluster_domain: "cluster.local".to_owned(),
-        ip_addresses: Vec::new(),
         labels: [(label.to_owned(), value.to_owned())].into(),
-        annotations: Default::default(),
         workload_name: "client".to_owned(),
-        owner: String::new(),
-        cluster_id: "Kubernetes".to_owned(),
-        mesh_id: "cluster.local".to_owned(),
+        ..Node::default()
     }
 }

@@ -32,3 +32,6 @@ pub mod drain;
 pub mod error;
 
 mod sys;
+
+#[cfg(test)]
+mod testing;

@@ -52,16 +52,10 @@ fn node(proxy_type: ProxyType, namespace: &str) -> Node {
         proxy_type,
         name: "any".into(),
         namespace: namespace.into(),
-        service_account: "default".into(),
-        trust_domain: "cluster.local".into(),
-        cluster_domain: "cluster.local".into(),
         ip_addresses: vec![[127, 0, 0, 1].into()],
         labels: StringMap::from([("istio".to_owned(), "ingressgateway".to_owned())]),
-        annotations: StringMap::default(),
         workload_name: "any".into(),
-        owner: String::new(),
-        cluster_id: "Kubernetes".into(),
-        mesh_id: "cluster.local".into(),
+        ..Node::default()
     }
 }
 

@@ -29,16 +29,10 @@ fn gateway() -> Node {
         proxy_type: ProxyType::Router,
         name: "bench".into(),
         namespace: "bench".into(),
-        service_account: "default".into(),
-        trust_domain: "cluster.local".into(),
-        cluster_domain: "cluster.local".into(),
         ip_addresses: vec![[127, 0, 0, 1].into()],
         labels: [("istio".to_owned(), "bench".to_owned())].into(),
-        annotations: Default::default(),
         workload_name: "bench".into(),
-        owner: String::new(),
-        cluster_id: "Kubernetes".into(),
-        mesh_id: "cluster.local".into(),
+        ..Node::default()
     }
 }
 

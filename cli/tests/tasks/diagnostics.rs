@@ -43,16 +43,10 @@ fn node(proxy_type: ProxyType, namespace: &str, labels: StringMap) -> Node {
         proxy_type,
         name: "any".into(),
         namespace: namespace.into(),
-        service_account: "default".into(),
-        trust_domain: "cluster.local".into(),
-        cluster_domain: "cluster.local".into(),
         ip_addresses: vec![[127, 0, 0, 1].into()],
         labels,
-        annotations: Default::default(),
         workload_name: "any".into(),
-        owner: String::new(),
-        cluster_id: "Kubernetes".into(),
-        mesh_id: "cluster.local".into(),
+        ..Node::default()
     }
 }
 

@@ -58,6 +58,27 @@ pub struct Node {
     pub mesh_id: String,
 }
 
+/// A sidecar of which only the defaults are known.
+impl Default for Node {
+    fn default() -> Self {
+        Node {
+            proxy_type: ProxyType::Sidecar,
+            name: String::new(),
+            namespace: "default".to_owned(),
+            service_account: "default".to_owned(),
+            trust_domain: "cluster.local".to_owned(),
+            cluster_domain: "cluster.local".to_owned(),
+            ip_addresses: Vec::new(),
+            labels: StringMap::default(),
+            annotations: StringMap::default(),
+            workload_name: String::new(),
+            owner: String::new(),
+            cluster_id: "Kubernetes".to_owned(),
+            mesh_id: "cluster.local".to_owned(),
+        }
+    }
+}
+
 impl Node {
     /// The id sent to peers and control planes: exactly four parts joined by `~`.
     pub fn id(&self) -> String {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{FileChange, Resting, Store};
 use crate::compile::compile;
 use crate::keep::Keeper;
-use crate::model::{Node, ProxyType};
+use crate::model::Node;
 use crate::object::{Body, KeptDocuments, Object};
 use crate::parse::parse;
 use crate::registry::Registry;
@@ -237,19 +237,12 @@ fn of_other_pods_nothing_is_kept_that_a_proxy_never_asks_for() {
 
 fn sidecar() -> Node {
     Node {
-        proxy_type: ProxyType::Sidecar,
-        name: String::new(),
         namespace: "shop".to_owned(),
         service_account: "acc".to_owned(),
-        trust_domain: "cluster.local".to_owned(),
-        cluster_domain: "cluster.local".to_owned(),
         ip_addresses: vec![std::net::Ipv4Addr::new(10, 1, 0, 1).into()],
         labels: [("app".to_owned(), "a".to_owned())].into(),
-        annotations: Default::default(),
         workload_name: "a".to_owned(),
-        owner: String::new(),
-        cluster_id: "Kubernetes".to_owned(),
-        mesh_id: "cluster.local".to_owned(),
+        ..Node::default()
     }
 }
 

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use outrigger_config::compile::{Compiled, compile};
-use outrigger_config::model::{Node, ProxyType};
+use outrigger_config::model::Node;
 use outrigger_config::object::KeptDocuments;
 use outrigger_config::registry::Registry;
 use outrigger_config::validate::references;
@@ -25,19 +25,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 fn node() -> Node {
     Node {
-        proxy_type: ProxyType::Sidecar,
         name: "web-1".into(),
         namespace: "shop".into(),
-        service_account: "default".into(),
-        trust_domain: "cluster.local".into(),
-        cluster_domain: "cluster.local".into(),
         ip_addresses: vec!["10.0.0.7".parse().expect("address")],
-        labels: Default::default(),
-        annotations: Default::default(),
         workload_name: "web".into(),
-        owner: String::new(),
-        cluster_id: "Kubernetes".into(),
-        mesh_id: "cluster.local".into(),
+        ..Node::default()
     }
 }
 

@@ -96,26 +96,19 @@ fn string(value: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use outrigger_config::model::ProxyType;
-
     use super::*;
 
     fn node() -> Node {
         let labels = [("app", "reviews"), ("version", "v2")].map(|(key, value)| (key.to_owned(), value.to_owned()));
         Node {
-            proxy_type: ProxyType::Sidecar,
             name: "reviews-v2-abc".into(),
             namespace: "shop".into(),
             service_account: "reviews".into(),
-            trust_domain: "cluster.local".into(),
-            cluster_domain: "cluster.local".into(),
             ip_addresses: vec![std::net::Ipv4Addr::new(10, 0, 0, 7).into()],
             labels: labels.into(),
-            annotations: Default::default(),
             workload_name: "reviews-v2".into(),
             owner: "kubernetes://apis/apps/v1/namespaces/shop/deployments/reviews-v2".into(),
-            cluster_id: "Kubernetes".into(),
-            mesh_id: "cluster.local".into(),
+            ..Node::default()
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, Method, Version};
-use outrigger_config::model::{Node, ProxyType, ServiceRef, Workload};
+use outrigger_config::model::{Node, ServiceRef, Workload};
 
 use super::access_log::LogWriter;
 use super::encode::Exposition;
@@ -15,19 +15,12 @@ use crate::listener::{Direction, Downstream};
 
 fn node() -> Arc<Node> {
     Arc::new(Node {
-        proxy_type: ProxyType::Sidecar,
         name: "web-1".into(),
         namespace: "shop".into(),
         service_account: "web".into(),
-        trust_domain: "cluster.local".into(),
-        cluster_domain: "cluster.local".into(),
-        ip_addresses: vec![],
         labels: [("app".into(), "web".into())].into(),
-        annotations: Default::default(),
         workload_name: "web".into(),
-        owner: String::new(),
-        cluster_id: "Kubernetes".into(),
-        mesh_id: "cluster.local".into(),
+        ..Node::default()
     })
 }
 
@@ -36,21 +29,7 @@ fn telemetry(workers: usize) -> (Telemetry, Vec<WorkerTelemetry>) {
 }
 
 fn downstream(direction: Direction) -> Arc<Downstream> {
-    Arc::new(Downstream {
-        direction,
-        listener: "0.0.0.0_80".into(),
-        peer: "10.0.0.1:4000".parse().expect("address"),
-        destination: "10.96.0.1:80".parse().expect("address"),
-        source: None,
-        accepted_at: SystemTime::UNIX_EPOCH,
-        tls: None,
-        sni: None,
-        service: None,
-        peer_workload: OnceLock::new(),
-        door: None,
-        scope: Default::default(),
-        client_text: Default::default(),
-    })
+    Arc::new(crate::testing::downstream(direction))
 }
 
 fn upstream() -> UpstreamFacts {

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use outrigger_config::model::{Node, ProxyType};
+use outrigger_config::model::Node;
 
 use super::access_log::{self, LogQueue};
 use super::labels::Subject;
@@ -148,22 +148,7 @@ impl WorkerTelemetry {
 impl Default for WorkerTelemetry {
     /// Counts that nobody scrapes, for one connection served outside a process: tests and tools.
     fn default() -> Self {
-        let node = Node {
-            proxy_type: ProxyType::Sidecar,
-            name: String::new(),
-            namespace: String::new(),
-            service_account: String::new(),
-            trust_domain: String::new(),
-            cluster_domain: String::new(),
-            ip_addresses: Vec::new(),
-            labels: Default::default(),
-            annotations: Default::default(),
-            workload_name: String::new(),
-            owner: String::new(),
-            cluster_id: String::new(),
-            mesh_id: String::new(),
-        };
-        WorkerTelemetry::new(Arc::new(WorkerCells::new(Arc::new(node))), LogQueue::default())
+        WorkerTelemetry::new(Arc::new(WorkerCells::new(Arc::new(Node::default()))), LogQueue::default())
     }
 }
 

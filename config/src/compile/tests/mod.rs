@@ -38,16 +38,10 @@ fn node(proxy_type: ProxyType, pod: &str, labels: &str) -> Node {
         proxy_type,
         name: name.to_owned(),
         namespace: namespace.to_owned(),
-        service_account: "default".to_owned(),
-        trust_domain: "cluster.local".to_owned(),
-        cluster_domain: "cluster.local".to_owned(),
         ip_addresses: vec!["10.1.0.99".parse().expect("an address")],
         labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-        annotations: Default::default(),
         workload_name: name.to_owned(),
-        owner: String::new(),
-        cluster_id: "Kubernetes".to_owned(),
-        mesh_id: "cluster.local".to_owned(),
+        ..Node::default()
     }
 }
 

@@ -1,14 +1,13 @@
 //! Who is told to leave, when, and that nobody is forgotten.
 
 use std::future::poll_fn;
-use std::sync::OnceLock;
-use std::time::SystemTime;
 
 use tokio::sync::watch;
 
 use super::super::{Direction, Door};
 use super::*;
 use crate::drain::{Drain, Drainer};
+use crate::testing;
 
 /// A worker, and the way in of its connections.
 struct Place {
@@ -26,21 +25,7 @@ impl Place {
     }
 
     fn stay(&self) -> Stay {
-        let downstream = Downstream {
-            direction: Direction::Gateway,
-            listener: "test".into(),
-            peer: ([10, 0, 0, 9], 4000).into(),
-            destination: ([10, 0, 0, 1], 80).into(),
-            source: None,
-            accepted_at: SystemTime::UNIX_EPOCH,
-            tls: None,
-            sni: None,
-            service: None,
-            peer_workload: OnceLock::new(),
-            door: Some(Door::of(&self.door)),
-            scope: Default::default(),
-            client_text: Default::default(),
-        };
+        let downstream = Downstream { door: Some(Door::of(&self.door)), ..testing::downstream(Direction::Gateway) };
         Stay::new(&self.residents, &Arc::new(downstream))
     }
 

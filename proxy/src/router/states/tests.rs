@@ -3,44 +3,19 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use outrigger_config::compile::compile;
-use outrigger_config::model::{Node, ProxyType, RouteAction};
-use outrigger_config::registry::Registry;
-use outrigger_config::store::{FileChange, Store};
+use outrigger_config::model::RouteAction;
 
 use super::*;
+use crate::testing::{compiled, service};
 
 /// A service whose route has this name and these weights.
 fn model(name: &str, weights: [u32; 2]) -> Snapshot {
-    let service = |name: &str| {
-        format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{name: http, port: 80}}]}}\n---\n")
-    };
     let [one, two] = weights;
     let route = format!(
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: web}}\nspec: {{hosts: [one], http: [{{name: {name}, \
          route: [{{destination: {{host: one}}, weight: {one}}}, {{destination: {{host: two}}, weight: {two}}}]}}]}}\n"
     );
-    let mut store = Store::new();
-    store.apply(vec![FileChange { path: "a.yaml".into(), text: Some(service("one") + &service("two") + &route) }]);
-    compile(&Registry::new(store.objects()), &node()).snapshot
-}
-
-fn node() -> Node {
-    Node {
-        proxy_type: ProxyType::Sidecar,
-        name: "client".into(),
-        namespace: "default".into(),
-        service_account: String::new(),
-        trust_domain: "cluster.local".into(),
-        cluster_domain: "cluster.local".into(),
-        ip_addresses: Vec::new(),
-        labels: Default::default(),
-        annotations: Default::default(),
-        workload_name: String::new(),
-        owner: String::new(),
-        cluster_id: String::new(),
-        mesh_id: String::new(),
-    }
+    compiled(service("one") + &service("two") + &route)
 }
 
 /// The split of the only route that has two destinations.

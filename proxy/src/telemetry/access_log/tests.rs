@@ -1,7 +1,7 @@
 //! Golden lines, byte for byte, and the queue's behaviour under a reader that does not read.
 
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue, Method, Version};
@@ -25,21 +25,8 @@ fn istio_default() -> Arc<AccessLog> {
 }
 
 fn downstream() -> Arc<Downstream> {
-    Arc::new(Downstream {
-        direction: Direction::Outbound,
-        listener: "0.0.0.0_80".into(),
-        peer: "10.0.0.1:4000".parse().expect("address"),
-        destination: "10.96.0.1:80".parse().expect("address"),
-        source: None,
-        accepted_at: UNIX_EPOCH + Duration::from_millis(1_763_638_344_007),
-        tls: None,
-        sni: None,
-        service: None,
-        peer_workload: OnceLock::new(),
-        door: None,
-        scope: Default::default(),
-        client_text: Default::default(),
-    })
+    let accepted_at = UNIX_EPOCH + Duration::from_millis(1_763_638_344_007);
+    Arc::new(Downstream { accepted_at, ..crate::testing::downstream(Direction::Outbound) })
 }
 
 fn upstream() -> UpstreamFacts {

@@ -1,48 +1,21 @@
 //! One table per rule of sidecar contract 7.2.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
-
-use outrigger_config::model::ProxyType;
+use std::sync::Arc;
 
 use super::*;
 use crate::listener::DownstreamTls;
+use crate::testing::downstream;
 
 fn local() -> Node {
     let labels = [("app", "web"), ("version", "v2"), ("service.istio.io/canonical-name", "web-canonical")];
     Node {
-        proxy_type: ProxyType::Sidecar,
         name: "web-1".into(),
         namespace: "shop".into(),
         service_account: "web".into(),
-        trust_domain: "cluster.local".into(),
-        cluster_domain: "cluster.local".into(),
-        ip_addresses: vec![],
         labels: labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
-        annotations: Default::default(),
         workload_name: "web".into(),
-        owner: String::new(),
-        cluster_id: "Kubernetes".into(),
-        mesh_id: "cluster.local".into(),
-    }
-}
-
-fn downstream(direction: Direction) -> Downstream {
-    Downstream {
-        direction,
-        listener: "0.0.0.0_80".into(),
-        peer: "10.0.0.1:4000".parse().expect("address"),
-        destination: "10.96.0.1:80".parse().expect("address"),
-        source: None,
-        accepted_at: SystemTime::UNIX_EPOCH,
-        tls: None,
-        sni: None,
-        service: None,
-        peer_workload: OnceLock::new(),
-        door: None,
-        scope: Default::default(),
-        client_text: Default::default(),
+        ..Node::default()
     }
 }
 

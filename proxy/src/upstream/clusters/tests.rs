@@ -1,43 +1,19 @@
 //! What is made, when, and what goes on when the configuration changes.
 
-use outrigger_config::compile::compile;
-use outrigger_config::model::{Node, ProxyType};
-use outrigger_config::registry::Registry;
-use outrigger_config::store::{FileChange, Store};
-
 use super::*;
+use crate::testing::{compiled, service};
 
 /// Two services, the second with this address behind it.
 fn model(second: &str) -> Snapshot {
-    let service = |name: &str, address: &str| {
-        format!(
-            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{name: http, port: 80}}]}}\n---\n\
-             apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
-             metadata: {{name: {name}, labels: {{kubernetes.io/service-name: {name}}}}}\naddressType: IPv4\n\
-             ports: [{{name: http, port: 80}}]\nendpoints: [{{addresses: [{address}]}}]\n---\n"
-        )
+    let behind = |name: &str, address: &str| {
+        service(name)
+            + &format!(
+                "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+                 metadata: {{name: {name}, labels: {{kubernetes.io/service-name: {name}}}}}\naddressType: IPv4\n\
+                 ports: [{{name: http, port: 80}}]\nendpoints: [{{addresses: [{address}]}}]\n---\n"
+            )
     };
-    let mut store = Store::new();
-    store.apply(vec![FileChange { path: "a.yaml".into(), text: Some(service("one", "10.0.0.1") + &service("two", second)) }]);
-    compile(&Registry::new(store.objects()), &node()).snapshot
-}
-
-fn node() -> Node {
-    Node {
-        proxy_type: ProxyType::Sidecar,
-        name: "client".into(),
-        namespace: "default".into(),
-        service_account: String::new(),
-        trust_domain: "cluster.local".into(),
-        cluster_domain: "cluster.local".into(),
-        ip_addresses: Vec::new(),
-        labels: Default::default(),
-        annotations: Default::default(),
-        workload_name: String::new(),
-        owner: String::new(),
-        cluster_id: String::new(),
-        mesh_id: String::new(),
-    }
+    compiled(behind("one", "10.0.0.1") + &behind("two", second))
 }
 
 fn id(model: &Snapshot, service: &str) -> ClusterId {
