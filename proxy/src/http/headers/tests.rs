@@ -1,27 +1,14 @@
 //! What travels on, what does not, and what is added, in each direction.
 
-use std::sync::OnceLock;
-use std::time::SystemTime;
+use http::{HeaderMap, HeaderValue};
 
+use super::client::ipv4_text;
+use super::request::UNTRUSTED;
 use super::*;
-use crate::listener::DownstreamTls;
+use crate::listener::{Direction, Downstream, DownstreamTls};
 
 fn downstream(direction: Direction, tls: Option<DownstreamTls>) -> Downstream {
-    Downstream {
-        direction,
-        listener: "test".into(),
-        peer: ([10, 0, 0, 9], 4000).into(),
-        destination: ([10, 0, 0, 1], 80).into(),
-        source: None,
-        accepted_at: SystemTime::UNIX_EPOCH,
-        tls,
-        sni: None,
-        service: None,
-        peer_workload: OnceLock::new(),
-        door: None,
-        scope: Default::default(),
-        client_text: Default::default(),
-    }
+    Downstream { peer: ([10, 0, 0, 9], 4000).into(), tls, ..crate::testing::downstream(direction) }
 }
 
 fn mesh_tls() -> DownstreamTls {
