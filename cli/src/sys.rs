@@ -1,5 +1,5 @@
 //! The allocator and its settings.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "kept in files of this name; each block has its argument")]
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;

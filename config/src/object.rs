@@ -139,7 +139,7 @@ impl fmt::Display for ObjectId {
 
 /// The typed content. For Istio kinds it is the `spec`, for Kubernetes kinds all but the metadata.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)] // The names say it all.
+#[expect(missing_docs, reason = "the names say it all")]
 pub enum Body {
     VirtualService(Arc<virtual_service::VirtualService>),
     DestinationRule(Arc<destination_rule::DestinationRule>),

@@ -264,7 +264,7 @@ fn native_default() {
 }
 
 #[test]
-fn native_with_everything() {
+fn all_features_that_go_together_give_the_native_rules_on_record() {
     check("native-everything", |args| {
         everything(args);
         args.native_nftables = set("true");
@@ -272,17 +272,17 @@ fn native_with_everything() {
 }
 
 #[test]
-fn everything_at_once() {
+fn all_features_that_go_together_give_the_rules_on_record() {
     check("everything", everything);
 }
 
 #[test]
-fn explained() {
+fn explain_tells_the_reason_of_each_default_rule() {
     check("explain", |args| args.explain = set("text"));
 }
 
 #[test]
-fn everything_explained() {
+fn explain_tells_the_reason_of_each_rule_of_all_features() {
     check("explain-everything", |args| {
         everything(args);
         args.explain = set("text");
@@ -290,7 +290,7 @@ fn everything_explained() {
 }
 
 #[test]
-fn explained_as_json_in_native_words() {
+fn explain_as_json_has_the_native_rules_with_their_reasons() {
     check("explain-native-json", |args| {
         args.native_nftables = set("true");
         args.explain = set("json");

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn weights_and_tolerances_that_are_no_numbers_or_mean_nothing_are_refused() {
         for text in ["", "v1", "v1=x", "v1=-1", "v1=0,v2=0", "v1=inf", "v1=1,v1=2"] {
             assert!(text.parse::<Expectation>().is_err(), "{text:?}");
         }

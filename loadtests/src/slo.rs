@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_with_what_was_expected() {
+    fn a_text_that_is_no_objective_is_refused_with_the_form_that_was_expected() {
         for text in ["", "p99", "p99<5", "p101<5ms", "p99<5%", "errors<5ms", "latency<5ms", "rate>x", "p99<-5ms", "p99<5ms,"] {
             let error = text.parse::<Slo>().expect_err(text);
             assert!(error.contains("expected METRIC<LIMIT"), "{error}");

@@ -1,5 +1,5 @@
 //! A timer of the kernel, registered with the thread's runtime.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "kept in files of this name; each block has its argument")]
 
 use std::{
     io,

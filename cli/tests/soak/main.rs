@@ -5,13 +5,13 @@
 //! descriptors or threads pile up, or when the totals of `istio_requests_total` differ from the requests that were sent.
 //! A round is a minute, or a quarter of one when there is but one. Levels are taken between rounds, when nothing is in flight.
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with other tests; this one uses a part")]
 #[path = "../namespaced/bed.rs"]
 mod bed;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with other tests; this one uses a part")]
 #[path = "../namespaced/exposition.rs"]
 mod exposition;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with other tests; this one uses a part")]
 #[path = "../namespaced/manifest.rs"]
 mod manifest;
 

@@ -49,7 +49,7 @@ macro_rules! api_struct {
         }
 
         /// Each field that is set follows its number; 0 ends them.
-        #[allow(unused_mut, unused_variables)] // Of some kinds no field is read.
+        #[allow(unused_mut, unused_variables, reason = "of some kinds no field is read")]
         impl $crate::pack::Pack for $name {
             fn pack(&self, out: &mut $crate::pack::Packer) {
                 let unset = Self::default();

@@ -44,7 +44,7 @@ pub struct KeptDocuments {
 
 impl KeptDocuments {
     /// Begins to keep them.
-    #[allow(clippy::new_without_default)] // Is a beginning, not a value.
+    #[expect(clippy::new_without_default, reason = "is a beginning, not a value")]
     pub fn new() -> Self {
         KeptDocuments { before: KEPT.replace(Some(Trees::default())), own: PhantomData }
     }

@@ -1,5 +1,5 @@
 //! What the operating system offers and nobody wraps: waiting with nanoseconds, priorities, a flag set by Ctrl-C.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "kept in files of this name; each block has its argument")]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};

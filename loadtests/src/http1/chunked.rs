@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn a_body_that_breaks_the_framing_of_chunks_is_refused() {
         for body in [&b"\r\n"[..], b"x\r\n", b"5\r\nhelloX", b"5\nhello", b"fffffffffffffffff\r\n", b"0\r\n\rX"] {
             assert_eq!(decode(body, 1).err(), Some(BadChunk), "{body:?}");
         }

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_proxys_own_ports_and_nonsense_are_refused() {
+    fn the_proxys_own_ports_and_texts_that_name_no_port_are_refused() {
         for text in [r#"{"port":"15090"}"#, r#"{"port":"16020"}"#, r#"{"port":"http"}"#, r#"{"port":80}"#, "no"] {
             assert!(parse(text, 16020).is_err(), "{text}");
         }

@@ -3,12 +3,12 @@
 //! One test in a process of its own: the counts are the process's.
 
 #[path = "../direct/fixture.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with other tests; this one uses a part")]
 mod fixture;
 #[path = "../direct/http_fixture.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with other tests; this one uses a part")]
 mod http_fixture;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with other tests; this one uses a part")]
 mod sys;
 
 use http_fixture::{Client, default_retries, in_front_of};

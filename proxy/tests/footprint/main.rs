@@ -4,7 +4,7 @@
 //! allocator's matter and measured in ARCHITECTURE.md.
 
 #[path = "../budget/sys.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with other tests; this one uses a part")]
 mod sys;
 
 use std::sync::Arc;

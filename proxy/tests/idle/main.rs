@@ -4,16 +4,16 @@
 //! sockets, half a KiB, and the TLS session of a client). They are bytes asked for; what is resident is the allocator's matter.
 
 #[path = "../direct/fixture.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with other tests; this one uses a part")]
 mod fixture;
 #[path = "../direct/http_fixture.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with other tests; this one uses a part")]
 mod http_fixture;
 #[path = "../direct/mesh.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with other tests; this one uses a part")]
 mod mesh;
 #[path = "../budget/sys.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with other tests; this one uses a part")]
 mod sys;
 #[path = "../direct/tcp_fixture.rs"]
 mod tcp_fixture;

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn a_failure_without_a_valid_status_and_share_is_refused() {
         for text in ["", "503", "503:200%", "99:10%", "503:x"] {
             assert!(text.parse::<FailRule>().is_err(), "{text:?}");
         }
