@@ -30,6 +30,7 @@ pub mod status;
 
 pub mod drain;
 pub mod error;
+pub mod prefixed;
 
 mod sys;
 

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use super::dispatch::Dispatcher;
 use crate::runtime::stay_on_this_host;
 use crate::sys::{accept, watched};
+use crate::upstream::transparent::any_address;
 
 /// Pending connections the kernel holds per socket; it cuts this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -147,7 +148,7 @@ fn bind_local(address: SocketAddr) -> Result<net::TcpListener, BindError> {
 /// The same, for connections that TPROXY brings.
 fn bind_transparent(address: SocketAddr) -> Result<net::TcpListener, BindError> {
     let socket = open(address).map_err(|error| BindError::new(address, error))?;
-    transparent(&socket, address.is_ipv4()).map_err(|source| BindError {
+    any_address(&socket, address.is_ipv4()).map_err(|source| BindError {
         address,
         reason: format!(
             "interception mode TPROXY needs CAP_NET_ADMIN (securityContext: runAsUser 0, runAsGroup 1337, capabilities add NET_ADMIN): {source}"
@@ -171,14 +172,6 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
 fn listen(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)
-}
-
-/// Lets a socket have addresses that are not this host's.
-///
-/// # Errors
-/// Without CAP_NET_ADMIN.
-pub(crate) fn transparent(socket: &Socket, ipv4: bool) -> io::Result<()> {
-    if ipv4 { socket.set_ip_transparent_v4(true) } else { socket.set_ip_transparent_v6(true) }
 }
 
 /// The sockets of an entrance: one address, or IPv4 and IPv6 wildcards.

@@ -14,9 +14,10 @@ use super::door::gateway_listener;
 use super::filter_chain;
 use super::inspector::{CLIENT_HELLO_LIMIT, FirstBytes, Inspected, Inspector, LookFor};
 use super::occasion::Occasion;
-use super::{Direction, DownstreamIo, DownstreamTls, Prefixed, Transport, tls};
+use super::{Direction, DownstreamIo, DownstreamTls, Transport, tls};
 use crate::http::Codec;
 use crate::identity::handshake_reason;
+use crate::prefixed::Prefixed;
 use crate::tcp::{self, Refused, Target};
 use crate::telemetry::ResponseFlags;
 

@@ -16,9 +16,10 @@ use super::http_inspector::HttpVersion;
 use super::inspector::{CLIENT_HELLO_LIMIT, FirstBytes, Inspector, LookFor};
 use super::occasion::Occasion;
 use super::tls_inspector::ClientHello;
-use super::{Direction, Downstream, DownstreamIo, Prefixed, Transport, tls};
+use super::{Direction, Downstream, DownstreamIo, Transport, tls};
 use crate::http::Codec;
 use crate::identity::handshake_reason;
+use crate::prefixed::Prefixed;
 use crate::tcp::{self, Refused, Target, Upstream};
 use crate::telemetry::ResponseFlags;
 

@@ -42,7 +42,7 @@ pub use accept::{BindError, CapturePorts, Entrance, EntranceKind, Listeners, ent
 pub use dispatch::{ConnectionGuard, Dispatcher, Incoming};
 pub use door::{Door, Doors};
 pub use downstream::{Direction, Downstream, DownstreamTls};
-pub use io::{DownstreamIo, Prefixed, Transport};
+pub use io::{DownstreamIo, Transport};
 pub use residents::Residents;
 pub(crate) use stay::{Doing, Stay};
 pub use tls::Handshakes;

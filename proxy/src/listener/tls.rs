@@ -12,11 +12,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::DownstreamTls;
 use super::io::ServerSession;
-use super::{DownstreamTls, Prefixed};
 use crate::identity::certificate::fingerprint;
 use crate::identity::client::version_name;
 use crate::identity::{CertificateFacts, Session};
+use crate::prefixed::Prefixed;
 
 /// Time for a downstream handshake; Istio sets the same.
 pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);

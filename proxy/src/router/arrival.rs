@@ -9,7 +9,6 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use http_body::Body;
 
-use super::replay::Upload;
 use super::stream::Stream;
 use crate::http::body::ClientBody;
 use crate::http::headers::{self, Seen};
@@ -21,6 +20,7 @@ use crate::http::{Routing, ServedConnection};
 use crate::http1::MAX_HEADERS;
 use crate::listener::Direction;
 use crate::telemetry::access_log::CapturedHeaders;
+use crate::upstream::upload::Upload;
 
 /// A request that may be routed.
 #[derive(Debug)]

@@ -13,7 +13,6 @@ use super::RouteState;
 use super::arrival::{self, Arrival, Refused};
 use super::attempt::{Answer, Tries};
 use super::kept_head::KeptHead;
-use super::replay::Upload;
 use super::retry::{self, History, Outcome, Verdict};
 use super::route::{self, RequestTarget};
 use super::stream::Stream;
@@ -27,6 +26,7 @@ use crate::http::peers::Received;
 use crate::http::{Routing, ServedConnection};
 use crate::runtime::{clock, spawn};
 use crate::telemetry::ResponseFlags;
+use crate::upstream::upload::Upload;
 use crate::upstream::{ClusterState, Resource};
 
 /// Serves one request.

@@ -16,7 +16,6 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::Frame;
 use tokio::time::Instant;
 
-use super::replay::Upload;
 use crate::error::{Error, Failure, Sent};
 use crate::http::grpc;
 use crate::http::headers::Seen;
@@ -25,6 +24,7 @@ use crate::runtime::{Worker, clock};
 use crate::telemetry::access_log::CapturedHeaders;
 use crate::telemetry::{HttpRecord, ResponseFlags, UpstreamFacts};
 use crate::upstream::pool::Connection;
+use crate::upstream::upload::Upload;
 use crate::upstream::{ClusterState, Host, Permit, Picked};
 
 /// One exchange in progress.

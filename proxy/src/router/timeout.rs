@@ -12,7 +12,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::time::{Instant, Sleep};
 
-use super::replay::Upload;
+use crate::upstream::upload::Upload;
 
 /// A time limit that starts at the end of the request.
 #[derive(Debug)]

@@ -21,7 +21,8 @@ use nix::unistd::pipe2;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::listener::{DownstreamIo, Prefixed, Transport};
+use crate::listener::{DownstreamIo, Transport};
+use crate::prefixed::Prefixed;
 use crate::upstream::connect::UpstreamIo;
 
 /// Pipes of a worker, in use and spare. Each is two descriptors, and memory of the kernel while it holds bytes; connections

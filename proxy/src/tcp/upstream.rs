@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt;
 
 use super::Target;
 use crate::error::{Error, Failure};
-use crate::listener::Prefixed;
+use crate::prefixed::Prefixed;
 use crate::runtime::Worker;
 use crate::telemetry::{ResponseFlags, UpstreamFacts};
 use crate::upstream::connect::{self, ConnectionFacts, Dial, Protocol, UpstreamIo};

@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 
 use crate::error::{Failure, Sent};
 use crate::http::http2::{Cut, Received, Sending};
-use crate::router::replay::UploadBody;
+use crate::upstream::upload::UploadBody;
 
 /// Starts requests on one connection.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 //!
 //! [`ClusterState`] joins one cluster of the model with what must survive configuration changes: cursors, active requests,
 //! limits and statistics. [`ClusterState::pick`] chooses a host, [`connect::connect`] dials it, [`pool`] keeps the
-//! connections. TCP proxying uses the first two, HTTP all three.
+//! connections. TCP proxying uses the first two, HTTP all three, and [`upload`] for the bodies it sends.
 
 mod cluster;
 mod clusters;
@@ -18,6 +18,7 @@ pub mod dns;
 pub mod http1;
 pub mod http2;
 pub mod pool;
+pub mod upload;
 
 pub use cluster::{ClusterState, PickContext, PickError};
 pub use clusters::Clusters;

@@ -13,7 +13,6 @@ use nix::sys::socket::{setsockopt, sockopt};
 use socket2::Socket;
 
 use crate::error::Error;
-use crate::listener::accept::transparent;
 
 /// Mark of packets between proxy and application unless the capture rules were given another.
 pub(crate) const DEFAULT_MARK: u32 = 1337;
@@ -34,6 +33,14 @@ pub(crate) fn set_mark(mark: u32) {
     MARK.store(mark, Ordering::Relaxed);
 }
 
+/// Lets a socket have addresses that are not this host's.
+///
+/// # Errors
+/// Without CAP_NET_ADMIN.
+pub(crate) fn any_address(socket: &Socket, ipv4: bool) -> io::Result<()> {
+    if ipv4 { socket.set_ip_transparent_v4(true) } else { socket.set_ip_transparent_v6(true) }
+}
+
 /// Binds an unconnected socket to an address of somebody else.
 ///
 /// Not to a port of the kernel's choice: that is likelier the very port of the client, and the application's end of this
@@ -43,7 +50,7 @@ pub(crate) fn set_mark(mark: u32) {
 /// # Errors
 /// Without CAP_NET_ADMIN.
 pub(super) fn bind(socket: &Socket, source: IpAddr) -> io::Result<()> {
-    transparent(socket, source.is_ipv4())?;
+    any_address(socket, source.is_ipv4())?;
     socket.set_mark(MARK.load(Ordering::Relaxed))?;
     socket.set_reuse_address(true)?;
     for _ in 0..TRIES {

@@ -61,7 +61,8 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::listener::{Prefixed, Transport};
+    use crate::listener::Transport;
+    use crate::prefixed::Prefixed;
 
     #[tokio::test]
     async fn a_body_whose_connection_has_ended_breaks_off_and_keeps_no_socket() {

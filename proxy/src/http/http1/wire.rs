@@ -16,7 +16,8 @@ use tokio::io::AsyncWrite;
 use super::head::{Head, Parsed, may_end, parse, skip_empty_lines};
 use super::refusal::Refusal;
 use crate::http1::{Cut, MAX_HEAD, Reading, Unsent, buffer};
-use crate::listener::{DownstreamIo, Prefixed, Transport};
+use crate::listener::{DownstreamIo, Transport};
+use crate::prefixed::Prefixed;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// What an HTTP/2 client sends first.

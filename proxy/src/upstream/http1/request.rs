@@ -8,7 +8,7 @@ use http_body::Body;
 
 use crate::http::headers::{self, ATTEMPT_COUNT, EXPECTED_TIMEOUT, number};
 use crate::http1::{Ending, write_field};
-use crate::router::replay::UploadBody;
+use crate::upstream::upload::UploadBody;
 
 /// A request to send.
 #[derive(Debug)]

@@ -37,7 +37,7 @@ fn a_request_is_written_with_its_fields_in_order() {
 fn of_lengths_the_first_number_is_written_and_nothing_that_is_none() {
     let written = |lengths: &[&'static str]| {
         let fields = headers(&lengths.iter().map(|length| ("content-length", *length)).collect::<Vec<_>>());
-        let upload = crate::router::replay::Upload::new(crate::http::body::ClientBody::Empty, true, false);
+        let upload = crate::upstream::upload::Upload::new(crate::http::body::ClientBody::Empty, true, false);
         let mut out = Vec::new();
         let ending = write_head(&mut out, &Outgoing { upload: Some(upload.attempt()), ..get(&fields) });
         (String::from_utf8(out).expect("text").replace("GET /a?b HTTP/1.1\r\n", ""), ending)

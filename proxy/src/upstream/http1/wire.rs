@@ -15,10 +15,10 @@ use super::request::{Outgoing, write_head};
 use super::response::{Answer, parse};
 use crate::error::{Failure, Sent};
 use crate::http1::{Cut, Ending, Reading, SMALL, SPARE_CAPACITY, Unsent, buffer};
-use crate::listener::Prefixed;
-use crate::router::replay::UploadBody;
+use crate::prefixed::Prefixed;
 use crate::runtime::Turn;
 use crate::upstream::connect::UpstreamIo;
+use crate::upstream::upload::UploadBody;
 
 const LINE_END: &[u8] = b"\r\n";
 

@@ -14,9 +14,9 @@ use super::connection::Connection;
 use super::http1::Stack;
 use crate::error::{Error, Failure};
 use crate::http1::Reading;
-use crate::router::replay::UploadBody;
 use crate::upstream::http1::{Answer, Outgoing, Tunnel, Wire};
 use crate::upstream::http2::{Answered, Requests, Unanswered};
+use crate::upstream::upload::UploadBody;
 
 /// Permission to send one request over a connection.
 #[derive(Debug)]

@@ -13,7 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::http::http1::wire::Wire;
-use crate::listener::{Prefixed, Transport};
+use crate::listener::Transport;
+use crate::prefixed::Prefixed;
 
 const ASKED: Asked = Asked { version: Version::HTTP_11, head_only: false, keep_alive: true, expects_continue: false };
 
