@@ -61,7 +61,7 @@ fn carry_out(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// One run. `true` when all demands were met and something was answered.
 async fn single(args: &Args, plan: Plan) -> anyhow::Result<bool> {
-    let amount = plan.amount;
+    let amount = plan.progress();
     let run = Run::prepare(plan)?;
     let progress = Progress::start(run.lives(), amount);
     let finished = run.finish(stop()?).await;

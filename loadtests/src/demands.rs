@@ -35,10 +35,11 @@ impl Demands {
     /// Writes the verdicts into the report; whether all demands are met.
     pub fn judge(&self, report: &mut Report) -> bool {
         report.checks = self.checks(report);
-        report.expected = self.expect.as_ref().map(|expectation| Expected {
-            property: report.run.count_by.first().map_or("version", String::as_str).to_owned(),
-            shares: expectation.shares(),
-        });
+        // What merged reports were expected to have stays, unless something else is now.
+        if let Some(expectation) = &self.expect {
+            let property = report.run.count_by.first().map_or("version", String::as_str).to_owned();
+            report.expected = Some(Expected { property, shares: expectation.shares() });
+        }
         report.checks.iter().all(|check| check.ok)
     }
 

@@ -27,7 +27,7 @@ pub fn merge(mut reports: Vec<Report>) -> Report {
         run: facts(&reports, seconds),
         series: series(&reports, &starts),
         turns: turns(&reports),
-        stages: stages::merged(&reports, seconds),
+        stages: stages::merged(&reports, &starts),
         expected: reports
             .first()
             .and_then(|report| report.expected.clone())
@@ -49,7 +49,19 @@ pub fn merge(mut reports: Vec<Report>) -> Report {
     merged.rate = if seconds > 0.0 { requests as f64 / seconds } else { 0.0 };
     merged.connections.connect = Latency::from(&merged.connections.histogram);
     merged.generator = generator(lag, &merged);
+    merged.generator.limits = limits(&reports);
     merged
+}
+
+/// What limited the runs, by their numbers in the order of starting: one generator that was the limit is not made good by others
+/// that were not.
+fn limits(reports: &[Report]) -> Vec<String> {
+    let numbered = |(index, report): (usize, &Report)| {
+        let limits = report.generator.limits.iter();
+        let merged_before = report.run.merged > 0;
+        limits.map(|limit| if merged_before { limit.clone() } else { format!("run {}: {limit}", index + 1) }).collect::<Vec<_>>()
+    };
+    reports.iter().enumerate().flat_map(numbered).collect()
 }
 
 /// When each run begins once pauses are taken out, and for how long anything ran. Reports come in the order of starting.

@@ -264,6 +264,16 @@ impl Plan {
         [counted, timed].into_iter().flatten().min()
     }
 
+    /// By what a run's progress is seen: by time where its length is known, the warm-up included, else by requests.
+    pub fn progress(&self) -> Amount {
+        let timed = match self.amount {
+            Amount::For(time) => Some(self.meant_to_take().unwrap_or(time)),
+            Amount::Requests(u64::MAX) => self.meant_to_take(),
+            Amount::Requests(_) => None,
+        };
+        timed.map_or(self.amount, |time| Amount::For(self.warmup + time))
+    }
+
     /// How many requests are sent at most; without those of the warm-up.
     pub(crate) fn most(&self) -> u64 {
         match self.amount {
@@ -298,6 +308,16 @@ mod tests {
         let stages = vec![Stage::constant(1.0, seconds(2)), Stage::constant(5.0, seconds(3))];
         let staged = Plan { stages, amount: Amount::For(Duration::from_secs(5)), ..Plan::new("http://a", 0) };
         assert_eq!(staged.meant_to_take(), seconds(5));
+    }
+
+    #[test]
+    fn progress_is_by_time_where_the_length_is_known_and_counts_the_warm_up() {
+        let second = Duration::from_secs(1);
+        let plan = |amount, stages| Plan { amount, stages, warmup: second, ..Plan::new("http://a", 0) };
+        assert_eq!(plan(Amount::For(second * 4), Vec::new()).progress(), Amount::For(second * 5));
+        assert_eq!(plan(Amount::Requests(7), Vec::new()).progress(), Amount::Requests(7));
+        let stages = vec![Stage::constant(1.0, Some(second * 2)), Stage::constant(5.0, Some(second * 3))];
+        assert_eq!(plan(Amount::Requests(u64::MAX), stages).progress(), Amount::For(second * 6));
     }
 
     #[test]

@@ -150,6 +150,9 @@ async fn line<S: AsyncBufRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Failur
     match read {
         Err(error) => Err(lost(Cause::Closed, &error)),
         Ok(0) => Err(Failure::new(Cause::Closed, "closed without an answer")),
+        Ok(length) if !line.ends_with(b"\n") && (length as u64) < MAX_LINE => {
+            Err(Failure::new(Cause::Body, "closed in the middle of a line"))
+        }
         Ok(_) => Ok(line),
     }
 }
@@ -166,6 +169,12 @@ mod tests {
         assert_eq!(headers.get_all("x-pod").iter().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(input, b"rest");
         Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_cut_off_is_no_answer() {
+        assert_eq!(line(&mut &b"web-1:v1\n"[..]).await.map_err(|failure| failure.cause), Ok(b"web-1:v1\n".to_vec()));
+        assert_eq!(line(&mut &b"web-1:v"[..]).await.map_err(|failure| failure.cause), Err(Cause::Body));
     }
 
     #[tokio::test]

@@ -116,8 +116,8 @@ impl Run {
     /// # Errors
     /// Nobody to connect to, when the plan wants connections made beforehand; a thread that failed.
     pub async fn finish(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<Report> {
-        let started = SystemTime::now() + self.work.plan.warmup;
         self.wait_until_ready().await?;
+        let started = SystemTime::now() + self.work.plan.warmup;
         let start = Instant::now();
         self.phase.send_replace(Phase::Send(start));
         let ended = std::mem::take(&mut self.ended);

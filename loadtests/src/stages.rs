@@ -118,14 +118,16 @@ impl Tally {
     }
 }
 
-/// The stages of several runs of one schedule as one: counts and distributions added, rates as in [`crate::merge`], where
-/// `seconds` is how long anything ran. A run that ended early has its part in a rate by the time it spent in the stage. Runs
-/// whose stages differ have none in common; those that went on at a time may differ in their rates, which add up.
-pub(crate) fn merged(reports: &[Report], seconds: f64) -> Vec<StageReport> {
+/// The stages of several runs of one schedule as one: counts and distributions added. `starts` says when each run begins once
+/// pauses are taken out, in seconds, as [`crate::merge`] has it. A stage's rates are those of the time in which any run was in
+/// it: of runs beside each other they add up, of runs one after the other they are the mean, and a run that ended early has its
+/// part by the time it spent there. Runs whose stages differ have none in common; those that went on at a time may differ in
+/// their rates.
+pub(crate) fn merged(reports: &[Report], starts: &[f64]) -> Vec<StageReport> {
     let Some(first) = reports.first() else { return Vec::new() };
-    // As many runs went on at a time, on average.
-    let beside = if seconds > 0.0 { reports.iter().map(|report| report.seconds).sum::<f64>() / seconds } else { 1.0 };
-    let in_turn = beside < 1.05;
+    let whole = |report: &Report, start: f64| (start, start + report.seconds);
+    let (spent, passed) = covered(reports.iter().zip(starts).map(|(report, start)| whole(report, *start)));
+    let in_turn = spent <= 1.05 * passed;
     let shape = |report: &Report| -> Vec<_> {
         let rates = |stage: &StageReport| if in_turn { (stage.from_rate, stage.to_rate) } else { (0.0, 0.0) };
         report.stages.iter().map(|stage| (stage.seconds, rates(stage))).collect()
@@ -133,14 +135,15 @@ pub(crate) fn merged(reports: &[Report], seconds: f64) -> Vec<StageReport> {
     if reports.iter().any(|report| shape(report) != shape(first)) {
         return Vec::new();
     }
-    (0..first.stages.len()).map(|index| one_stage(reports, index, beside)).collect()
+    (0..first.stages.len()).map(|index| one_stage(reports, starts, index)).collect()
 }
 
-fn one_stage(reports: &[Report], index: usize, beside: f64) -> StageReport {
-    let (mut sum, mut spent) = (StageReport::default(), 0.0);
-    for (report, stage) in reports.iter().filter_map(|report| Some((report, report.stages.get(index)?))) {
+fn one_stage(reports: &[Report], starts: &[f64], index: usize) -> StageReport {
+    let mut sum = StageReport::default();
+    let mut intervals = Vec::with_capacity(reports.len());
+    for ((report, start), stage) in reports.iter().zip(starts).filter_map(|run| Some((run, run.0.stages.get(index)?))) {
         let lasted = (report.seconds - stage.at_seconds).clamp(0.0, stage.seconds);
-        spent += lasted;
+        intervals.push((start + stage.at_seconds, start + stage.at_seconds + lasted));
         (sum.at_seconds, sum.seconds) = (stage.at_seconds, stage.seconds);
         sum.from_rate += stage.from_rate * lasted;
         sum.to_rate += stage.to_rate * lasted;
@@ -150,12 +153,31 @@ fn one_stage(reports: &[Report], index: usize, beside: f64) -> StageReport {
         sum.refused += stage.refused;
         sum.histogram.add(&stage.histogram);
     }
-    let share = if spent > 0.0 { beside / spent } else { 0.0 };
+    let (_, passed) = covered(intervals.into_iter());
     for rate in [&mut sum.from_rate, &mut sum.to_rate, &mut sum.rate] {
-        *rate *= share;
+        *rate = if passed > 0.0 { *rate / passed } else { 0.0 };
+    }
+    if passed == 0.0
+        && let Some(stage) = reports.first().and_then(|report| report.stages.get(index))
+    {
+        // Nobody came so far: what the first run would have asked for.
+        (sum.from_rate, sum.to_rate) = (stage.from_rate, stage.to_rate);
     }
     sum.latency = Latency::from(&sum.histogram);
     sum
+}
+
+/// The sum of the intervals' lengths, and the length of what they cover together.
+fn covered(intervals: impl Iterator<Item = (f64, f64)>) -> (f64, f64) {
+    let mut intervals: Vec<(f64, f64)> = intervals.collect();
+    intervals.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut sum, mut union, mut end) = (0.0, 0.0, f64::NEG_INFINITY);
+    for (begin, until) in intervals {
+        sum += until - begin;
+        union += (until - begin.max(end)).max(0.0);
+        end = end.max(until);
+    }
+    (sum, union)
 }
 
 #[cfg(test)]
@@ -188,17 +210,29 @@ mod tests {
         let whole = run();
         let mut cut = Report { seconds: 1.0, ..run() };
         cut.stages[1] = StageReport { rate: 0.0, requests: 0, errors: 0, refused: 0, ..cut.stages[1].clone() };
-        let [first, second] = &merged(&[whole.clone(), cut], 3.0)[..] else { panic!("two stages") };
+        let [first, second] = &merged(&[whole.clone(), cut], &[0.0, 2.0])[..] else { panic!("two stages") };
         assert_eq!((first.rate, first.requests), (1.0, 4));
         assert_eq!((second.rate, second.from_rate, second.to_rate, second.requests), (2.0, 2.0, 8.0, 3));
+    }
+
+    #[test]
+    fn of_runs_beside_each_other_of_which_one_ended_early_each_stage_has_the_rates_of_its_time() {
+        let whole = run();
+        let mut cut = Report { seconds: 1.0, ..run() };
+        cut.stages[1] = StageReport { rate: 0.0, requests: 0, errors: 0, refused: 0, ..cut.stages[1].clone() };
+        let [first, second] = &merged(&[whole, cut.clone()], &[0.0, 0.0])[..] else { panic!("two stages") };
+        assert_eq!((first.rate, first.from_rate), (2.0, 4.0), "both");
+        assert_eq!((second.rate, second.to_rate), (2.0, 8.0), "one alone");
+        let short = merged(&[cut.clone(), cut], &[0.0, 0.0]);
+        assert_eq!((short[1].rate, short[1].to_rate), (0.0, 8.0), "a stage that nobody reached");
     }
 
     #[test]
     fn runs_one_after_the_other_that_asked_for_different_rates_have_no_stages_in_common() {
         let (slow, mut fast) = (run(), run());
         fast.stages[1].to_rate = 80.0;
-        assert!(merged(&[slow.clone(), fast.clone()], 4.0).is_empty());
-        assert_eq!(merged(&[slow, fast], 2.0)[1].to_rate, 88.0, "beside each other they add up");
+        assert!(merged(&[slow.clone(), fast.clone()], &[0.0, 2.0]).is_empty());
+        assert_eq!(merged(&[slow, fast], &[0.0, 0.0])[1].to_rate, 88.0, "beside each other they add up");
     }
 
     #[test]
@@ -221,11 +255,11 @@ mod tests {
     #[test]
     fn merged_runs_of_one_schedule_keep_its_stages_and_others_have_none() {
         let one = run();
-        let repeated = merged(&[one.clone(), one.clone()], 4.0);
+        let repeated = merged(&[one.clone(), one.clone()], &[0.0, 2.0]);
         assert_eq!((repeated[1].requests, repeated[1].to_rate, repeated[1].rate), (6, 8.0, 2.0));
-        let beside = merged(&[one.clone(), one.clone()], 2.0);
+        let beside = merged(&[one.clone(), one.clone()], &[0.0, 0.0]);
         assert_eq!((beside[1].requests, beside[1].to_rate, beside[1].rate), (6, 16.0, 4.0));
         assert_eq!(beside[0].histogram.count(), 4);
-        assert_eq!(merged(&[one, Report::default()], 4.0), []);
+        assert_eq!(merged(&[one, Report::default()], &[0.0, 2.0]), []);
     }
 }

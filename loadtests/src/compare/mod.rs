@@ -11,13 +11,15 @@ mod interval;
 mod slices;
 mod text;
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use self::interval::{mean, shares, welch};
 pub use self::text::render;
 use crate::{
     histogram::Hdr,
-    report::{Report, SCHEMA, mixed_schemas, several_targets},
+    report::{Facts, Report, SCHEMA, mixed_schemas, several_targets},
 };
 
 /// Ratios closer to 1 than this are no difference: it is the precision of the histograms.
@@ -225,9 +227,29 @@ fn cautions(method: Method, a: &[(String, Report)], b: &[(String, Report)], fail
     {
         cautions.push("the runs were not asked for the same rate: their latencies say little about each other".to_owned());
     }
+    cautions.extend(unlike(a, b));
     let limited = a.iter().chain(b).filter(|(_, report)| !report.generator.limits.is_empty());
     cautions.extend(limited.map(|(name, _)| format!("{name}: the generator was the limit")));
     cautions
+}
+
+/// Differences in how the runs were made that explain differences in what they found, and runs that are no whole ones.
+fn unlike(a: &[(String, Report)], b: &[(String, Report)]) -> Vec<String> {
+    let runs = || a.iter().chain(b).map(|(_, report)| &report.run);
+    let several = |of: &dyn Fn(&Facts) -> String| runs().map(of).collect::<BTreeSet<_>>();
+    let mut unlike = Vec::new();
+    let connections = several(&|run| run.concurrency.to_string());
+    if connections.len() > 1 && runs().any(|run| run.asked_rate.is_none()) {
+        let list = connections.into_iter().collect::<Vec<_>>().join(" and ");
+        unlike.push(format!("the runs had {list} connections: without a rate, times and rates follow from that"));
+    }
+    let protocols = several(&|run| run.protocol.clone());
+    if protocols.len() > 1 {
+        unlike.push(format!("the runs spoke {}", protocols.into_iter().collect::<Vec<_>>().join(" and ")));
+    }
+    let cut = a.iter().chain(b).filter(|(_, report)| report.run.interrupted || report.run.gave_up);
+    unlike.extend(cut.map(|(name, _)| format!("{name}: the run ended early")));
+    unlike
 }
 
 fn by_runs(name: &str, what: What, a: &[(String, Report)], b: &[(String, Report)]) -> Metric {
@@ -252,7 +274,8 @@ fn of_run(what: What, report: &Report) -> f64 {
         What::Mean if latency.count() == 0 => f64::NAN,
         What::Mean => latency.mean() / 1000.0,
         What::Quantile(quantile) => {
-            let all = latency.count() + report.error_count();
+            // What a signal left without an answer had none in its time either.
+            let all = latency.count() + report.error_count() + report.run.abandoned;
             let among_answers = quantile * all as f64 / latency.count() as f64;
             if all == 0 {
                 f64::NAN

@@ -172,6 +172,20 @@ fn other_rates_and_short_runs_are_pointed_out() {
 }
 
 #[test]
+fn closed_loops_with_other_connections_and_runs_that_were_ended_are_pointed_out() {
+    let closed = |concurrency, interrupted| {
+        let mut report = run(1.0, concurrency);
+        report.run = Facts { asked_rate: None, concurrency, interrupted, ..report.run };
+        report
+    };
+    let cautions = compare(&named([closed(1, false)]), &named([closed(10, true)])).cautions.join("; ");
+    assert!(cautions.contains("the runs had 1 and 10 connections"), "{cautions}");
+    assert!(cautions.contains("the run ended early"), "{cautions}");
+    let alike = compare(&named([closed(8, false)]), &named([closed(8, false)])).cautions.join("; ");
+    assert!(!alike.contains("connections") && !alike.contains("early"), "{alike}");
+}
+
+#[test]
 fn the_table_is_aligned_and_names_the_runs() {
     let text = render(&compare(&side(&[1.0, 1.01], 1), &side(&[2.0, 2.01], 11)), Paint::Plain);
     assert!(text.starts_with("A  8000 answers, 0 failed: 1.json, 2.json\n"), "{text}");

@@ -22,6 +22,15 @@ fn generators_side_by_side_add_their_rates() {
 }
 
 #[test]
+fn one_generator_that_was_the_limit_is_not_hidden_by_others_that_were_not() {
+    let mut limited = at(1_000.0);
+    limited.generator.limits = vec!["its thread was busy 97 % of the time".to_owned()];
+    let merged = merge(vec![at(1_000.5), limited]);
+    assert_eq!(merged.generator.limits, ["run 1: its thread was busy 97 % of the time"]);
+    assert_eq!(merge(vec![merged, at(1_001.0)]).generator.limits, ["run 1: its thread was busy 97 % of the time"]);
+}
+
+#[test]
 fn repetitions_are_put_end_to_end_without_the_pauses() {
     let merged = merge(vec![at(9000.0), at(1000.0), at(5000.0)]);
     assert_eq!((merged.seconds, merged.run.concurrency, merged.run.asked_rate), (60.0, 8, Some(100.0)));
