@@ -5,12 +5,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::Sleep;
 
 use super::http1::Inlet;
 use super::http2::Received;
 use super::upgrade::Switched;
 use crate::router::stream::Stream;
+use crate::router::timeout::Deadline;
 use crate::upstream::body::UpstreamBody;
 
 /// A body that may break off while what was read of it waits for room.
@@ -88,7 +88,7 @@ enum Content {
     /// That of a 101: none.
     Switched(Box<Switched>),
     /// The upstream's, possibly cut off by the route's timeout.
-    Upstream(UpstreamBody, Option<Pin<Box<Sleep>>>),
+    Upstream(UpstreamBody, Option<Deadline>),
 }
 
 /// A response body that broke off; the codec cuts the connection (HTTP/1) or resets the stream (HTTP/2).
@@ -109,7 +109,7 @@ impl ResponseBody {
     }
 
     /// The upstream's body, to be finished before `deadline`.
-    pub fn upstream(body: UpstreamBody, deadline: Option<Pin<Box<Sleep>>>, stream: Box<Stream>) -> Self {
+    pub fn upstream(body: UpstreamBody, deadline: Option<Deadline>, stream: Box<Stream>) -> Self {
         ResponseBody { content: Content::Upstream(body, deadline), stream: Some(stream) }
     }
 
@@ -146,7 +146,7 @@ impl Body for ResponseBody {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
                     let Some(deadline) = deadline else { return Poll::Pending };
-                    ready!(deadline.as_mut().poll(cx));
+                    ready!(deadline.poll(cx));
                     this.book(Stream::response_timed_out);
                     return Poll::Ready(Some(Err(ResponseBodyError::Timeout)));
                 }
@@ -189,7 +189,7 @@ impl Outgoing for ResponseBody {
     /// The route's timeout holds for a client that does not take what there is, too.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<ResponseBodyError> {
         let Content::Upstream(_, Some(deadline)) = &mut self.content else { return Poll::Pending };
-        ready!(deadline.as_mut().poll(cx));
+        ready!(deadline.poll(cx));
         self.book(Stream::response_timed_out);
         Poll::Ready(ResponseBodyError::Timeout)
     }

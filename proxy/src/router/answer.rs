@@ -55,7 +55,7 @@ impl Exchange<'_> {
         if !self.answer_quotes_request() {
             maps::recycle(std::mem::take(&mut self.head.headers));
         }
-        Response::from_parts(head, ResponseBody::upstream(body, deadline.and_then(Deadline::into_sleep), self.stream))
+        Response::from_parts(head, ResponseBody::upstream(body, deadline, self.stream))
     }
 
     /// Hands a 101 on and turns both connections into a tunnel.

@@ -1,7 +1,8 @@
 //! The deadline of an exchange: one lazy timer.
 //!
 //! Clocks start when the whole request has been received (Istio semantics 1.10), so that a body in progress is never cut
-//! off. The timer is created when something has to be waited for.
+//! off. That may be after the head of the answer, whose body takes the deadline along. The timer is created when something
+//! has to be waited for.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -35,13 +36,8 @@ impl Deadline {
         self.started.map_or(self.limit, |started| (started + self.limit).saturating_duration_since(now))
     }
 
-    /// The armed timer, for what comes after the response head; none while the request is still being received.
-    pub fn into_sleep(self) -> Option<Pin<Box<Sleep>>> {
-        let end = self.started? + self.limit;
-        Some(self.sleep.unwrap_or_else(|| Box::pin(tokio::time::sleep_until(end))))
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the time is over.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let started = match (self.started, &self.upload) {
             (Some(started), _) => started,
             (None, Some(upload)) => std::task::ready!(upload.poll_complete(cx)),

@@ -153,6 +153,24 @@ async fn the_clock_does_not_run_while_the_request_is_still_coming() {
 }
 
 #[tokio::test]
+async fn the_clock_starts_at_the_end_of_a_request_whose_answer_began_before_it() {
+    let origin = Origin::start().await;
+    let proxy = in_front_of(origin.address(), |route| route.timeout = Some(Duration::from_millis(100)));
+    let mut client = Client::of(&proxy).await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbo").await;
+    let (mut server, _) = origin.accept().await;
+    read_head(&mut server).await;
+    expect(&mut server, "bo").await;
+    server.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf").await.expect("write");
+    assert_eq!(header(&read_head(&mut client.0).await, "content-length"), Some("8"));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    client.send("dy").await;
+    expect(&mut server, "dy").await;
+    assert_eq!(rest(&mut client.0).await, b"half");
+    proxy.metric("istio_requests_total", &["response_code=\"200\"", "response_flags=\"UT\"", "} 1"]).await;
+}
+
+#[tokio::test]
 async fn one_request_in_flight_one_waiting_and_the_rest_overflows() {
     let origin = Origin::start().await;
     let mut service = web("svc", &[origin.address()]);
