@@ -19,6 +19,9 @@ pub trait Outgoing: Body<Data = Bytes> + Unpin {
     fn poll_overdue(&mut self, _: &mut Context<'_>) -> Poll<Self::Error> {
         Poll::Pending
     }
+
+    /// The client has all it is ever sent, which is the head.
+    fn ends_at_head(&mut self, _: &mut Context<'_>) {}
 }
 
 /// What follows the head of a client's request.
@@ -192,6 +195,20 @@ impl Outgoing for ResponseBody {
         ready!(deadline.poll(cx));
         self.book(Stream::response_timed_out);
         Poll::Ready(ResponseBodyError::Timeout)
+    }
+
+    /// Over HTTP/2 the end of an answer may be a frame of its own, trailers or empty data. It is not waited for, since the client
+    /// has a whole answer; but a stream whose end is here need not be reset.
+    fn ends_at_head(&mut self, cx: &mut Context<'_>) {
+        let ResponseBody { content, stream } = self;
+        if let (Content::Upstream(body, _), Some(stream)) = (content, stream) {
+            while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut *body).poll_frame(cx) {
+                if frame.is_trailers() {
+                    stream.sending(&frame);
+                }
+            }
+        }
+        self.book(Stream::complete);
     }
 }
 

@@ -252,6 +252,44 @@ async fn an_http2_origin_asks_an_http1_client_for_the_body_it_holds_back() {
 }
 
 #[tokio::test]
+async fn an_answer_without_a_body_is_complete_for_an_http1_client_whenever_its_stream_ends() {
+    for (request, status, length, ends) in [
+        ("GET", 200, Some("0"), true),
+        ("GET", 200, Some("0"), false),
+        ("GET", 204, None, false),
+        ("GET", 304, None, false),
+        ("HEAD", 200, Some("7"), false),
+        ("HEAD", 200, None, true),
+    ] {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let address = origin(move |_, mut respond| {
+            let tell = tell.clone();
+            async move {
+                let mut head = Response::builder().status(status).body(()).expect("head");
+                length.map(|length| head.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static(length)));
+                let mut body = respond.send_response(head, false).expect("head");
+                if ends {
+                    body.send_data(Bytes::new(), true).expect("end");
+                }
+                let reset = std::future::poll_fn(|cx| body.poll_reset(cx)).await;
+                let _ = tell.send(reset.is_ok());
+            }
+        })
+        .await;
+        let proxy = in_front_of_http2(address, |_| ());
+        let mut client = Client::of(&proxy).await;
+        client.send(format!("{request} / HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        assert!(read_head(&mut client.0).await.starts_with(&format!("HTTP/1.1 {status} ")));
+        let labels = [&format!("response_code=\"{status}\""), "response_flags=\"-\"", "} 1"];
+        proxy.metric("istio_requests_total", &labels).await;
+        if ends {
+            let reset = tokio::time::timeout(Duration::from_millis(50), told.recv()).await;
+            assert_ne!(reset, Ok(Some(true)), "a stream that had come to its end was reset");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_field_that_http2_does_not_know_stays_behind_and_a_date_is_there() {
     let address = origin(|request, mut respond| async move {
         let status = if request.headers().contains_key(CONNECTION) { 500 } else { 200 };

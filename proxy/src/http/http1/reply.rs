@@ -85,7 +85,7 @@ impl<B: Outgoing> Reply<B> {
             }
             let mut out = OUT.take();
             out.clear();
-            self.begin(wire, &mut out);
+            self.begin(wire, &mut out, cx);
             let gathered = self.gather(&mut out, cx);
             let sent = send(wire, &out, &gathered, cx);
             if out.capacity() <= SPARE_CAPACITY {
@@ -113,12 +113,15 @@ impl<B: Outgoing> Reply<B> {
     }
 
     /// Appends the head, once.
-    fn begin(&mut self, wire: &Shared, out: &mut Vec<u8>) {
+    fn begin(&mut self, wire: &Shared, out: &mut Vec<u8>, cx: &mut Context<'_>) {
         let Some(head) = self.head.take() else { return };
         self.asked.keep_alive &= !lock(wire).answers_last();
         let Following { body, keep_alive } = write_head(out, &head, &self.body, self.asked);
         (self.ending, self.keep_alive) = (body, keep_alive);
         crate::http1::maps::recycle(head.headers);
+        if self.ending.is_none() {
+            self.body.ends_at_head(cx);
+        }
     }
 
     /// Appends framing and small chunks until there is enough, or no more for now.
