@@ -24,6 +24,12 @@ pub trait Outgoing: Body<Data = Bytes> + Unpin {
     fn ends_at_head(&mut self, _: &mut Context<'_>) {}
 }
 
+/// A body that may be read in several goes.
+pub trait Incoming: Body<Data = Bytes> + Unpin {
+    /// Whoever read it has gone, and another may or may not follow.
+    fn leave(&mut self) {}
+}
+
 /// What follows the head of a client's request.
 #[derive(Debug)]
 pub enum ClientBody {
@@ -72,6 +78,14 @@ impl Body for ClientBody {
             ClientBody::Empty => SizeHint::with_exact(0),
             ClientBody::Http1(body) => body.size_hint(),
             ClientBody::Http2(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Incoming for ClientBody {
+    fn leave(&mut self) {
+        if let ClientBody::Http1(body) = self {
+            body.leave();
         }
     }
 }

@@ -27,6 +27,11 @@ thread_local! {
     static BUFFER: RefCell<Buffer> = RefCell::new(Buffer { read: vec![0; READ].into(), slab: BytesMut::with_capacity(SLAB) });
 }
 
+/// Puts what was read behind what was read before.
+pub fn append(input: &mut Bytes, read: Bytes) {
+    *input = if input.is_empty() { read } else { [&input[..], &read[..]].concat().into() };
+}
+
 /// Reads once; empty at the end of the stream.
 ///
 /// # Errors

@@ -74,6 +74,16 @@ impl Reading {
         !self.input.is_empty()
     }
 
+    /// How much was read and not handed out.
+    pub fn ahead(&self) -> usize {
+        self.input.len()
+    }
+
+    /// Takes what was read by somebody else.
+    pub fn push(&mut self, read: Bytes) {
+        buffer::append(&mut self.input, read);
+    }
+
     /// What was read and not handed out.
     pub fn into_input(self) -> Bytes {
         self.input

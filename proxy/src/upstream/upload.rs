@@ -16,7 +16,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use crate::http::body::{ClientBody, Outgoing};
+use crate::http::body::{ClientBody, Incoming, Outgoing};
 
 /// Envoy's per-stream buffer limit under Istio.
 const CAP: usize = 1 << 20;
@@ -81,7 +81,7 @@ pub enum UploadError {
     Superseded,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
+impl<B: Incoming> Upload<B> {
     /// An upload of `source`. With `record` false nothing is kept and a second attempt is possible only while nothing was
     /// read. `expects_continue`: the client waits for a 100.
     pub fn new(source: B, record: bool, expects_continue: bool) -> Arc<Self> {
@@ -186,7 +186,7 @@ impl Upload {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> State<B> {
+impl<B: Incoming> State<B> {
     fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Gate::Closed { patience, reader } = &mut self.gate else { return Poll::Ready(()) };
         *reader = Some(cx.waker().clone());
@@ -241,28 +241,31 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Outgoing for UploadBody<B> {}
+impl<B: Incoming> Outgoing for UploadBody<B> {}
 
-impl<B> Drop for UploadBody<B> {
+impl<B: Incoming> Drop for UploadBody<B> {
     fn drop(&mut self) {
         let mut state = self.upload.lock();
         if state.attempt == self.attempt {
             state.sent = true;
             state.abandon();
+            if let Some(source) = &mut state.source {
+                source.leave();
+            }
         }
     }
 }
 
 /// One attempt's view of an [`Upload`].
 #[derive(Debug)]
-pub struct UploadBody<B = ClientBody> {
+pub struct UploadBody<B: Incoming = ClientBody> {
     upload: Arc<Upload<B>>,
     attempt: u32,
     position: usize,
     trailers_sent: bool,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> UploadBody<B> {
+impl<B: Incoming> UploadBody<B> {
     /// Whether the client waits for a 100.
     pub fn is_waiting(&self) -> bool {
         self.upload.is_waiting()
@@ -274,7 +277,7 @@ impl<B: Body<Data = Bytes> + Unpin> UploadBody<B> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for UploadBody<B> {
+impl<B: Incoming> Body for UploadBody<B> {
     type Data = Bytes;
     type Error = UploadError;
 

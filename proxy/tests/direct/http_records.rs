@@ -106,6 +106,39 @@ async fn a_client_that_goes_away_is_counted_with_code_0_and_its_request_ends_ups
 }
 
 #[tokio::test]
+async fn a_client_that_goes_away_before_its_body_is_read_is_noticed_at_once_and_its_request_not_sent() {
+    let length = "content-length: 4";
+    for (fields, body) in [(length, "body"), (length, "bo"), (length, ""), ("content-length: 4\r\nexpect: 100-continue", "")] {
+        let origin = Origin::start().await;
+        let proxy = in_front_of(origin.address(), |route| {
+            let delay = FaultDelay { per_million: 1_000_000, duration: Duration::from_secs(60) };
+            route.fault = Some(Fault { delay: Some(delay), abort: None }.into());
+        });
+        let mut client = Client::of(&proxy).await;
+        client.send(format!("POST / HTTP/1.1\r\nhost: a\r\n{fields}\r\n\r\n")).await;
+        client.send(body).await;
+        drop(client);
+        counted(&proxy, "DC,DI", 0).await;
+        assert!(origin.stays_alone().await);
+    }
+    let busy = Origin::start().await;
+    let mut service = web("svc", &[busy.address()]);
+    std::sync::Arc::make_mut(&mut service.connection_pool).max_connections = 1;
+    let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![service]));
+    let mut first = Client::of(&proxy).await;
+    first.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (mut server, _) = busy.accept().await;
+    read_request(&mut server).await.expect("request");
+    let mut client = Client::of(&proxy).await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody").await;
+    drop(client);
+    counted(&proxy, "DC", 0).await;
+    server.write_all(ok("").as_bytes()).await.expect("write");
+    assert_eq!(first.receive().await.status(), 200);
+    drop(first);
+}
+
+#[tokio::test]
 async fn a_head_that_the_codec_refuses_is_counted_too() {
     let origin = Origin::start().await;
     for (head, code) in [

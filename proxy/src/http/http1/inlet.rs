@@ -37,6 +37,13 @@ impl Inlet {
         frame
     }
 
+    /// Nobody asks for more for now.
+    pub fn leave(&mut self) {
+        if let Some(wire) = self.wire.upgrade() {
+            lock(&wire).leave(self.request);
+        }
+    }
+
     /// Whether it ended in what is no body.
     pub fn is_malformed(&self) -> bool {
         self.malformed
@@ -50,6 +57,12 @@ impl Inlet {
     /// Of the whole body; asked for before anything of it is read.
     pub fn size_hint(&self) -> SizeHint {
         self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Drop for Inlet {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -87,5 +100,36 @@ mod tests {
         drop(client);
         let gone = poll_fn(|cx| lock(&wire).poll_gone(cx));
         assert!(tokio::time::timeout(std::time::Duration::from_secs(5), gone).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_is_missed_once_the_reader_of_its_body_has_gone() {
+        for is_dropped in [true, false] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let server = Transport::Plain(listener.accept().await.unwrap().0);
+            let wire = Wire::shared(Prefixed::new(Bytes::from_static(b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nhalf"), server));
+            poll_fn(|cx| lock(&wire).poll_head(false, cx)).await;
+            let mut inlet = Inlet::new(&wire, lock(&wire).request(), Framing::Length(5));
+            poll_fn(|cx| {
+                while inlet.poll_frame(cx).is_ready() {}
+                Poll::Ready(())
+            })
+            .await;
+            let owner = tokio::spawn({
+                let wire = wire.clone();
+                async move { poll_fn(|cx| lock(&wire).poll_gone(cx)).await }
+            });
+            tokio::task::yield_now().await;
+            let _left = if is_dropped {
+                drop(inlet);
+                None
+            } else {
+                inlet.leave();
+                Some(inlet)
+            };
+            drop(client);
+            assert!(tokio::time::timeout(std::time::Duration::from_secs(5), owner).await.is_ok(), "dropped: {is_dropped}");
+        }
     }
 }

@@ -47,6 +47,8 @@ pub struct Wire {
     permitting: bool,
     /// The connection's task, when it waits for the end of the body.
     owner: Option<Waker>,
+    /// Somebody has begun to read the body, and has not left it.
+    in_hands: bool,
     /// Who reads the body, when it waits for more.
     reader: Option<Waker>,
 }
@@ -118,6 +120,7 @@ impl Wire {
             request: 0,
             permitting: false,
             owner: None,
+            in_hands: false,
             reader: None,
         }))
     }
@@ -177,6 +180,7 @@ impl Wire {
         (self.request, self.empty_lines) = (self.request + 1, 0);
         if let Some(framing) = head.body {
             let reading = Reading::new(framing, std::mem::take(&mut self.input));
+            self.in_hands = false;
             self.body = if head.asked.expects_continue { Inflow::Expecting(reading) } else { Inflow::Open(reading) };
         }
         head
@@ -187,25 +191,46 @@ impl Wire {
         self.request
     }
 
-    /// Waits for the client to go away, which matters while an answer is on its way. One that has sent much more is
-    /// believed to be there; while a request body comes, its reader notices.
+    /// Waits for the client to go away, which matters while an answer is on its way or waited for. One that has sent much more is
+    /// believed to be there; who has the request body in hands notices.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.body {
             Inflow::Broken => Poll::Pending,
+            Inflow::Over => self.poll_ahead(cx),
             Inflow::Expecting(_) | Inflow::Open(_) => {
                 remember(&mut self.owner, cx);
-                Poll::Pending
+                if self.in_hands { Poll::Pending } else { self.poll_ahead(cx) }
             }
-            Inflow::Over => {
-                while self.input.len() < MAX_AHEAD {
-                    match ready!(buffer::poll_read(&mut self.io, cx)) {
-                        Ok(read) if read.is_empty() => return Poll::Ready(()),
-                        Ok(read) if self.input.is_empty() => self.input = read,
-                        Ok(read) => self.input = [&self.input[..], &read[..]].concat().into(),
-                        Err(_) => return Poll::Ready(()),
-                    }
-                }
-                Poll::Pending
+        }
+    }
+
+    /// Reads what nobody has asked for yet, a little of it; ready when no more can come.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let ahead = match &self.body {
+                Inflow::Expecting(reading) | Inflow::Open(reading) => reading.ahead(),
+                Inflow::Over | Inflow::Broken => self.input.len(),
+            };
+            if ahead >= MAX_AHEAD {
+                return Poll::Pending;
+            }
+            let read = match ready!(buffer::poll_read(&mut self.io, cx)) {
+                Ok(read) if !read.is_empty() => read,
+                _ => return Poll::Ready(()),
+            };
+            match &mut self.body {
+                Inflow::Expecting(reading) | Inflow::Open(reading) => reading.push(read),
+                Inflow::Over | Inflow::Broken => buffer::append(&mut self.input, read),
+            }
+        }
+    }
+
+    /// Nobody reads the body of request number `request` for now, so that it is for its owner to see whether the client is there.
+    pub fn leave(&mut self, request: u64) {
+        if request == self.request {
+            (self.in_hands, self.reader) = (false, None);
+            if let Some(owner) = self.owner.take() {
+                owner.wake();
             }
         }
     }
@@ -215,6 +240,7 @@ impl Wire {
         if request != self.request {
             return Poll::Ready(Some(Err(Cut::Short)));
         }
+        self.in_hands = true;
         if matches!(self.body, Inflow::Expecting(_))
             && let Inflow::Expecting(reading) = std::mem::take(&mut self.body)
         {

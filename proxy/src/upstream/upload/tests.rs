@@ -21,6 +21,8 @@ impl Body for Frames {
     }
 }
 
+impl Incoming for Frames {}
+
 fn frames(chunks: &[Vec<u8>], trailers: bool) -> Frames {
     let mut frames: VecDeque<_> = chunks.iter().map(|chunk| Frame::data(Bytes::from(chunk.clone()))).collect();
     if trailers {
@@ -34,7 +36,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
-async fn take<B: Body<Data = Bytes> + Unpin>(body: &mut UploadBody<B>, frames: usize) -> Vec<u8> {
+async fn take<B: Incoming>(body: &mut UploadBody<B>, frames: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for _ in 0..frames {
         if let Some(Ok(frame)) = body.frame().await
@@ -139,6 +141,8 @@ impl Body for Watched {
         Pin::new(&mut self.0).poll_frame(cx)
     }
 }
+
+impl Incoming for Watched {}
 
 #[test]
 fn a_body_that_nobody_will_read_any_more_is_let_go() {
