@@ -5,6 +5,7 @@
 //! is told at [`Slot`].
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use outrigger_config::model::{Cluster, ClusterId, Discovery, Snapshot};
@@ -22,14 +23,23 @@ struct Place {
 }
 
 /// What the configuration in force has of a description.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Standing {
-    #[default]
-    InForce,
+#[derive(Debug, Default)]
+struct Standing {
     /// It describes the cluster in another way.
-    Superseded,
-    /// It has no such cluster.
-    Gone,
+    superseded: bool,
+    /// It has no such cluster: one answer for all descriptions in line, since late requests may make a state under any of them.
+    gone: Option<Arc<AtomicBool>>,
+}
+
+impl Standing {
+    fn gone(&mut self) -> &Arc<AtomicBool> {
+        self.gone.get_or_insert_default()
+    }
+
+    /// Reads by writing, as [`Place::go`] does: of a state being made and its cluster going, the second sees the first.
+    fn is_gone(&self) -> bool {
+        self.gone.as_ref().is_some_and(|gone| gone.fetch_or(false, Ordering::AcqRel))
+    }
 }
 
 impl Place {
@@ -42,12 +52,12 @@ impl Place {
         let state = self.slot.get_or_make(|first| {
             let state = ClusterState::next(cluster, first);
             if let Some(first) = first.filter(|first| !Arc::ptr_eq(first, &state)) {
-                let (older, newer) = if *standing == Standing::InForce { (first, &state) } else { (&state, first) };
+                let (older, newer) = if standing.superseded { (&state, first) } else { (first, &state) };
                 cluster::retire(&older.hosts(), &newer.hosts());
             }
             state
         });
-        if *standing == Standing::Gone {
+        if standing.is_gone() {
             cluster::retire(&state.hosts(), &[]);
         }
         state
@@ -55,8 +65,7 @@ impl Place {
 
     /// The cluster goes, with whatever hosts it has, or will have for requests that began before.
     fn go(&self) {
-        let mut standing = self.standing();
-        *standing = Standing::Gone;
+        self.standing().gone().swap(true, Ordering::AcqRel);
         if let Some(latest) = self.slot.latest() {
             cluster::retire(&latest.hosts(), &[]);
         }
@@ -127,14 +136,17 @@ impl Clusters {
 fn place_for(cluster: &Arc<Cluster>, before: Option<&Place>) -> Place {
     let Some(before) = before else { return resolved(Place::default(), cluster) };
     let mut standing = before.standing();
-    *standing = Standing::Superseded;
+    standing.superseded = true;
     match before.slot.latest() {
         Some(previous) => {
             let state = ClusterState::next(cluster, Some(&previous));
             cluster::retire(&previous.hosts(), &state.hosts());
             Place { slot: Slot::made(state), ..Place::default() }
         }
-        None => resolved(Place { slot: before.slot.in_line(), ..Place::default() }, cluster),
+        None => {
+            let standing = Standing { gone: Some(Arc::clone(standing.gone())), ..Standing::default() };
+            resolved(Place { slot: before.slot.in_line(), standing: Mutex::new(standing) }, cluster)
+        }
     }
 }
 

@@ -158,6 +158,46 @@ fn a_cluster_that_goes_takes_along_what_late_requests_made_before_and_after() {
 }
 
 #[test]
+fn a_cluster_that_goes_takes_along_what_late_requests_make_under_any_description_it_had() {
+    for late_before in [[false, false], [true, false], [false, true], [true, true]] {
+        let mut models = ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.4"].map(model);
+        let two = id(&models[3], "two").0 as usize;
+        models[3].clusters.remove(two);
+        let [first, second, third, without] = &mut models;
+        let before = Clusters::carry_over(first, None);
+        let after = Clusters::carry_over(second, Some((first, &before)));
+        let current = Clusters::carry_over(third, Some((second, &after)));
+        let late = [(&before, &*first), (&after, &*second)];
+        let made = |(clusters, model): (&Clusters, &Snapshot)| Arc::clone(clusters.get(model, id(model, "two")).expect("known"));
+        late.into_iter().zip(late_before).filter(|(_, before)| *before).for_each(|(late, _)| drop(made(late)));
+        Clusters::carry_over(without, Some((third, &current)));
+        let removed = late.map(|late| made(late).hosts()[0].is_removed());
+        assert_eq!(removed, [true, true], "made before it went: {late_before:?}");
+    }
+}
+
+#[test]
+fn what_is_made_while_the_cluster_goes_goes_with_it() {
+    for _ in 0..300 {
+        let (mut first, mut second, mut third) = (model("10.0.0.2"), model("10.0.0.3"), model("10.0.0.3"));
+        third.clusters.remove(id(&third, "two").0 as usize);
+        let before = Clusters::carry_over(&mut first, None);
+        let after = Clusters::carry_over(&mut second, Some((&first, &before)));
+        let start = std::sync::Barrier::new(2);
+        let late = std::thread::scope(|scope| {
+            let late = scope.spawn(|| {
+                start.wait();
+                before.get(&first, id(&first, "two")).expect("known")
+            });
+            start.wait();
+            Clusters::carry_over(&mut third, Some((&second, &after)));
+            late.join().expect("no panic")
+        });
+        assert!(late.hosts()[0].is_removed());
+    }
+}
+
+#[test]
 fn a_look_at_all_shows_what_goes_on_from_a_late_request() {
     let (second, after, late) = changed_with_a_late_request();
     let shown = after.all(&second).find(|shown| shown.name == late.name).expect("shown");
