@@ -36,11 +36,14 @@ impl From<crate::load::SourceFile> for FileChange {
     }
 }
 
+/// Objects in force, by what they are called.
+type Objects = BTreeMap<ObjectId, Arc<Object>>;
+
 /// The objects in force.
 #[derive(Debug, Default)]
 pub struct Store {
     files: BTreeMap<Arc<Path>, FileState>,
-    objects: BTreeMap<ObjectId, Arc<Object>>,
+    objects: Objects,
     diagnostics: Vec<Diagnostic>,
     keeper: Option<Keeper>,
 }
@@ -151,6 +154,24 @@ impl Store {
     /// is given to `kubectl apply`.
     fn rebuild(&mut self) {
         let before = std::mem::take(&mut self.objects);
+        let mut diagnostics = self.take_objects(&before);
+        let kept = self.last_good(&before);
+        for diagnostic in self.files.values().flat_map(FileState::diagnostics) {
+            let mut diagnostic = diagnostic.clone();
+            let last_good = diagnostic.object.as_ref().is_some_and(|id| kept.contains_key(id));
+            if last_good && diagnostic.consequence == Consequence::LeftOut {
+                diagnostic.consequence = Consequence::LastGoodKept;
+            }
+            diagnostics.push(diagnostic);
+        }
+        self.objects.extend(kept);
+        diagnostic::sort(&mut diagnostics);
+        self.diagnostics = diagnostics;
+    }
+
+    /// Puts the objects of all files in force, those of `before` that are equal in place of second copies, and tells which are
+    /// written twice.
+    fn take_objects(&mut self, before: &Objects) -> Vec<Diagnostic> {
         let mut diagnostics = Vec::new();
         for state in self.files.values_mut() {
             for object in &mut state.objects {
@@ -170,6 +191,11 @@ impl Store {
                 earlier.insert(object.clone());
             }
         }
+        diagnostics
+    }
+
+    /// The objects of `before` that no file has any more in a form that can be used.
+    fn last_good(&self, before: &Objects) -> HashMap<ObjectId, Arc<Object>> {
         let mut kept = HashMap::new();
         for id in self.files.values().flat_map(FileState::invalid) {
             if !self.objects.contains_key(id)
@@ -178,17 +204,7 @@ impl Store {
                 kept.insert(id.clone(), object.clone());
             }
         }
-        for diagnostic in self.files.values().flat_map(FileState::diagnostics) {
-            let mut diagnostic = diagnostic.clone();
-            let last_good = diagnostic.object.as_ref().is_some_and(|id| kept.contains_key(id));
-            if last_good && diagnostic.consequence == Consequence::LeftOut {
-                diagnostic.consequence = Consequence::LastGoodKept;
-            }
-            diagnostics.push(diagnostic);
-        }
-        self.objects.extend(kept);
-        diagnostic::sort(&mut diagnostics);
-        self.diagnostics = diagnostics;
+        kept
     }
 }
 

@@ -112,11 +112,14 @@ fn render(
     let mut record = Record::of(rendering.pod, &pod);
     record.ports = ports;
     if !overrides.is_empty() {
-        let names = |list| pod::list(rendering.pod, list).iter().map(|item| pod::name(item).to_owned()).collect();
-        (record.order, record.init_order) = (names("containers"), names("initContainers"));
+        (record.order, record.init_order) = (names(rendering.pod, "containers"), names(rendering.pod, "initContainers"));
     }
     write_down(&mut pod, &status, &overrides, &record)?;
     Ok(pod)
+}
+
+fn names(pod: &Value, list: &str) -> Vec<String> {
+    pod::list(pod, list).iter().map(|item| pod::name(item).to_owned()).collect()
 }
 
 fn write_down(pod: &mut Value, status: &Status, overrides: &merge::Overrides, record: &Record) -> Result<(), InjectError> {

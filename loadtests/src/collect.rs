@@ -84,13 +84,14 @@ fn totals(recorder: &Recorder, report: &mut Report) {
         by_status.entry(name).or_default().add(&cell.times);
         by_url.entry(recorder.layout.targets.get(cell.target).cloned().unwrap_or_default()).or_default().add(&cell.times);
     }
-    *status = by_status.into_iter().map(|(name, times)| (name, group(times))).collect();
-    *grpc_status = by_grpc.into_iter().map(|(name, times)| (name, group(times))).collect();
-    *url = by_url.into_iter().map(|(name, times)| (name, group(times))).collect();
-    *error = by_cause.into_iter().map(|(cause, times)| (cause, group(times))).collect();
+    (*status, *grpc_status, *url, *error) = (groups(by_status), groups(by_grpc), groups(by_url), groups(by_cause));
     let Group { requests, latency, service, histograms } = group(all);
     report.rate = if report.seconds > 0.0 { requests as f64 / report.seconds } else { 0.0 };
     (report.latency, report.service, report.histograms) = (latency, service, histograms);
+}
+
+fn groups<K: Ord>(times: BTreeMap<K, Times>) -> BTreeMap<K, Group> {
+    times.into_iter().map(|(key, times)| (key, group(times))).collect()
 }
 
 /// The group of all requests with these times.
@@ -136,8 +137,7 @@ fn answers(recorder: &Recorder, report: &mut Report) {
             *group.entry(value).or_default() += tally.count;
         }
     }
-    let named = |values: BTreeMap<String, Times>| values.into_iter().map(|(value, times)| (value, group(times))).collect();
-    report.breakdown.answer = times.into_iter().map(|(property, values)| (property, named(values))).collect();
+    report.breakdown.answer = times.into_iter().map(|(property, values)| (property, groups(values))).collect();
 }
 
 /// A property's values that were recorded at least once.

@@ -177,13 +177,6 @@ fn of_kubernetes(
     let (name, namespace, spec) = (resource.name(), resource.namespace(), &resource.spec.spec);
     let annotation = resource.object.meta.annotations.get("networking.istio.io/exportTo");
     let export_to = annotation.map(|list| list.split(',').map(|entry| entry.trim().to_owned()).collect());
-    let ips = std::iter::once(&spec.cluster_ip).chain(&spec.cluster_ips).filter_map(|ip| ip.parse::<IpAddr>().ok());
-    let mut addresses: Vec<IpNet> = Vec::new();
-    for net in ips.map(IpNet::from) {
-        if !addresses.contains(&net) {
-            addresses.push(net);
-        }
-    }
     let resolution = match (spec.kind.as_str(), spec.cluster_ip.as_str()) {
         ("ExternalName", _) => Resolution::Alias(spec.external_name.trim_end_matches('.').to_ascii_lowercase()),
         (_, "None") => Resolution::Passthrough,
@@ -195,20 +188,14 @@ fn of_kubernetes(
         transport: transport(&port.protocol),
         app_protocol: port.app_protocol.clone().unwrap_or_default(),
         target_port: port.target_port.clone(),
-        endpoints: {
-            let mut endpoints = slices.of_port(resource, port);
-            let target = endpoints::fixed_target(port).unwrap_or(port.port);
-            endpoints.extend(selection.entries(namespace, &spec.selector, &port.name, target));
-            endpoints.sort_by(Endpoint::order);
-            endpoints
-        },
+        endpoints: endpoints_of(resource, port, slices, selection),
     });
     Service {
         hostname: kubernetes_hostname(name, namespace, domain).to_ascii_lowercase().into(),
         name: name.clone(),
         namespace: namespace.clone(),
         source: ServiceSource::Kubernetes(resource.clone()),
-        addresses,
+        addresses: addresses(spec),
         ports: ports.collect(),
         resolution,
         mesh_external: false,
@@ -218,6 +205,32 @@ fn of_kubernetes(
         publish_not_ready: spec.publish_not_ready_addresses,
         created: resource.object.meta.creation_timestamp.unwrap_or_default(),
     }
+}
+
+/// Each address once, the primary one first.
+fn addresses(spec: &k8s::ServiceSpec) -> Vec<IpNet> {
+    let ips = std::iter::once(&spec.cluster_ip).chain(&spec.cluster_ips).filter_map(|ip| ip.parse::<IpAddr>().ok());
+    let mut addresses: Vec<IpNet> = Vec::new();
+    for net in ips.map(IpNet::from) {
+        if !addresses.contains(&net) {
+            addresses.push(net);
+        }
+    }
+    addresses
+}
+
+/// What is behind a port: pods, and WorkloadEntries that the selector finds.
+fn endpoints_of(
+    resource: &Resource<k8s::Service>,
+    port: &k8s::ServicePort,
+    slices: &mut endpoints::Slices<'_>,
+    selection: &Selection<'_>,
+) -> Vec<Endpoint> {
+    let target = endpoints::fixed_target(port).unwrap_or(port.port);
+    let mut endpoints = slices.of_port(resource, port);
+    endpoints.extend(selection.entries(resource.namespace(), &resource.spec.spec.selector, &port.name, target));
+    endpoints.sort_by(Endpoint::order);
+    endpoints
 }
 
 fn transport(protocol: &str) -> Transport {

@@ -163,9 +163,8 @@ impl Certificates {
         };
         if let Some(end) = authority.ended(now) {
             if !is_leader {
-                return Err(certificate(format!(
-                    "its certificate authority ended {end}; the replica that holds the Lease makes a new one"
-                )));
+                let waits_for = "the replica that holds the Lease makes a new one";
+                return Err(certificate(format!("its certificate authority ended {end}; {waits_for}")));
             }
             if let Step::Write(new, why) = authority.step(now, &self.times, false).map_err(certificate)? {
                 return self.write(object.as_deref(), &new, why).await.map(|()| now + time::Duration::MINUTE);

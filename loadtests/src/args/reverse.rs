@@ -1,5 +1,6 @@
 //! A plan as arguments: how it is carried out in another process, in a pod's network namespace.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use http::{HeaderName, HeaderValue};
@@ -11,7 +12,7 @@ impl Plan {
     /// in it.
     pub fn to_arguments(&self) -> Vec<String> {
         let mut arguments = self.urls().cloned().collect::<Vec<_>>();
-        let mut add = |flag: &str, value: &dyn std::fmt::Display| arguments.push(format!("--{flag}={value}"));
+        let mut add = |flag: &str, value: &dyn Display| arguments.push(format!("--{flag}={value}"));
         add("output", &"json");
         match self.amount {
             Amount::Requests(requests) => add("requests", &requests),
@@ -44,6 +45,12 @@ impl Plan {
         if !self.weights.is_empty() {
             add("weights", &self.weights.iter().map(u32::to_string).collect::<Vec<_>>().join(","));
         }
+        self.tls_arguments(&mut add);
+        arguments.extend(self.switches());
+        arguments
+    }
+
+    fn tls_arguments(&self, add: &mut impl FnMut(&str, &dyn Display)) {
         let mut file = |flag: &str, path: &Path| add(flag, &path.display());
         self.tls.roots.iter().for_each(|roots| file("cacert", roots));
         if let Some((chain, key)) = &self.tls.identity {
@@ -51,8 +58,6 @@ impl Plan {
             file("key", key);
         }
         self.tls.sni.iter().for_each(|name| add("sni", name));
-        arguments.extend(self.switches());
-        arguments
     }
 
     fn switches(&self) -> impl Iterator<Item = String> {

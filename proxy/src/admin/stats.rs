@@ -83,10 +83,13 @@ pub fn prometheus(process: &Process) -> String {
         stats.iter().for_each(|stat| out.sample(family, &stat.labels(), stat.value));
     }
     configuration(process, &mut out);
+    losses(process, &mut out);
+    handshakes(process, &mut out);
+    series(process, &mut out);
     out.finish()
 }
 
-/// Metrics that Envoy has no name for.
+/// The configuration and the certificate in force. Envoy has no names for these and what follows.
 fn configuration(process: &Process, out: &mut Exposition) {
     let report = process.discovery.report();
     let age = report.published_at.map_or(0.0, |at| Instant::now().duration_since(at).as_secs_f64());
@@ -119,8 +122,15 @@ fn configuration(process: &Process, out: &mut Exposition) {
             expires.as_secs(),
         );
     }
+}
+
+/// What was lost.
+fn losses(process: &Process, out: &mut Exposition) {
     out.single("outrigger_access_log_dropped_total", Kind::Counter, "Access log lines dropped.", process.access_log.dropped());
     out.single("outrigger_panics_total", Kind::Counter, "Tasks ended by a panic.", panics());
+}
+
+fn handshakes(process: &Process, out: &mut Exposition) {
     let handshakes = || process.workers.iter().map(|worker| &worker.handshakes);
     let (active, refused): (usize, u64) = (handshakes().map(Handshakes::active).sum(), handshakes().map(Handshakes::refused).sum());
     out.single("outrigger_tls_handshakes_active", Kind::Gauge, "TLS handshakes with clients in progress.", active);
@@ -130,12 +140,14 @@ fn configuration(process: &Process, out: &mut Exposition) {
         "Connections closed because their worker had too many TLS handshakes in progress.",
         refused,
     );
-    let labelled = process.telemetry.labelled();
+}
+
+fn series(process: &Process, out: &mut Exposition) {
     out.single(
         "outrigger_series_labelled_total",
         Kind::Counter,
         "Times that metric labels were computed; never once per request.",
-        labelled,
+        process.telemetry.labelled(),
     );
     out.single(
         "outrigger_series_overflow_total",

@@ -69,13 +69,10 @@ pub fn receive(connection: &ServedConnection, routing: &Routing, mut head: Parts
     if let Some(log) = routing.config.access_log() {
         stream.capture(CapturedHeaders::capture(log, &head.headers));
     }
-    let length = if seen.content_length && head.version == Version::HTTP_2 { headers::settle_length(&mut head.headers) } else { Ok(()) };
     let refusal = if sanitized.is_err() || seen.several_hosts {
         Some(LocalReply::bad_request("http1.codec_error"))
-    } else if head.version == Version::HTTP_2 && fields > MAX_HEADERS {
-        Some(LocalReply::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large", "http2.too_many_headers"))
-    } else if length.is_err() {
-        Some(LocalReply::bad_request("http2.invalid_content_length"))
+    } else if let Some(refusal) = refused_by_http2(&mut head, fields, seen) {
+        Some(refusal)
     } else if named.is_none() {
         Some(LocalReply::bad_request("missing_host_header"))
     } else if asked == Upgrade::Refused {
@@ -96,6 +93,19 @@ pub fn receive(connection: &ServedConnection, routing: &Routing, mut head: Parts
     }
     let host_stands = head.uri.authority().is_none() && head.version != Version::HTTP_10;
     Ok(Arrival { head, authority, host_stands, upload, upgrade, received, stream })
+}
+
+/// What its codec lets pass of an HTTP/2 request, and an HTTP/1 one would be refused for. `fields` is how many came.
+fn refused_by_http2(head: &mut Parts, fields: usize, seen: Seen) -> Option<LocalReply> {
+    if head.version != Version::HTTP_2 {
+        return None;
+    }
+    if fields > MAX_HEADERS {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return Some(LocalReply::new(status, "Request Header Fields Too Large", "http2.too_many_headers"));
+    }
+    let ambiguous = seen.content_length && headers::settle_length(&mut head.headers).is_err();
+    ambiguous.then(|| LocalReply::bad_request("http2.invalid_content_length"))
 }
 
 /// The Host of a request. HTTP/1.0 clients may leave it out: the address they dialled stands in. `None` makes a 400.

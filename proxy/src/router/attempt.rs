@@ -31,7 +31,7 @@ use crate::upstream::body::UpstreamBody;
 use crate::upstream::connect::Protocol;
 use crate::upstream::http1::{self, Notes, Outgoing};
 use crate::upstream::http2;
-use crate::upstream::pool::{Connection, Want};
+use crate::upstream::pool::{Connection, Lease, Want};
 use crate::upstream::{ClusterState, Host, Permit, PickContext, Picked, Resource};
 
 /// An answered attempt.
@@ -105,6 +105,26 @@ struct Travelled {
     connection: Option<Arc<Connection>>,
     seen: Answered,
     service_time: Duration,
+}
+
+impl Travelled {
+    /// The answer to a request that was sent then; `None` if nobody could tell what belongs to it.
+    fn with(head: response::Parts, body: Unread, lease: Lease, sent: Instant) -> Option<Travelled> {
+        let seen = Answered::of(&head.headers);
+        let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        // A client goes on in the other protocol once its request is sent (RFC 9110, 7.8); until then nobody can tell which of
+        // its bytes belong to which.
+        if seen.has_two_lengths() || (switches && lease.is_uploading()) {
+            return None;
+        }
+        let connection = (seen.peer_metadata || switches).then(|| Arc::clone(lease.connection()));
+        let body = match body {
+            Unread::Http2(body) => UpstreamBody::http2(body, lease),
+            Unread::Http1(_, rest) if switches => UpstreamBody::switching(rest, lease),
+            Unread::Http1(framing, rest) => UpstreamBody::http1(framing, rest, lease),
+        };
+        Some(Travelled { response: Response::from_parts(head, body), connection, seen, service_time: clock::now() - sent })
+    }
 }
 
 /// A body whose connection is still in our hands.
@@ -222,20 +242,8 @@ impl Exchange<'_> {
                 (head(status, headers), Unread::Http1(framing, rest))
             }
         };
-        let seen = Answered::of(&head.headers);
-        let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
-        // A client goes on in the other protocol once its request is sent (RFC 9110, 7.8); until then nobody can tell which of
-        // its bytes belong to which.
-        if seen.has_two_lengths() || (switches && lease.is_uploading()) {
-            return Err(Error { failure: Failure::Protocol, sent: Sent::Answered, reused, transport: None });
-        }
-        let connection = (seen.peer_metadata || switches).then(|| Arc::clone(lease.connection()));
-        let body = match body {
-            Unread::Http2(body) => UpstreamBody::http2(body, lease),
-            Unread::Http1(_, rest) if switches => UpstreamBody::switching(rest, lease),
-            Unread::Http1(framing, rest) => UpstreamBody::http1(framing, rest, lease),
-        };
-        Ok(Travelled { response: Response::from_parts(head, body), connection, seen, service_time: clock::now() - sent })
+        let protocol_error = || Error { failure: Failure::Protocol, sent: Sent::Answered, reused, transport: None };
+        Travelled::with(head, body, lease, sent).ok_or_else(protocol_error)
     }
 
     fn protocol(&self, cluster: &ClusterState) -> Protocol {

@@ -63,12 +63,18 @@ pub fn render(subnet: &Subnet, frontends: &[Frontend], pods: &BTreeSet<IpAddr>) 
     text.push_str(&map("services_v6", "ipv6_addr", &entries(&served, SocketAddr::is_ipv6)));
     text.push_str(&set("pods_v4", "ipv4_addr", pods.iter().filter(|pod| pod.is_ipv4())));
     text.push_str(&set("pods_v6", "ipv6_addr", pods.iter().filter(|pod| pod.is_ipv6())));
+    text.push_str(&chains(subnet, &hairpin(pods)));
+    text.push_str("}\n");
+    text
+}
+
+/// What is done with packets: Services become backends, and what is not there is refused.
+fn chains(subnet: &Subnet, hairpin: &str) -> String {
     let lookup = "ip daddr . meta l4proto . th dport vmap @services_v4\n    \
                   ip6 daddr . meta l4proto . th dport vmap @services_v6";
     let (range4, range6) = (subnet.range_v4(), subnet.range_v6());
     let (host4, host6) = (subnet.host_v4(), subnet.host_v6());
-    let _ = write!(
-        text,
+    format!(
         "  chain prerouting {{
     type nat hook prerouting priority -100;
     {lookup}
@@ -90,11 +96,8 @@ pub fn render(subnet: &Subnet, frontends: &[Frontend], pods: &BTreeSet<IpAddr>) 
     ip daddr {range4} ip daddr != @pods_v4 reject
     ip6 daddr {range6} ip6 daddr != @pods_v6 reject
   }}
-}}
-",
-        hairpin = hairpin(pods),
-    );
-    text
+"
+    )
 }
 
 fn balance(frontend: &Frontend) -> String {
