@@ -105,10 +105,8 @@ impl Pending {
     }
 }
 
-fn take_due(waiting: &mut BTreeMap<PathBuf, Instant>, after: Duration, now: Instant) -> Vec<PathBuf> {
-    let due: Vec<PathBuf> = waiting.iter().filter(|(_, since)| now >= **since + after).map(|(path, _)| path.clone()).collect();
-    waiting.retain(|path, _| !due.contains(path));
-    due
+fn take_due(waiting: &mut BTreeMap<PathBuf, Instant>, after: Duration, now: Instant) -> BTreeSet<PathBuf> {
+    waiting.extract_if(.., |_, since| now >= *since + after).map(|(path, _)| path).collect()
 }
 
 #[cfg(test)]
@@ -187,6 +185,19 @@ mod tests {
         pending.note(Event::Vanished(path()), now);
         assert_eq!(pending.deadline(), Some(now + VANISHED));
         assert_eq!(pending.take(now + VANISHED), work(&["a.yaml"], false));
+    }
+
+    #[test]
+    fn what_is_due_is_taken_in_time_however_much_it_is() {
+        let start = Instant::now();
+        let mut pending = Pending::default();
+        let path = |number: usize| PathBuf::from(format!("/etc/outrigger/shop/{number}.yaml"));
+        (0..50_000).for_each(|number| pending.note(Event::Vanished(path(number)), start));
+        pending.note(Event::Vanished(path(50_000)), start + VANISHED);
+        let since = Instant::now();
+        assert_eq!(pending.take(start + VANISHED).files.len(), 50_000);
+        assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+        assert_eq!(pending.unsettled(), BTreeSet::from([path(50_000)]));
     }
 
     #[test]
