@@ -3,7 +3,8 @@
 //! The rules that keep a half-written file, or a gap between two renames, from being taken for the truth:
 //! - a file that was closed after writing or moved into place is read at once;
 //! - a file that was created or modified is left alone until it is closed; should that never be reported, it is read
-//!   [`WRITING`] after the last sign of life;
+//!   [`WRITING`] after the last sign of life. A new mode or owner is no close: a file that became readable is read at once
+//!   only when nobody writes to it;
 //! - a file that disappeared counts as removed only after [`VANISHED`]: editors move the old version away before they
 //!   write the new one;
 //! - anything that may change which files there are (folders, links, an overflow of the event queue) asks for a look at
@@ -27,6 +28,8 @@ pub enum Event {
     Writing(PathBuf),
     /// The file looks as if it were being written, though nobody has said so.
     Doubtful(PathBuf),
+    /// Owner, mode, times or links of the file changed, which says nothing about its content.
+    Touched(PathBuf),
     /// The file is gone from this name.
     Vanished(PathBuf),
     /// The set of files may have changed.
@@ -55,7 +58,9 @@ impl Pending {
     /// Takes note of an event.
     pub fn note(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Complete(path) => {
+            // Who creates a file often sets its mode before the content.
+            Event::Touched(path) if self.writing.contains_key(&path) => {}
+            Event::Complete(path) | Event::Touched(path) => {
                 self.writing.remove(&path);
                 self.vanished.remove(&path);
                 self.complete.insert(path);
@@ -176,6 +181,18 @@ mod tests {
         pending.note(Event::Complete(path()), now);
         pending.note(Event::Doubtful(path()), now);
         assert_eq!(pending.take(now), work(&["a.yaml"], false));
+    }
+
+    #[test]
+    fn a_new_mode_does_not_complete_a_file_that_is_being_written() {
+        let now = Instant::now();
+        let mut pending = Pending::default();
+        pending.note(Event::Touched(path()), now);
+        assert_eq!(pending.take(now), work(&["a.yaml"], false), "it may have become readable");
+        pending.note(Event::Writing(path()), now);
+        pending.note(Event::Touched(path()), now);
+        assert!(!pending.is_due() && pending.take(now) == Work::default());
+        assert_eq!(pending.deadline(), Some(now + WRITING), "nor is it a sign of writing");
     }
 
     #[test]

@@ -190,6 +190,24 @@ fn a_swapped_config_map_is_one_change_without_a_gap() {
 }
 
 #[test]
+fn a_file_whose_mode_is_set_while_it_is_written_is_not_taken_half_done() {
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("entry.yaml");
+    std::fs::write(&path, manifest("entry", 1)).expect("written");
+    let watched = Watched::start(vec![folder.path().to_owned()]);
+    let gaps = GapWatch::start(&watched.config, "entry");
+    let mut file = std::fs::File::create(&path).expect("opened");
+    file.set_permissions(std::fs::Permissions::from_mode(0o600)).expect("mode");
+    thread::sleep(Duration::from_millis(100));
+    file.write_all(manifest("entry", 2).as_bytes()).expect("written");
+    drop(file);
+    watched.until_version("entry", 2);
+    assert_eq!(gaps.finish(), 0, "the entry was missing while it was written");
+}
+
+#[test]
 fn files_and_folders_come_and_go() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let watched = Watched::start(vec![folder.path().to_owned()]);

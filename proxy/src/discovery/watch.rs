@@ -212,7 +212,8 @@ fn events(event: notify::Result<notify::Event>) -> Vec<Event> {
     }
     let meaning: fn(PathBuf) -> Event = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => settled,
-        EventKind::Modify(ModifyKind::Name(RenameMode::To)) | EventKind::Modify(ModifyKind::Metadata(_)) => settled,
+        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => settled,
+        EventKind::Modify(ModifyKind::Metadata(_)) => touched,
         EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => removed,
         EventKind::Create(CreateKind::Folder) => |_| Event::Structure,
         EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) => written,
@@ -224,6 +225,10 @@ fn events(event: notify::Result<notify::Event>) -> Vec<Event> {
 
 fn settled(path: PathBuf) -> Event {
     if changes_structure(&path) { Event::Structure } else { Event::Complete(path) }
+}
+
+fn touched(path: PathBuf) -> Event {
+    if changes_structure(&path) { Event::Structure } else { Event::Touched(path) }
 }
 
 fn written(path: PathBuf) -> Event {
