@@ -8,7 +8,7 @@
 //! - a file that disappeared counts as removed only after [`VANISHED`]: editors move the old version away before they
 //!   write the new one;
 //! - anything that may change which files there are (folders, links, an overflow of the event queue) asks for a look at
-//!   everything.
+//!   everything, and so does [`LOOK_AROUND`] since the last one, however much else happens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -18,6 +18,10 @@ use std::time::{Duration, Instant};
 pub const WRITING: Duration = Duration::from_millis(500);
 /// How long a file may be missing before it counts as removed.
 pub const VANISHED: Duration = Duration::from_millis(40);
+
+/// How often everything is compared although nothing was reported: for file systems that report nothing (network
+/// mounts), and for roots that appear where nothing can be watched yet.
+pub const LOOK_AROUND: Duration = Duration::from_secs(5);
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +41,14 @@ pub enum Event {
 }
 
 /// Events not acted upon.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pending {
     complete: BTreeSet<PathBuf>,
     writing: BTreeMap<PathBuf, Instant>,
     vanished: BTreeMap<PathBuf, Instant>,
     structure: bool,
+    /// When everything was looked at for the last time.
+    looked: Instant,
 }
 
 /// What is to be done now.
@@ -55,6 +61,12 @@ pub struct Work {
 }
 
 impl Pending {
+    /// Nothing has happened yet, and everything was looked at `now`.
+    pub fn new(now: Instant) -> Self {
+        let (complete, writing, vanished) = Default::default();
+        Pending { complete, writing, vanished, structure: false, looked: now }
+    }
+
     /// Takes note of an event.
     pub fn note(&mut self, event: Event, now: Instant) {
         match event {
@@ -89,19 +101,23 @@ impl Pending {
         let mut files = std::mem::take(&mut self.complete);
         files.extend(take_due(&mut self.writing, WRITING, now));
         files.extend(take_due(&mut self.vanished, VANISHED, now));
-        Work { files, rescan: std::mem::take(&mut self.structure) }
+        let rescan = std::mem::take(&mut self.structure) || now >= self.looked + LOOK_AROUND;
+        if rescan {
+            self.looked = now;
+        }
+        Work { files, rescan }
     }
 
-    /// Whether [`Pending::take`] would give anything without waiting.
+    /// Whether something was reported that need not wait.
     pub fn is_due(&self) -> bool {
         self.structure || !self.complete.is_empty()
     }
 
-    /// When something waiting becomes due.
-    pub fn deadline(&self) -> Option<Instant> {
+    /// When [`Pending::take`] gives something at the latest.
+    pub fn deadline(&self) -> Instant {
         let writing = self.writing.values().min().map(|since| *since + WRITING);
         let vanished = self.vanished.values().min().map(|since| *since + VANISHED);
-        writing.into_iter().chain(vanished).min()
+        writing.into_iter().chain(vanished).fold(self.looked + LOOK_AROUND, Instant::min)
     }
 
     /// Files whose content or existence cannot be judged yet; a rescan leaves them as they were.
@@ -129,23 +145,23 @@ mod tests {
     #[test]
     fn a_closed_file_is_read_at_once() {
         let now = Instant::now();
-        let mut pending = Pending::default();
+        let mut pending = Pending::new(now);
         pending.note(Event::Writing(path()), now);
         assert!(!pending.is_due() && pending.take(now) == Work::default());
         pending.note(Event::Complete(path()), now);
         assert!(pending.is_due());
         assert_eq!(pending.take(now), work(&["a.yaml"], false));
-        assert_eq!((pending.take(now) == Work::default(), pending.deadline()), (true, None));
+        assert_eq!((pending.take(now) == Work::default(), pending.deadline()), (true, now + LOOK_AROUND));
     }
 
     #[test]
     fn a_file_that_is_never_closed_is_read_after_its_last_sign_of_life() {
         let start = Instant::now();
-        let mut pending = Pending::default();
+        let mut pending = Pending::new(start);
         pending.note(Event::Writing(path()), start);
         let later = start + WRITING / 2;
         pending.note(Event::Writing(path()), later);
-        assert_eq!(pending.deadline(), Some(later + WRITING));
+        assert_eq!(pending.deadline(), later + WRITING);
         assert!(pending.take(start + WRITING) == Work::default());
         assert_eq!(pending.take(later + WRITING), work(&["a.yaml"], false));
     }
@@ -153,7 +169,7 @@ mod tests {
     #[test]
     fn a_file_moved_away_and_written_anew_is_never_removed() {
         let now = Instant::now();
-        let mut pending = Pending::default();
+        let mut pending = Pending::new(now);
         pending.note(Event::Vanished(path()), now);
         pending.note(Event::Writing(path()), now + VANISHED / 2);
         assert!(pending.take(now + VANISHED) == Work::default());
@@ -164,7 +180,7 @@ mod tests {
     #[test]
     fn a_file_opened_again_before_it_was_read_waits_for_its_second_close() {
         let now = Instant::now();
-        let mut pending = Pending::default();
+        let mut pending = Pending::new(now);
         pending.note(Event::Complete(path()), now);
         pending.note(Event::Writing(path()), now);
         assert!(!pending.is_due() && pending.take(now) == Work::default());
@@ -174,10 +190,10 @@ mod tests {
     #[test]
     fn a_doubtful_file_is_read_when_it_is_closed_or_silent_for_long() {
         let now = Instant::now();
-        let mut pending = Pending::default();
+        let mut pending = Pending::new(now);
         pending.note(Event::Doubtful(path()), now);
         assert!(!pending.is_due());
-        assert_eq!(pending.deadline(), Some(now + WRITING));
+        assert_eq!(pending.deadline(), now + WRITING);
         pending.note(Event::Complete(path()), now);
         pending.note(Event::Doubtful(path()), now);
         assert_eq!(pending.take(now), work(&["a.yaml"], false));
@@ -186,28 +202,28 @@ mod tests {
     #[test]
     fn a_new_mode_does_not_complete_a_file_that_is_being_written() {
         let now = Instant::now();
-        let mut pending = Pending::default();
+        let mut pending = Pending::new(now);
         pending.note(Event::Touched(path()), now);
         assert_eq!(pending.take(now), work(&["a.yaml"], false), "it may have become readable");
         pending.note(Event::Writing(path()), now);
         pending.note(Event::Touched(path()), now);
         assert!(!pending.is_due() && pending.take(now) == Work::default());
-        assert_eq!(pending.deadline(), Some(now + WRITING), "nor is it a sign of writing");
+        assert_eq!(pending.deadline(), now + WRITING, "nor is it a sign of writing");
     }
 
     #[test]
     fn a_removed_file_is_due_after_the_grace() {
         let now = Instant::now();
-        let mut pending = Pending::default();
+        let mut pending = Pending::new(now);
         pending.note(Event::Vanished(path()), now);
-        assert_eq!(pending.deadline(), Some(now + VANISHED));
+        assert_eq!(pending.deadline(), now + VANISHED);
         assert_eq!(pending.take(now + VANISHED), work(&["a.yaml"], false));
     }
 
     #[test]
     fn what_is_due_is_taken_in_time_however_much_it_is() {
         let start = Instant::now();
-        let mut pending = Pending::default();
+        let mut pending = Pending::new(start);
         let path = |number: usize| PathBuf::from(format!("/etc/outrigger/shop/{number}.yaml"));
         (0..50_000).for_each(|number| pending.note(Event::Vanished(path(number)), start));
         pending.note(Event::Vanished(path(50_000)), start + VANISHED);
@@ -218,9 +234,27 @@ mod tests {
     }
 
     #[test]
+    fn everything_is_looked_at_in_time_however_much_is_reported_meanwhile() {
+        let start = Instant::now();
+        let mut pending = Pending::new(start);
+        let second = Duration::from_secs(1);
+        let looks: Vec<u32> = (1..=12)
+            .filter(|seconds| {
+                let now = start + second * *seconds;
+                pending.note(Event::Writing(path()), now);
+                assert!(pending.deadline() <= now + WRITING);
+                pending.note(Event::Complete(path()), now);
+                pending.take(now).rescan
+            })
+            .collect();
+        assert_eq!(looks, [5, 10]);
+        assert_eq!(pending.deadline(), start + second * 15, "and when nothing is reported any more");
+    }
+
+    #[test]
     fn a_change_of_structure_asks_for_a_rescan_once() {
         let now = Instant::now();
-        let mut pending = Pending::default();
+        let mut pending = Pending::new(now);
         pending.note(Event::Structure, now);
         pending.note(Event::Structure, now);
         assert_eq!(pending.take(now), work(&[], true));

@@ -14,7 +14,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use outrigger_config::store::FileChange;
 use tokio::sync::Notify;
 
-use super::pending::{Event, Pending, Work};
+use super::pending::{Event, LOOK_AROUND, Pending, Work};
 use super::publisher::Outcome;
 use super::{DiscoveryStatus, FileSource, Publisher};
 use crate::snapshot::ConfigHandle;
@@ -24,9 +24,6 @@ use crate::snapshot::ConfigHandle;
 const FIRST_ANSWERS: Duration = Duration::from_millis(10);
 /// How long the first event of a burst waits for the others.
 const GATHER: Duration = Duration::from_millis(3);
-/// How often everything is compared although nothing was reported: for file systems that report nothing (network
-/// mounts), and for roots that appear where nothing can be watched yet.
-const LOOK_AROUND: Duration = Duration::from_secs(5);
 /// Longest pause between two publications of a storm.
 const MAX_PAUSE: Duration = Duration::from_millis(50);
 
@@ -40,7 +37,7 @@ pub async fn watch_files(
 ) {
     tokio::time::sleep(FIRST_ANSWERS).await;
     publisher.settle();
-    let notes = Arc::new(Notes::default());
+    let notes = Arc::new(Notes::new());
     let mut watches = Watches::new(&notes, &status);
     watches.cover(source.roots());
     // Between the first load and the first watch something may have changed.
@@ -104,13 +101,17 @@ fn changes(source: &mut FileSource, work: Work, unsettled: &BTreeSet<PathBuf>) -
 }
 
 /// Events on their way from notify's thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Notes {
     pending: Mutex<Pending>,
     news: Notify,
 }
 
 impl Notes {
+    fn new() -> Self {
+        Notes { pending: Mutex::new(Pending::new(Instant::now())), news: Notify::new() }
+    }
+
     fn note(&self, event: Event) {
         self.pending().note(event, Instant::now());
         self.news.notify_one();
@@ -118,23 +119,17 @@ impl Notes {
 
     /// Waits until something can be done.
     async fn wait(&self) {
-        let look_around = Instant::now() + LOOK_AROUND;
         loop {
             let deadline = {
                 let pending = self.pending();
                 if pending.is_due() {
                     return;
                 }
-                pending.deadline().unwrap_or(look_around)
+                pending.deadline()
             };
             tokio::select! {
                 () = self.news.notified() => {}
-                () = tokio::time::sleep_until(deadline.into()) => {
-                    if deadline == look_around {
-                        self.note(Event::Structure);
-                    }
-                    return;
-                }
+                () = tokio::time::sleep_until(deadline.into()) => return,
             }
         }
     }
