@@ -37,17 +37,13 @@ pub fn read(paths: &[PathBuf]) -> io::Result<Vec<SourceFile>> {
 /// The files that [`read`] reads, without reading them: each once, in the order of their paths.
 ///
 /// # Errors
-/// A path that does not exist or a folder that cannot be read.
+/// A path that does not exist, a folder that cannot be read, a pattern that no file fits.
 pub fn list(paths: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
-        if path.is_dir() {
-            walk(path, &mut files, 0)?;
-        } else if let Some(pattern) = pattern(path) {
-            expand(path, pattern, &mut files)?;
-        } else {
-            std::fs::metadata(path).map_err(|error| named(path, &error))?;
-            files.push(path.clone());
+        match list_one(path)? {
+            Listing::Files(mut found) => files.append(&mut found),
+            Listing::NothingFits => return Err(nothing_fits(path)),
         }
     }
     // One folder comes in order.
@@ -56,6 +52,56 @@ pub fn list(paths: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
         files.dedup();
     }
     Ok(files)
+}
+
+/// What a path stands for at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listing {
+    /// These files, in the order of their paths.
+    Files(Vec<PathBuf>),
+    /// It is a pattern, its folder was listed, and no file there fits.
+    NothingFits,
+}
+
+/// As [`list`], of one path; that nothing fits a pattern is no error.
+///
+/// # Errors
+/// A path that does not exist or a folder that cannot be read: nobody knows which files there are.
+pub fn list_one(path: &Path) -> io::Result<Listing> {
+    let mut files = Vec::new();
+    match (std::fs::metadata(path), pattern(path)) {
+        (Ok(metadata), _) if metadata.is_dir() => walk(path, &mut files, 0)?,
+        (Ok(_), _) => files.push(path.to_owned()),
+        (Err(error), Some(pattern)) if error.kind() == io::ErrorKind::NotFound => {
+            files = expand(folder_of(path), pattern)?;
+            if files.is_empty() {
+                return Ok(Listing::NothingFits);
+            }
+        }
+        (Err(error), _) => return Err(named(path, &error)),
+    }
+    Ok(Listing::Files(files))
+}
+
+/// What there is to say about a pattern that no file fits.
+pub fn nothing_fits(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("{}: no file fits this pattern", path.display()))
+}
+
+/// Whether a file is one of those that `root` stands for, going by the names alone: below it, or fitting its pattern.
+pub fn belongs_to(root: &Path, file: &Path) -> bool {
+    file.starts_with(root) || fits(root, file)
+}
+
+/// Whether `root` has wildcards and a file has a name that fits them, in the same folder.
+pub fn fits(root: &Path, file: &Path) -> bool {
+    let name = file.file_name().and_then(|name| name.to_str());
+    pattern(root).zip(name).is_some_and(|(pattern, name)| matches(pattern.as_bytes(), name.as_bytes())) && root.parent() == file.parent()
+}
+
+/// The folder around a file or pattern.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Whether a file found in a folder is configuration, by its name.
@@ -134,7 +180,8 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>, depth: usize) -> io::Result<()>
     Ok(())
 }
 
-/// The folder knows what most of its entries are; of a link the target must be asked.
+/// The folder knows what most of its entries are; of a link the target must be asked. What cannot be asked counts as a file,
+/// whose reading then says why.
 fn is_folder(entry: &DirEntry) -> bool {
     match entry.file_type() {
         Ok(kind) if !kind.is_symlink() => kind.is_dir(),
@@ -142,28 +189,23 @@ fn is_folder(entry: &DirEntry) -> bool {
     }
 }
 
-/// The last component when it has wildcards and no file has that very name.
+/// The last component when it has wildcards. It is a pattern only while no file has that very name.
 fn pattern(path: &Path) -> Option<&str> {
-    let name = path.file_name()?.to_str()?;
-    (name.contains(['*', '?']) && !path.exists()).then_some(name)
+    path.file_name()?.to_str().filter(|name| name.contains(['*', '?']))
 }
 
-fn expand(path: &Path, pattern: &str, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+/// The files of a folder that fit a pattern, in the order of their names.
+fn expand(folder: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|error| named(folder, &error))? {
         let entry = entry.map_err(|error| named(folder, &error))?;
         let fits = entry.file_name().to_str().is_some_and(|name| matches(pattern.as_bytes(), name.as_bytes()));
-        if fits && entry.path().is_file() {
+        if fits && !is_folder(&entry) {
             found.push(entry.path());
         }
     }
-    if found.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, format!("{}: no file fits this pattern", path.display())));
-    }
     found.sort();
-    files.append(&mut found);
-    Ok(())
+    Ok(found)
 }
 
 /// Glob matching of one name with `*` and `?`, in linear space and without recursion.

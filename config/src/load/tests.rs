@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::{list, matches, read};
+use super::{Listing, belongs_to, list, list_one, matches, read};
 
 /// A folder of its own, removed at the end.
 struct Folder(PathBuf);
@@ -76,6 +76,40 @@ fn a_missing_path_is_named() {
     let folder = Folder::new("nothing");
     assert!(read(&[folder.0.join("*.yaml")]).is_err(), "a pattern without files");
     assert!(read(std::slice::from_ref(&folder.0)).expect("an empty folder is no error").is_empty());
+}
+
+#[test]
+fn a_pattern_that_nothing_fits_differs_from_one_whose_folder_cannot_be_listed() {
+    let folder = Folder::new("fits");
+    folder.file("a.conf", "x");
+    assert_eq!(list_one(&folder.0.join("*.yaml")).expect("listed"), Listing::NothingFits);
+    let error = list_one(&folder.0.join("gone/*.yaml")).expect_err("no such folder");
+    assert!(error.to_string().contains("/gone: "), "{error}");
+    list_one(&folder.0.join("a.conf/*.yaml")).expect_err("no folder");
+}
+
+#[test]
+fn a_file_that_cannot_be_examined_is_no_file_less() {
+    let folder = Folder::new("examined");
+    std::os::unix::fs::symlink("loop.yaml", folder.0.join("loop.yaml")).expect("a loop");
+    let error = read(&[folder.0.join("*.yaml")]).expect_err("it is there and cannot be read");
+    assert!(error.to_string().contains("loop.yaml: "), "{error}");
+}
+
+#[test]
+fn files_belong_to_the_folders_above_them_and_to_the_patterns_they_fit() {
+    for (root, file, belongs) in [
+        ("/cfg", "/cfg/a.yaml", true),
+        ("/cfg", "/cfg/b/a.yaml", true),
+        ("/cfg", "/cfg-2/a.yaml", false),
+        ("/cfg/a.yaml", "/cfg/a.yaml", true),
+        ("/cfg/*.yaml", "/cfg/a.yaml", true),
+        ("/cfg/?.yaml", "/cfg/ab.yaml", false),
+        ("/cfg/*.yaml", "/cfg/b/a.yaml", false),
+        ("/cfg/*.yaml", "/mnt/a.yaml", false),
+    ] {
+        assert_eq!(belongs_to(Path::new(root), Path::new(file)), belongs, "{root} {file}");
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use foldhash::{HashMap, HashMapExt};
 use outrigger_config::store::FileChange;
-use outrigger_config::{load, parallel};
+use outrigger_config::load::{self, Listing};
+use outrigger_config::parallel;
 
 use super::look::{Look, Seen, hash, is_in_place, look};
 
@@ -43,7 +44,8 @@ impl FileSource {
     }
 
     /// Lists all files and returns those that are new, gone, or differ. Files of `unsettled` are passed over, and while a
-    /// root is missing or cannot be listed none of its files counts as gone: losing the source never stops traffic.
+    /// root cannot be listed (missing itself, or the folder of a pattern is) none of its files counts as gone: losing the
+    /// source never stops traffic. A file that is not in a list is gone.
     pub fn rescan(&mut self, unsettled: &BTreeSet<PathBuf>) -> Vec<FileChange> {
         self.scan(unsettled, None)
     }
@@ -66,7 +68,7 @@ impl FileSource {
             }
         }
         let is_gone = |path: &PathBuf, seen: &Seen| {
-            seen.scan != self.scans && !unsettled.contains(path) && !unlisted.iter().any(|root| path.starts_with(root))
+            seen.scan != self.scans && !unsettled.contains(path) && !unlisted.iter().any(|root| load::belongs_to(root, path))
         };
         let mut gone: Vec<PathBuf> = self.known.iter().filter(|(path, seen)| is_gone(path, seen)).map(|(path, _)| path.clone()).collect();
         gone.sort();
@@ -94,8 +96,11 @@ impl FileSource {
     fn list(&mut self) -> (Vec<PathBuf>, Vec<PathBuf>) {
         let (mut present, mut unlisted) = (Vec::new(), Vec::new());
         for root in &self.roots {
-            match load::list(std::slice::from_ref(root)) {
-                Ok(mut files) => present.append(&mut files),
+            match load::list_one(root) {
+                Ok(Listing::Files(mut files)) => present.append(&mut files),
+                Ok(Listing::NothingFits) => {
+                    self.problems.insert(root.clone(), load::nothing_fits(root).to_string());
+                }
                 Err(error) => {
                     self.problems.insert(root.clone(), error.to_string());
                     unlisted.push(root.clone());
@@ -171,9 +176,10 @@ impl FileSource {
         self.roots.iter().any(|root| root.parent() == path.parent() && !root.exists())
     }
 
-    /// Whether a file is missing because the root that held it is.
+    /// Whether a file is missing because what held it is: its root, or the folder of the pattern that it fits.
     fn is_lost(&self, path: &Path) -> bool {
-        self.roots.iter().any(|root| path.starts_with(root) && !root.exists())
+        let holder = |root| if path.starts_with(root) { root } else { load::folder_of(root) };
+        self.roots.iter().any(|root| load::belongs_to(root, path) && !holder(root).exists())
     }
 
     fn reread(&mut self, path: PathBuf) -> Option<FileChange> {

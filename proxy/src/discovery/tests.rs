@@ -13,6 +13,7 @@ use outrigger_config::compile::{Compiled, compile};
 use outrigger_config::model::Node;
 use outrigger_config::object::KeptDocuments;
 use outrigger_config::registry::Registry;
+use outrigger_config::store::FileChange;
 use outrigger_config::validate::references;
 
 use super::*;
@@ -399,6 +400,32 @@ fn an_unchanged_file_publishes_nothing() {
     std::fs::write(folder.path().join("notes.txt"), "x").expect("written");
     thread::sleep(Duration::from_millis(150));
     assert_eq!(watched.status.report().generation, before);
+}
+
+#[test]
+fn a_pattern_whose_folder_is_lost_keeps_its_objects_and_one_that_nothing_fits_any_more_does_not() {
+    let parent = tempfile::tempdir().expect("temporary folder");
+    let (folder, aside) = (parent.path().join("mounted"), parent.path().join("aside"));
+    std::fs::create_dir(&folder).expect("folder");
+    put(&folder, "a", 1);
+    let file = folder.join("a.yaml");
+    let mut source = FileSource::new(vec![folder.join("*.yaml")]);
+    assert_eq!(source.rescan(&Default::default()).len(), 1);
+
+    std::fs::rename(&folder, &aside).expect("lost");
+    assert_eq!(source.rescan(&Default::default()), []);
+    assert!(source.problem().is_some_and(|problem| problem.contains("mounted")), "{:?}", source.problem());
+    assert_eq!(source.read([file.clone()].into()), [], "nor when the kernel says that the file itself is gone");
+    std::fs::write(&folder, "").expect("no folder");
+    assert_eq!(source.rescan(&Default::default()), []);
+    std::fs::remove_file(&folder).expect("removed");
+
+    std::fs::rename(&aside, &folder).expect("back");
+    assert_eq!(source.rescan(&Default::default()), []);
+    assert_eq!(source.problem(), None);
+    std::fs::remove_file(&file).expect("removed");
+    assert_eq!(source.rescan(&Default::default()), [FileChange { path: file, text: None }]);
+    assert!(source.problem().is_some_and(|problem| problem.contains("no file fits")), "{:?}", source.problem());
 }
 
 #[test]
