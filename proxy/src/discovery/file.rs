@@ -116,15 +116,10 @@ impl FileSource {
     }
 
     /// Reads single files and returns those that differ from what was known. Files that are no configuration are passed
-    /// over.
+    /// over, and no other file is looked at: it may be about to be written or to come back.
     pub fn read(&mut self, paths: BTreeSet<PathBuf>) -> Vec<FileChange> {
-        let (ours, others): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| self.covers(path));
-        let mut changes: Vec<FileChange> = ours.into_iter().filter_map(|path| self.reread(path)).collect();
-        // A glob says only when expanded whether it means a new file.
-        if others.iter().any(|path| self.may_match_a_glob(path)) {
-            changes.extend(self.rescan(&BTreeSet::new()));
-        }
-        changes
+        let ours: Vec<PathBuf> = paths.into_iter().filter(|path| self.covers(path)).collect();
+        ours.into_iter().filter_map(|path| self.reread(path)).collect()
     }
 
     /// What was read of these files was not taken over: they count as changed with the next change of any file. Not sooner,
@@ -165,15 +160,7 @@ impl FileSource {
     }
 
     fn covers(&self, path: &Path) -> bool {
-        self.known.contains_key(path)
-            || self
-                .roots
-                .iter()
-                .any(|root| root == path || (load::is_configuration(path) && path.strip_prefix(root).is_ok_and(has_no_hidden_folder)))
-    }
-
-    fn may_match_a_glob(&self, path: &Path) -> bool {
-        self.roots.iter().any(|root| root.parent() == path.parent() && !root.exists())
+        self.known.contains_key(path) || self.roots.iter().any(|root| stands_for(root, path))
     }
 
     /// Whether a file is missing because what held it is: its root, or the folder of the pattern that it fits.
@@ -221,6 +208,13 @@ impl FileSource {
         self.problems.remove(&path);
         FileChange { path, text: None }
     }
+}
+
+/// Whether a root stands for a file that nothing is known of yet, as a listing of the root would find.
+fn stands_for(root: &Path, path: &Path) -> bool {
+    let is_below = || load::is_configuration(path) && path.strip_prefix(root).is_ok_and(has_no_hidden_folder);
+    // What has the very name of a pattern is that file, and no pattern.
+    root == path || is_below() || (load::fits(root, path) && !root.exists())
 }
 
 /// Below a root, folders whose names begin with a dot are not configuration (`..2026_11_20` of a mounted ConfigMap).

@@ -429,6 +429,23 @@ fn a_pattern_whose_folder_is_lost_keeps_its_objects_and_one_that_nothing_fits_an
 }
 
 #[test]
+fn a_new_file_of_a_pattern_is_read_at_once_and_no_other_file_with_it() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    ["moved", "emptied"].iter().for_each(|name| put(folder.path(), name, 1));
+    let path = |name: &str| folder.path().join(name);
+    let mut source = FileSource::new(vec![path("*.yaml")]);
+    assert_eq!(source.rescan(&Default::default()).len(), 2);
+
+    // Two files are being replaced while a third and one that is no configuration are closed.
+    std::fs::rename(path("moved.yaml"), path("moved.yaml~")).expect("moved away");
+    std::fs::write(path("emptied.yaml"), "").expect("emptied");
+    put(folder.path(), "new", 1);
+    std::fs::write(path("notes.txt"), "x").expect("written");
+    let changed = |changes: Vec<FileChange>| changes.into_iter().map(|change| change.path).collect::<Vec<_>>();
+    assert_eq!(changed(source.read([path("new.yaml"), path("notes.txt")].into())), [path("new.yaml")]);
+}
+
+#[test]
 fn a_look_around_does_not_believe_a_file_that_is_being_written() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let root = folder.path().canonicalize().expect("resolved");
