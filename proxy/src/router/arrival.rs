@@ -57,8 +57,11 @@ pub struct Refused {
 /// # Errors
 /// When it must be refused.
 pub fn receive(connection: &ServedConnection, routing: &Routing, mut head: Parts, body: ClientBody) -> Result<Arrival, Box<Refused>> {
-    let fields = head.headers.len();
     let seen = headers::scan(&head.headers);
+    if seen.several_cookies && head.version == Version::HTTP_2 {
+        headers::join_cookies(&mut head.headers);
+    }
+    let fields = head.headers.len();
     let downstream = &connection.downstream;
     let named = authority(&head, downstream.destination);
     let authority = named.clone().unwrap_or(HeaderValue::from_static(""));

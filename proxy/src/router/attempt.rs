@@ -171,9 +171,6 @@ impl Exchange<'_> {
         if self.connection.downstream.direction != Direction::Inbound {
             self.introduce(cluster, &mut map);
         }
-        if self.head.version == Version::HTTP_2 {
-            headers::join_cookies(&mut map);
-        }
         self.head.headers = map;
     }
 

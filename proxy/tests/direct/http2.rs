@@ -13,6 +13,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::SendRequest;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use outrigger_config::matcher::{FullRegex, HeaderKey, HeaderMatch, StringMatch};
 use outrigger_config::model::*;
 use outrigger_proxy::drain::Phase;
 use outrigger_proxy::listener::EntranceKind;
@@ -117,6 +118,28 @@ async fn an_http2_client_reaches_an_http1_server_and_its_cookies_are_joined() {
     let request = Request::builder().uri("http://web.shop/").header("cookie", "a=1").header("cookie", "b=2");
     let response = soon(sender.send_request(request.body(full("")).expect("request"))).await.expect("response");
     assert_eq!(response.into_body().collect().await.expect("body").to_bytes(), "web.shop a=1; b=2");
+}
+
+#[tokio::test]
+async fn cookies_that_come_in_several_fields_are_one_to_a_route_to_a_format_and_to_the_limit_of_fields() {
+    let origin = Answering::start(|_, seen| ok(seen.header("x-cookies").unwrap_or("-"))).await;
+    let proxy = in_front_of(origin.address, |route| {
+        let name = HeaderKey::parse("cookie").expect("a header");
+        let value = StringMatch::Regex(FullRegex::new("crumb0=1; .*; crumb149=1").expect("regex"));
+        route.matches.headers = vec![HeaderMatch { name, value, invert: false }];
+        let cookies = FormatPiece::Command { name: "REQ".to_owned(), argument: Some("cookie".to_owned()) };
+        let set = vec![(HeaderName::from_static("x-cookies"), HeaderFormat::Template(vec![cookies]))];
+        route.request_headers = RouteHeaders::from(HeaderOperations { set, ..HeaderOperations::default() });
+    });
+    let mut sender = client(&proxy).await;
+    let crumbs: Vec<_> = (0..150).map(|crumb| format!("crumb{crumb}=1")).collect();
+    let mut request = Request::builder().uri("http://web.shop/");
+    for crumb in &crumbs {
+        request = request.header("cookie", crumb);
+    }
+    let response = soon(sender.send_request(request.body(full("")).expect("request"))).await.expect("response");
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.into_body().collect().await.expect("body").to_bytes(), crumbs.join("; "));
 }
 
 #[tokio::test]

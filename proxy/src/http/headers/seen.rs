@@ -34,6 +34,8 @@ pub struct Seen {
     pub forwarded_for: bool,
     /// More than one `host`.
     pub several_hosts: bool,
+    /// More than one `cookie`.
+    pub several_cookies: bool,
     /// Bytes of all fields as HTTP/1 would write them.
     pub bytes: usize,
 }
@@ -41,7 +43,7 @@ pub struct Seen {
 /// Looks at every header once.
 pub fn scan(headers: &HeaderMap) -> Seen {
     let mut seen = Seen::default();
-    let mut hosts = 0;
+    let (mut hosts, mut cookies) = (0, 0);
     for (name, value) in headers {
         let name = name.as_str();
         seen.bytes += field_bytes(name, value);
@@ -57,12 +59,13 @@ pub fn scan(headers: &HeaderMap) -> Seen {
                 "content-type" => seen.content_type = true,
                 "content-length" => seen.content_length = true,
                 "expect" => seen.expect = true,
+                "cookie" => cookies += 1,
                 _ => {}
             },
             _ => {}
         }
     }
-    seen.several_hosts = hosts > 1;
+    (seen.several_hosts, seen.several_cookies) = (hosts > 1, cookies > 1);
     seen
 }
 

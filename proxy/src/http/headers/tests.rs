@@ -138,7 +138,9 @@ fn responses_lose_hop_by_hop_headers_and_get_our_name() {
 #[test]
 fn cookie_crumbs_are_joined() {
     let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2")]);
+    assert!(scan(&headers).several_cookies);
     join_cookies(&mut headers);
+    assert!(!scan(&headers).several_cookies);
     assert_eq!(headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
 }
 

@@ -1,5 +1,6 @@
-//! Fields of HTTP/1 made fit for HTTP/2, and of HTTP/2 for HTTP/1.
+//! Fields made fit for HTTP/2, and those of HTTP/2 made what everybody else expects.
 
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONNECTION, COOKIE, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
 
@@ -29,13 +30,11 @@ pub fn fit_for_http2(headers: &mut HeaderMap) {
     }
 }
 
-/// `cookie` fields of an HTTP/2 request, joined as HTTP/1 wants them (RFC 9113, 8.2.3).
+/// Joins the `cookie` fields into which an HTTP/2 client may divide its cookies for the sake of compression: whatever looks at a
+/// request is to see them as one (RFC 9113, 8.2.3).
 pub fn join_cookies(headers: &mut HeaderMap) {
-    let mut all = headers.get_all(COOKIE).iter();
-    if let (Some(_), Some(_)) = (all.next(), all.next()) {
-        let values: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-        if let Ok(joined) = HeaderValue::from_bytes(&values.join(&b"; "[..])) {
-            headers.insert(COOKIE, joined);
-        }
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_maybe_shared(Bytes::from(crumbs.join(&b"; "[..]))) {
+        headers.insert(COOKIE, joined);
     }
 }
