@@ -126,8 +126,11 @@ fn authority(head: &Parts, destination: SocketAddr) -> Option<HeaderValue> {
 /// Puts the normalised path in place; the answer when there is none.
 fn normalize_path(uri: &mut Uri, routing: &Routing) -> Option<LocalReply> {
     let path = uri.path();
-    if !path.starts_with('/') {
-        return Some(LocalReply::new(StatusCode::NOT_FOUND, "", "absolute_path_rejected"));
+    match uri.path_and_query().and_then(|whole| whole.as_str().bytes().next()) {
+        Some(b'/') => {}
+        // HTTP/1 has no such target; one of HTTP/2 that is not `*` begins with a slash (RFC 9113, 8.3.1).
+        Some(b'?') => return Some(LocalReply::bad_request("http2.invalid_path")),
+        _ => return Some(LocalReply::new(StatusCode::NOT_FOUND, "", "absolute_path_rejected")),
     }
     let Ok(normal) = normalize(path, routing.config.model.mesh.path_normalization) else {
         return Some(LocalReply::bad_request("path_normalization_failed"));

@@ -35,13 +35,16 @@ pub fn rewrite(rewrite: &PathRewrite, path: &str, query: Option<&str>) -> Option
     PathAndQuery::try_from(text).ok()
 }
 
+/// A path that lost its first slash gets it back: a request line has no other paths (RFC 9112, 3.2.1), and a location no other end of
+/// the host.
 fn rewritten<'a>(rewrite: &'a PathRewrite, path: &'a str) -> Cow<'a, str> {
-    match rewrite {
+    let path: Cow<'a, str> = match rewrite {
         PathRewrite::Keep => Cow::Borrowed(path),
-        PathRewrite::Full(full) => Cow::Borrowed(full),
+        PathRewrite::Full(full) => Cow::Borrowed(full.as_str()),
         PathRewrite::Prefix { matched, with } => Cow::Owned(format!("{with}{}", path.get(*matched..).unwrap_or_default())),
         PathRewrite::Regex(substitution) => Cow::Owned(substitution.apply(path)),
-    }
+    };
+    if path.starts_with('/') { path } else { Cow::Owned(format!("/{path}")) }
 }
 
 /// The answer of a redirect.
@@ -114,6 +117,8 @@ pub fn direct_response(response: &DirectResponse) -> LocalReply {
 
 #[cfg(test)]
 mod tests {
+    use outrigger_config::matcher::Substitution;
+
     use super::*;
 
     const TARGET: RequestTarget<'static> = RequestTarget { scheme: "http", authority: "shop.io:80", path: "/a/b", query: Some("q=1") };
@@ -152,5 +157,16 @@ mod tests {
         assert_eq!(path(prefix(3, "/"), "/a/b"), Some("/b?q".to_owned()));
         assert_eq!(path(prefix(2, "/"), "/a/b"), Some("//b?q".to_owned()), "as in Istio, the slash is the user's business");
         assert_eq!(path(PathRewrite::Keep, "/a"), None);
+    }
+
+    #[test]
+    fn a_path_of_which_a_rewrite_leaves_no_first_slash_gets_one() {
+        let regex = |pattern| PathRewrite::Regex(Substitution::new(pattern, "").expect("pattern"));
+        let path = |how: &PathRewrite, query| rewrite(how, "/a/b", query).map(|path| path.to_string());
+        assert_eq!(path(&regex("^/a/b$"), Some("q")), Some("/?q".to_owned()));
+        assert_eq!(path(&regex("^/a/b$"), None), Some("/".to_owned()));
+        assert_eq!(path(&regex("^/a/"), None), Some("/b".to_owned()));
+        assert_eq!(path(&PathRewrite::Prefix { matched: 4, with: String::new() }, Some("q")), Some("/?q".to_owned()));
+        assert_eq!(to(Redirect { path: regex("^/a/"), ..plain() }), "http://shop.io:80/b?q=1");
     }
 }

@@ -546,6 +546,17 @@ async fn a_request_whose_length_is_empty_is_refused() {
     assert_eq!(origin.requests(), 0);
 }
 
+#[tokio::test]
+async fn a_path_that_does_not_begin_with_a_slash_is_refused() {
+    let origin = Answering::start(|_, _| ok("hello")).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut stream = raw(&proxy).await;
+    let head = [&GET[..2], b"\x04\x04?x=1", &GET[3..]].concat();
+    stream.write_all(&frame(1, 5, 1, &head)).await.expect("sent");
+    proxy.metric("istio_requests_total", &["response_code=\"400\"", "response_flags=\"DPE\"", "} 1"]).await;
+    assert_eq!(origin.requests(), 0);
+}
+
 /// The fields of a POST with a `content-length` without a value.
 fn empty_length() -> Vec<u8> {
     [b"\x83", &GET[1..], b"\x0f\x0d\x00"].concat()

@@ -97,6 +97,7 @@ async fn heads_that_mean_two_things_are_refused() {
         ("GET / HTTP/1.1\r\nhost: a\r\nconnection: host\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nhost : a\r\n\r\n", 400),
         ("GET /%00 HTTP/1.1\r\nhost: a\r\n\r\n", 400),
+        ("GET /a#b HTTP/1.1\r\nhost: a\r\n\r\n", 400),
         ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),
         ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nhost: a\r\nx: a\r\n b\r\n\r\n", 400),
@@ -278,6 +279,8 @@ async fn an_absolute_uri_replaces_host_and_paths_are_normalised() {
     let mut client = Client::of(&proxy).await;
     client.send("GET http://other.shop/a/../b?x=/../ HTTP/1.1\r\nhost: web\r\n\r\n").await;
     assert_eq!(client.receive().await.text(), "/b?x=/../ other.shop");
+    client.send("GET http://other.shop?x=1 HTTP/1.1\r\nhost: web\r\n\r\n").await;
+    assert_eq!(client.receive().await.text(), "/?x=1 other.shop");
 }
 
 #[tokio::test]

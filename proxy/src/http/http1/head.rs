@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use super::names::name;
@@ -73,8 +74,7 @@ pub fn parse(bytes: &Bytes) -> Parsed {
 
 fn read(request: &httparse::Request<'_, '_>, source: &Bytes, length: usize) -> Result<Head, Refusal> {
     let method = request.method.and_then(|method| Method::from_bytes(method.as_bytes()).ok()).ok_or(Refusal::Malformed)?;
-    let target = request.path.and_then(|path| Uri::from_maybe_shared(source.slice_ref(path.as_bytes())).ok());
-    let target = target.ok_or(Refusal::Malformed)?;
+    let target = request.path.and_then(|text| read_target(text, source)).ok_or(Refusal::Malformed)?;
     let version = if request.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     let (headers, said) = read_fields(request.headers, source)?;
     let asked = Asked {
@@ -84,6 +84,27 @@ fn read(request: &httparse::Request<'_, '_>, source: &Bytes, length: usize) -> R
         expects_continue: said.expects_continue && version == Version::HTTP_11,
     };
     Ok(Head { length, method, target, headers, body: said.framing(version)?, asked })
+}
+
+/// Reads a target, which has no fragment (RFC 9112, 3.2): some would cut it off and others take it for a part of the path. An
+/// absolute form without a path means `/` (3.2.1).
+fn read_target(text: &str, source: &Bytes) -> Option<Uri> {
+    let uri = Uri::from_maybe_shared(source.slice_ref(text.as_bytes())).ok()?;
+    // `Uri` cuts fragments off, and so keeps all of a path only when there is none.
+    let path = uri.path_and_query().map_or("", PathAndQuery::as_str);
+    if path.len() == text.len() {
+        return Some(uri);
+    }
+    if memchr::memchr(b'#', text.as_bytes()).is_some() {
+        return None;
+    }
+    if !path.starts_with('?') {
+        return Some(uri);
+    }
+    let path = PathAndQuery::try_from(format!("/{path}")).ok()?;
+    let mut parts = uri.into_parts();
+    parts.path_and_query = Some(path);
+    Uri::from_parts(parts).ok()
 }
 
 /// What the fields say to this hop.

@@ -40,6 +40,8 @@ fn a_target_comes_in_four_forms() {
     for (target, path, authority) in [
         ("/a?b", Some("/a?b"), None),
         ("http://host:81/a", Some("/a"), Some("host:81")),
+        ("http://host:81", Some("/"), Some("host:81")),
+        ("http://host:81?b", Some("/?b"), Some("host:81")),
         ("*", Some("*"), None),
         ("host:443", None, Some("host:443")),
     ] {
@@ -91,6 +93,12 @@ fn what_others_may_read_differently_is_refused() {
         ("GET / HTTP/2.0\r\n\r\n", Malformed),
         ("GET  / HTTP/1.1\r\n\r\n", Malformed),
         ("GET /a b HTTP/1.1\r\n\r\n", Malformed),
+        ("GET ?a HTTP/1.1\r\n\r\n", Malformed),
+        ("GET /a#b HTTP/1.1\r\n\r\n", Malformed),
+        ("GET /a?b# HTTP/1.1\r\n\r\n", Malformed),
+        ("GET http://host/a#b HTTP/1.1\r\n\r\n", Malformed),
+        ("GET http://host#b HTTP/1.1\r\n\r\n", Malformed),
+        ("GET # HTTP/1.1\r\n\r\n", Malformed),
         ("G\x01T / HTTP/1.1\r\n\r\n", Malformed),
         ("\x16\x03\x01\x02", Malformed),
     ] {
