@@ -2,7 +2,7 @@
 //!
 //! Source: Istio semantics 1.9.
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 
 use super::format;
 use crate::api::virtual_service::{HeaderOperations as ApiOperations, Headers};
@@ -54,7 +54,14 @@ fn entry(name: &str, value: &str, request: bool) -> Result<Entry, String> {
         let refused = "the Host of a response cannot be changed; the operation is ignored";
         return if request { Ok(Entry::Authority(value)) } else { Err(refused.to_owned()) };
     }
-    header_name(name).map(|name| Entry::Header(name, value)).ok_or_else(|| not_a_name(name))
+    match header_name(name) {
+        // Written beside a message of another length, it would make the next one on the connection begin somewhere else.
+        Some(CONTENT_LENGTH | TRANSFER_ENCODING) => {
+            Err(format!("`{name}` says where a message ends, which only the proxy can tell; the operation is ignored"))
+        }
+        Some(name) => Ok(Entry::Header(name, value)),
+        None => Err(not_a_name(name)),
+    }
 }
 
 fn header_name(name: &str) -> Option<HeaderName> {
@@ -105,6 +112,22 @@ mod tests {
         assert!(matches!(operations.add.as_slice(), [(name, HeaderFormat::Template(_))] if name == "x-b"));
         assert_eq!(operations.remove, [HeaderName::from_static("x-c")]);
         assert!(response(Some(&headers), &mut complaints).is_empty());
+    }
+
+    #[test]
+    fn where_a_message_ends_is_not_for_a_route_to_say() {
+        let api = ApiOperations {
+            set: map(&[("Content-Length", "5")]),
+            add: map(&[("transfer-encoding", "chunked")]),
+            remove: vec!["content-length".to_owned()],
+        };
+        let headers = Headers { request: Some(api.clone()), response: Some(api) };
+        let mut complaints = Vec::new();
+        for operations in [request(Some(&headers), &mut complaints), response(Some(&headers), &mut complaints)] {
+            assert_eq!((operations.set.len(), operations.add.len(), operations.remove.len()), (0, 0, 1));
+        }
+        assert_eq!(complaints.len(), 4, "{complaints:?}");
+        assert!(complaints.iter().all(|(_, message)| message.contains("where a message ends")), "{complaints:?}");
     }
 
     #[test]

@@ -66,9 +66,10 @@ pub fn write_head(out: &mut Vec<u8>, request: &Outgoing<'_>) -> Option<Ending> {
         }
         if *name == CONTENT_LENGTH {
             // Requests arrive with one at most, but a route may add others. What would stand beside a length, or beside
-            // `chunked`, a server refuses, or takes for the beginning of another request.
+            // `chunked`, a server refuses, or takes for the beginning of another request; and of a length that no body follows, it
+            // would wait for the body, and take the next request of this connection for it.
             match headers::length(value) {
-                Some(told) if length.is_none() => length = Some(told),
+                Some(told) if length.is_none() && (told == 0 || request.upload.is_some()) => length = Some(told),
                 _ => continue,
             }
         }

@@ -34,6 +34,17 @@ fn a_request_is_written_with_its_fields_in_order() {
 }
 
 #[test]
+fn a_length_that_no_body_follows_is_not_written() {
+    let written = |length| {
+        let (fields, mut out) = (headers(&[("content-length", length)]), Vec::new());
+        assert_eq!(write_head(&mut out, &get(&fields)), None);
+        String::from_utf8(out).expect("text").replace("GET /a?b HTTP/1.1\r\n", "")
+    };
+    assert_eq!(written("5"), "\r\n");
+    assert_eq!(written("0"), "content-length: 0\r\n\r\n");
+}
+
+#[test]
 fn of_lengths_the_first_number_is_written_and_nothing_that_is_none() {
     let written = |lengths: &[&'static str]| {
         let fields = headers(&lengths.iter().map(|length| ("content-length", *length)).collect::<Vec<_>>());
