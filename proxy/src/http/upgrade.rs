@@ -69,7 +69,8 @@ impl Switched {
         Box::new(Switched { server, connection, stream })
     }
 
-    /// Carries bytes both ways until one side ends or the client's connection may stay no longer.
+    /// Carries bytes both ways until both sides have ended, each of which the other is told of at once, until one fails, or until
+    /// the client's connection may stay no longer. A side that has ended may still be sent to for as long as the other likes.
     pub async fn carry(self: Box<Self>, client: DownstreamIo, mut stay: Stay) {
         let Switched { server, connection: _connection, mut stream } = *self;
         let mut copy = Copy::without_pipes(client, server);
