@@ -68,6 +68,8 @@ pub struct Tries {
     /// Localities of the attempts, when the policy leaves out those used.
     localities: Vec<String>,
     last_locality: Option<String>,
+    /// Where an attempt is under way that the time limit may end.
+    under_way: Option<Arc<Host>>,
     retrying: Option<Permit>,
 }
 
@@ -82,11 +84,19 @@ impl Tries {
         self.limit.map(|(limit, begun)| limit.saturating_sub(clock::now() - begun))
     }
 
-    /// Remembers where an attempt goes, as far as the policy makes the next one depend on it.
-    fn goes_to(&mut self, host: &Host, policy: Option<&RetryPolicy>) {
+    /// Remembers where an attempt goes, as far as the policy makes the next one depend on it or the time limit may end it.
+    fn goes_to(&mut self, host: &Arc<Host>, policy: Option<&RetryPolicy>) {
+        self.under_way = self.limit.map(|_| Arc::clone(host));
         let Some(policy) = policy else { return };
         self.last_host = policy.ignore_previous_hosts.then(|| host.address());
         self.last_locality = policy.retry_remote_localities.then(|| host.endpoint.locality.clone());
+    }
+
+    /// The time limit of the exchange is over: it ended the attempt under way, if there is one.
+    pub fn run_out(&mut self) {
+        if let Some(host) = self.under_way.take() {
+            host.state.errors.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Remembers what the next attempt must respect.
@@ -95,6 +105,7 @@ impl Tries {
         self.fresh = reused;
         self.hosts.extend(self.last_host);
         self.localities.extend(self.last_locality.take());
+        self.under_way = None;
         self.retrying = Some(permit);
     }
 }
@@ -192,7 +203,7 @@ impl Exchange<'_> {
         let context =
             PickContext { destination: self.connection.downstream.destination, tried: &tries.hosts, localities: &tries.localities };
         let picked = cluster.pick(context).map_err(|_| Error::unsent(Failure::NoHealthyUpstream))?;
-        tries.goes_to(&picked, self.route.retry.as_deref());
+        tries.goes_to(picked.host(), self.route.retry.as_deref());
         self.stream.tries(&picked, tries.number);
         let per_try = self.route.retry.as_ref().and_then(|policy| policy.per_try_timeout);
         let mut deadline = per_try.map(|limit| Deadline::new(limit, self.upload.as_ref(), clock::now()));
@@ -202,7 +213,7 @@ impl Exchange<'_> {
         };
         let result = travelled
             .unwrap_or_else(|| Err(Error { failure: Failure::PerTryTimeout, sent: Sent::Unanswered, reused: false, transport: None }));
-        if result.is_err() {
+        if result.as_ref().map_or(true, |travelled| travelled.response.status().is_server_error()) {
             picked.state.errors.fetch_add(1, Ordering::Relaxed);
         }
         let Travelled { response, connection, seen, service_time } = result?;

@@ -217,7 +217,10 @@ impl<'a> Exchange<'a> {
         match result {
             Some(Ok(answer)) => Ending::Answered(answer, deadline),
             Some(Err(error)) => Ending::Failed(error, tries.number > 1),
-            None => Ending::Failed(Error { sent: Sent::Unanswered, ..Error::unsent(Failure::RouteTimeout) }, tries.number > 1),
+            None => {
+                tries.run_out();
+                Ending::Failed(Error { sent: Sent::Unanswered, ..Error::unsent(Failure::RouteTimeout) }, tries.number > 1)
+            }
         }
     }
 

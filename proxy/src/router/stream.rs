@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -194,10 +193,7 @@ impl Stream {
             return;
         }
         self.ended = true;
-        let Some(Upstream { picked, .. }) = self.upstream.take() else { return };
-        if self.record.status >= 500 {
-            picked.state.errors.fetch_add(1, Ordering::Relaxed);
-        }
+        self.upstream = None;
     }
 
     /// Bytes that crossed after an upgrade, once the tunnel is closed.

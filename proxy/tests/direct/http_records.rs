@@ -1,5 +1,6 @@
 //! What metrics say about each way an exchange can end.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use outrigger_config::model::*;
@@ -13,6 +14,40 @@ use crate::http_fixture::*;
 async fn counted(proxy: &Proxy, flags: &str, code: u16) {
     let labels = [format!("response_flags=\"{flags}\""), format!("response_code=\"{code}\""), "} 1".to_owned()];
     proxy.metric("istio_requests_total", &labels.each_ref().map(String::as_str)).await;
+}
+
+/// What the only host of [`in_front_of`] has on record: requests, and of these errors.
+fn on_record(proxy: &Proxy) -> (u64, u64) {
+    let hosts = proxy.worker.config.load().clusters().nth(2).expect("a third cluster").hosts();
+    (hosts[0].state.requests.load(Ordering::Relaxed), hosts[0].state.errors.load(Ordering::Relaxed))
+}
+
+#[tokio::test]
+async fn a_host_is_charged_with_every_attempt_that_it_failed_and_with_no_other() {
+    let origin = Answering::start(|number, _| if number == 1 { ok("") } else { status(503) }).await;
+    let retried = in_front_of(origin.address, |route| route.retry = Some(retry_5xx(1).into()));
+    let mut client = Client::of(&retried).await;
+    assert_eq!(client.get("/").await.status(), 200);
+    assert_eq!(on_record(&retried), (2, 1), "a 503, and the answer to the retry");
+    assert_eq!(client.get("/").await.status(), 503);
+    assert_eq!(on_record(&retried), (4, 3), "two more 503");
+
+    let hang = Origin::start().await;
+    let timed = in_front_of(hang.address(), |route| route.timeout = Some(Duration::from_millis(50)));
+    assert_eq!(Client::of(&timed).await.get("/").await.status(), 504);
+    assert_eq!(on_record(&timed), (1, 1), "the route timeout ended it");
+}
+
+#[tokio::test]
+async fn a_route_timeout_between_two_attempts_charges_the_host_with_nothing_more() {
+    let origin = Answering::start(|_, _| status(503)).await;
+    let waiting = in_front_of(origin.address, |route| {
+        route.timeout = Some(Duration::from_millis(150));
+        // Drawn between nothing and this: hardly ever within the timeout.
+        route.retry = Some(RetryPolicy { backoff: Duration::from_secs(1_000_000), ..retry_5xx(1) }.into());
+    });
+    assert_eq!(Client::of(&waiting).await.get("/").await.status(), 504);
+    assert_eq!(on_record(&waiting), (1, 1));
 }
 
 #[tokio::test]
