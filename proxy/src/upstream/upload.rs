@@ -46,6 +46,8 @@ struct State<B> {
     attempt: u32,
     /// What earlier attempts read, while [`State::recording`]; else what the present one has not sent yet.
     chunks: Vec<Bytes>,
+    /// How many of them the present attempt has sent.
+    passed: usize,
     recorded: usize,
     recording: bool,
     trailers: Option<HeaderMap>,
@@ -93,6 +95,7 @@ impl<B: Incoming> Upload<B> {
             sent: false,
             attempt: 0,
             chunks: Vec::new(),
+            passed: 0,
             recorded: 0,
             recording: record,
             trailers: None,
@@ -106,8 +109,8 @@ impl<B: Incoming> Upload<B> {
     /// The body for the next attempt; bodies given out before are cut off.
     pub fn attempt(self: &Arc<Self>) -> UploadBody<B> {
         let mut state = self.lock();
-        (state.attempt, state.sent) = (state.attempt + 1, false);
-        UploadBody { upload: Arc::clone(self), attempt: state.attempt, position: 0, trailers_sent: false }
+        (state.attempt, state.passed, state.sent) = (state.attempt + 1, 0, false);
+        UploadBody { upload: Arc::clone(self), attempt: state.attempt, trailers_sent: false }
     }
 
     /// Whether another attempt would send the same bytes.
@@ -116,10 +119,13 @@ impl<B: Incoming> Upload<B> {
         state.end != End::Broken && (state.recording || (self.received() == 0 && state.end == End::Open))
     }
 
-    /// No retry will happen: what is kept is dropped as soon as it is sent.
+    /// No retry will happen: what is kept is dropped as soon as it is sent, which most of it has been.
     pub fn stop_recording(&self) {
         let mut state = self.lock();
-        (state.recording, state.settled) = (false, true);
+        if std::mem::take(&mut state.recording) {
+            state.forget_passed();
+        }
+        state.settled = true;
         state.abandon();
     }
 
@@ -171,11 +177,18 @@ impl<B> Upload<B> {
 }
 
 impl<B> State<B> {
-    /// Drops the source when nobody will read it.
+    /// Drops the source, and what was kept of it, when nobody will read it.
     fn abandon(&mut self) {
         if self.settled && self.sent {
-            self.source = None;
+            (self.source, self.trailers) = (None, None);
+            (self.chunks, self.passed) = (Vec::new(), 0);
         }
+    }
+
+    fn forget_passed(&mut self) {
+        let passed = std::mem::take(&mut self.passed).min(self.chunks.len());
+        self.chunks.drain(..passed);
+        self.chunks.shrink_to_fit();
     }
 }
 
@@ -203,19 +216,19 @@ impl<B: Incoming> State<B> {
         }
     }
 
-    /// Keeps a chunk if a retry may need it; false when it is not kept.
-    fn record(&mut self, chunk: &Bytes) -> bool {
+    /// Keeps a chunk that is being sent, if a retry may need it.
+    fn record(&mut self, chunk: &Bytes) {
         if self.recorded + chunk.len() > CAP {
             self.recording = false;
         }
         if self.recording {
             self.recorded += chunk.len();
             self.chunks.push(chunk.clone());
+            self.passed = self.chunks.len();
         } else {
-            // The reader is past them all, and starts counting anew.
-            self.chunks.clear();
+            // The reader is past them all.
+            (self.chunks, self.passed) = (Vec::new(), 0);
         }
-        self.recording
     }
 
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
@@ -261,7 +274,6 @@ impl<B: Incoming> Drop for UploadBody<B> {
 pub struct UploadBody<B: Incoming = ClientBody> {
     upload: Arc<Upload<B>>,
     attempt: u32,
-    position: usize,
     trailers_sent: bool,
 }
 
@@ -288,10 +300,10 @@ impl<B: Incoming> Body for UploadBody<B> {
             return Poll::Ready(Some(Err(UploadError::Superseded)));
         }
         std::task::ready!(state.poll_gate(cx));
-        let recording = state.recording;
-        if let Some(chunk) = state.chunks.get_mut(self.position) {
-            self.position += 1;
+        let (recording, next) = (state.recording, state.passed);
+        if let Some(chunk) = state.chunks.get_mut(next) {
             let chunk = if recording { chunk.clone() } else { std::mem::take(chunk) };
+            state.passed += 1;
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         match state.end {
@@ -309,7 +321,7 @@ impl<B: Incoming> Body for UploadBody<B> {
             Some(frame) => {
                 if let Some(chunk) = frame.data_ref() {
                     self.upload.received.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-                    self.position = if state.record(chunk) { state.chunks.len() } else { 0 };
+                    state.record(chunk);
                 }
             }
             None => {}
@@ -319,12 +331,13 @@ impl<B: Incoming> Body for UploadBody<B> {
 
     fn is_end_stream(&self) -> bool {
         let state = self.upload.lock();
-        let sent = self.position >= state.chunks.len() && (self.trailers_sent || state.trailers.is_none());
+        let sent = state.passed >= state.chunks.len() && (self.trailers_sent || state.trailers.is_none());
         sent && matches!(state.end, End::Complete(_))
     }
 
+    /// Of the whole body; asked for before anything of it is sent.
     fn size_hint(&self) -> SizeHint {
-        if self.position == 0 { self.upload.hint } else { SizeHint::default() }
+        self.upload.hint
     }
 }
 

@@ -164,3 +164,25 @@ fn a_body_that_nobody_will_read_any_more_is_let_go() {
         assert_eq!(Arc::strong_count(&here), 1);
     }
 }
+
+#[test]
+fn what_was_recorded_is_let_go_once_no_attempt_can_follow() {
+    for sent_first in [false, true] {
+        let kept = [Bytes::from(vec![1; 8]), Bytes::from(vec![2; 8])];
+        let source = Frames(kept.iter().map(|chunk| Frame::data(chunk.clone())).collect());
+        let upload = Upload::new(source, true, false);
+        block_on(take(&mut upload.attempt(), 2));
+        let mut last = upload.attempt();
+        block_on(take(&mut last, 1));
+        assert!(kept.iter().all(|chunk| !chunk.is_unique()), "both may be sent again");
+        if sent_first {
+            drop(last);
+            upload.stop_recording();
+        } else {
+            upload.stop_recording();
+            assert_eq!(kept.each_ref().map(Bytes::is_unique), [true, false], "the second is still to be sent");
+            drop(last);
+        }
+        assert!(kept.iter().all(Bytes::is_unique), "sent first: {sent_first}");
+    }
+}
