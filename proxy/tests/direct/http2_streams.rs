@@ -290,6 +290,67 @@ async fn an_answer_without_a_body_is_complete_for_an_http1_client_whenever_its_s
 }
 
 #[tokio::test]
+async fn a_stream_that_ends_makes_room_for_the_request_that_waits_for_its_host() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let mut hosts = Vec::new();
+    for host in 0..2 {
+        let tell = tell.clone();
+        hosts.push(
+            origin(move |_, respond| {
+                let _ = tell.send((host, respond));
+                async {}
+            })
+            .await,
+        );
+    }
+    let mut cluster = Cluster { protocol: UpstreamProtocol::Http2, ..web("outbound|80||web", &hosts) };
+    let pool = Arc::make_mut(&mut cluster.connection_pool);
+    (pool.max_connections, pool.max_concurrent_streams) = (2, 2);
+    let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![cluster]));
+    let mut client = client(&proxy).await;
+    let (mut answers, mut taken) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        answers.push(client.send_request(get(), true).expect("sent").0);
+        taken.push(soon(told.recv()).await.expect("arrived"));
+    }
+    let hosts: Vec<usize> = taken.iter().map(|(host, _)| *host).collect();
+    assert!(hosts[0] == hosts[2] && hosts[1] == hosts[3] && hosts[0] != hosts[1], "in turn");
+    // One more to each, of which the first is the first to be told of room with the other's host.
+    for _ in 0..2 {
+        answers.push(client.send_request(get(), true).expect("sent").0);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    taken[1].1.send_response(Response::new(()), true).expect("answer");
+    let (host, _) = soon(told.recv()).await.expect("arrived");
+    assert_eq!(host, hosts[1]);
+}
+
+#[tokio::test]
+async fn a_host_that_allows_more_streams_gets_the_request_that_waits_for_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let mut cluster = Cluster { protocol: UpstreamProtocol::Http2, ..web("outbound|80||web", &[listener.local_addr().expect("address")]) };
+    Arc::make_mut(&mut cluster.connection_pool).max_connections = 1;
+    let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![cluster]));
+    let mut client = client(&proxy).await;
+    let _first = client.send_request(get(), true).expect("sent");
+    let (mut server, _) = soon(listener.accept()).await.expect("accept");
+    let (mut read, settings) = (Vec::new(), |streams| [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, streams]);
+    // HEADERS of this stream.
+    let arrived = |read: &[u8], stream| read.windows(6).any(|bytes| bytes == [1, 5, 0, 0, 0, stream]);
+    server.write_all(&settings(1)).await.expect("settings");
+    while !arrived(&read, 1) {
+        assert_ne!(soon(server.read_buf(&mut read)).await.expect("read"), 0);
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let _second = client.send_request(get(), true).expect("sent");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.write_all(&settings(2)).await.expect("settings");
+    while !arrived(&read, 3) {
+        assert_ne!(soon(server.read_buf(&mut read)).await.expect("read"), 0);
+    }
+}
+
+#[tokio::test]
 async fn a_field_that_http2_does_not_know_stays_behind_and_a_date_is_there() {
     let address = origin(|request, mut respond| async move {
         let status = if request.headers().contains_key(CONNECTION) { 500 } else { 200 };

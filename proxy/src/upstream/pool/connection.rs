@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use outrigger_config::model::{ConnectionPool, Workload};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::super::connect::ConnectionFacts;
@@ -27,13 +28,21 @@ pub struct Connection {
     pub streams: AtomicU32,
     /// HTTP/2: requests that the peer allows at a time, as far as it has said.
     pub peer_streams: AtomicU32,
+    /// HTTP/2: signalled when a request that waits for this or another connection to the host may find room.
+    room: Option<Arc<Notify>>,
     lifetime: Arc<ConnectionPool>,
     permit: Permit,
 }
 
 impl Connection {
     /// Counts as an open connection of `host` and of its cluster until dropped.
-    pub fn new(facts: ConnectionFacts, host: Arc<Host>, lifetime: Arc<ConnectionPool>, permit: Permit) -> Arc<Self> {
+    pub fn new(
+        facts: ConnectionFacts,
+        host: Arc<Host>,
+        lifetime: Arc<ConnectionPool>,
+        permit: Permit,
+        room: Option<Arc<Notify>>,
+    ) -> Arc<Self> {
         host.state.connections.fetch_add(1, Ordering::Relaxed);
         Arc::new(Connection {
             facts,
@@ -43,6 +52,7 @@ impl Connection {
             requests: AtomicU32::new(0),
             streams: AtomicU32::new(0),
             peer_streams: AtomicU32::new(u32::MAX),
+            room,
             lifetime,
             permit,
         })
@@ -67,10 +77,13 @@ impl Connection {
         self.lifetime.max_connections != u32::MAX
     }
 
-    /// Tells a request that waits for the cluster's connections that one has room.
+    /// Tells requests that wait for the cluster's connections that one has room: one that goes to the same host, and one that may
+    /// go to another, for which an idle connection is closed. The latter alone would not do, since its signal may wake a request
+    /// that can make nothing of a connection to this host.
     pub fn signal(&self) {
         if self.is_limited() {
             self.permit.signal();
+            self.room.iter().for_each(|room| room.notify_one());
         }
     }
 }

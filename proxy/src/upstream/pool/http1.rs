@@ -90,7 +90,8 @@ impl Stack {
     async fn dial(self: Arc<Self>, want: Want<'_>, permit: Permit) -> Result<Lease, Error> {
         let dialing = Dialing::start(&self);
         let (connected, permit) = dial(want, permit).await?;
-        let connection = Connection::new(connected.facts, Arc::clone(want.host), Arc::clone(&want.cluster.model.connection_pool), permit);
+        let connection =
+            Connection::new(connected.facts, Arc::clone(want.host), Arc::clone(&want.cluster.model.connection_pool), permit, None);
         drop(dialing);
         connection.requests.fetch_add(1, Ordering::Relaxed);
         Ok(Lease::http1(Wire::new(connected.io), connection, false, self))

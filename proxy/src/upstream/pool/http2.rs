@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::connection::Connection;
@@ -48,6 +49,8 @@ pub struct Bundle {
     open: Mutex<Vec<Open>>,
     /// One dial at a time: those who wait for it share its result, the failure too.
     dialing: tokio::sync::Mutex<Option<Failed>>,
+    /// Signalled when a connection may have room while the cluster's connections are limited.
+    room: Arc<Notify>,
 }
 
 /// The last dial, when it failed.
@@ -102,6 +105,7 @@ impl Bundle {
     async fn wait(&self, shard: &Shard, want: Want<'_>) -> Result<Lease, Error> {
         loop {
             let released = want.cluster.limits.released.notified();
+            let room = self.room.notified();
             if let Some(lease) = self.slot(&want) {
                 return Ok(lease);
             }
@@ -109,7 +113,10 @@ impl Bundle {
                 return self.dial(shard, want, permit).await;
             }
             shard.0.evict_one();
-            released.await;
+            tokio::select! {
+                () = released => {}
+                () = room => {}
+            }
         }
     }
 
@@ -132,7 +139,7 @@ impl Bundle {
 
     async fn dial(&self, shard: &Shard, want: Want<'_>, permit: Permit) -> Result<Lease, Error> {
         let (connected, permit) = dial(want, permit).await?;
-        let (requests, connection) = establish(connected, &want, permit).await?;
+        let (requests, connection) = establish(connected, &want, permit, Arc::clone(&self.room)).await?;
         connection.requests.fetch_add(1, Ordering::Relaxed);
         let lease = Lease::http2(requests.clone(), Arc::clone(&connection), false);
         lock(&self.open).push(Open { requests, connection, idle_since: clock::now() });
@@ -166,7 +173,13 @@ async fn drive(mut driver: Driver, connection: &Connection) -> Result<(), h2::Er
     poll_fn(|cx| {
         let result = Pin::new(&mut driver).poll(cx);
         let allowed = u32::try_from(driver.get_mut().max_concurrent_send_streams()).unwrap_or(u32::MAX);
-        connection.peer_streams.store(allowed, Ordering::Relaxed);
+        let before = connection.peer_streams.load(Ordering::Relaxed);
+        if allowed != before {
+            connection.peer_streams.store(allowed, Ordering::Relaxed);
+        }
+        if allowed > before {
+            connection.signal();
+        }
         result
     })
     .await
@@ -180,8 +193,9 @@ fn peer_allows(open: &Open) -> bool {
     streams == 0 || streams < open.connection.peer_streams.load(Ordering::Relaxed)
 }
 
-async fn establish(connected: Connected, want: &Want<'_>, permit: Permit) -> Result<(Requests, Arc<Connection>), Error> {
-    let connection = Connection::new(connected.facts, Arc::clone(want.host), Arc::clone(&want.cluster.model.connection_pool), permit);
+async fn establish(connected: Connected, want: &Want<'_>, permit: Permit, room: Arc<Notify>) -> Result<(Requests, Arc<Connection>), Error> {
+    let pool = Arc::clone(&want.cluster.model.connection_pool);
+    let connection = Connection::new(connected.facts, Arc::clone(want.host), pool, permit, Some(room));
     let io = BatchedIo::new(connected.io);
     let sender = io.sender();
     let handshake = h2::client::Builder::new()
