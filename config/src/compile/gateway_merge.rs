@@ -92,9 +92,10 @@ fn bound<'r>(
 ) -> Option<(BoundServer<'r>, Option<IpAddr>)> {
     let port = server.port.as_ref()?;
     let bind = match server.bind.as_str() {
-        "" | "0.0.0.0" | "::" => None,
-        text => match text.parse() {
-            Ok(address) => Some(address),
+        "" => None,
+        // However all addresses or an IPv4 address are written: each is one socket.
+        text => match text.parse::<IpAddr>() {
+            Ok(address) => Some(address.to_canonical()).filter(|address| !address.is_unspecified()),
             Err(_) => {
                 let message = format!("`{text}` cannot be bound here: expected an IP address; the server is left out");
                 cx.report(&gateway.object, format!("spec.servers[{index}].bind"), message);

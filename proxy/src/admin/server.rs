@@ -14,7 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::listener::accept::bind;
+use crate::listener::bind::bind;
 
 /// Connections per port.
 const CONNECTIONS: usize = 256;

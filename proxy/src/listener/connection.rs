@@ -12,8 +12,8 @@ use bytes::Bytes;
 use outrigger_config::model::ServiceRef;
 use tokio::net::TcpStream;
 
-use super::accept::EntranceKind;
 use super::dispatch::Accepted;
+use super::entrance::EntranceKind;
 use super::live::Place;
 use super::occasion::Occasion;
 use super::original_dst::{self, canonical};

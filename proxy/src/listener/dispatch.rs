@@ -10,8 +10,8 @@ use std::time::SystemTime;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::accept::Entrance;
 use super::connection;
+use super::entrance::Entrance;
 use super::live::Live;
 use super::occasion::Occasion;
 use crate::drain::Phase;

@@ -1,10 +1,14 @@
 //! From an accepted socket to a connection whose origin, destination and security are known.
 //!
-//! Reading order: [`accept`] takes connections in, [`dispatch`] chooses a worker, [`connection`] recovers the original
+//! Reading order: [`entrance`] tells what to listen on, [`bind`] opens it, [`accept`] takes connections in, [`dispatch`] chooses a worker, [`connection`] recovers the original
 //! destination and goes on to `outbound`, `inbound` or `gateway`, which inspect the first bytes, choose the filter chain,
 //! secure the connection and hand it to [`crate::http`] or [`crate::tcp`].
 
 pub mod accept;
+
+pub mod bind;
+
+pub mod entrance;
 
 pub mod dispatch;
 
@@ -38,10 +42,12 @@ mod occasion;
 mod residents;
 mod stay;
 
-pub use accept::{BindError, CapturePorts, Entrance, EntranceKind, Listeners, entrances};
+pub use accept::Listeners;
+pub use bind::BindError;
 pub use dispatch::{ConnectionGuard, Dispatcher, Incoming};
 pub use door::{Door, Doors};
 pub use downstream::{Direction, Downstream, DownstreamTls};
+pub use entrance::{CapturePorts, Entrance, EntranceKind, entrances};
 pub use io::{DownstreamIo, Transport};
 pub use residents::Residents;
 pub(crate) use stay::{Doing, Stay};

@@ -92,7 +92,7 @@ impl Acceptor {
     /// Follows the configuration's ports until connections are cut.
     async fn run(mut self, bound: Sender<Vec<BindError>>) {
         let mut listeners = Listeners::new(self.dispatcher.clone());
-        let errors = listeners.apply(&self.wanted());
+        let errors = listeners.apply(&self.wanted()).await;
         let failed = !errors.is_empty();
         if bound.send(errors).is_err() || failed {
             return;
@@ -105,7 +105,7 @@ impl Acceptor {
                 () = tokio::time::sleep(RETRY_BIND), if problem.is_some() => {}
                 () = drain.reached(Phase::Forced) => break,
             }
-            let errors = listeners.apply(&self.wanted());
+            let errors = listeners.apply(&self.wanted()).await;
             problem = self.report(&errors, problem);
         }
         listeners.close().await;

@@ -76,13 +76,13 @@ fn model(origin: &Origin) -> Snapshot {
 }
 
 /// A sidecar listening on its capture ports; lives as long as what is returned.
-fn start(model: Snapshot) -> (Proxy, Listeners) {
+async fn start(model: Snapshot) -> (Proxy, Listeners) {
     let wanted = entrances(&model, CapturePorts::default());
     let proxy = Proxy::plain(model);
     let (dispatcher, incoming) = Dispatcher::new(&[Arc::clone(&proxy.worker)], 100);
     incoming.into_iter().for_each(|incoming| drop(tokio::spawn(incoming.run())));
     let mut listeners = Listeners::new(dispatcher);
-    let errors = listeners.apply(&wanted);
+    let errors = listeners.apply(&wanted).await;
     assert!(errors.is_empty(), "{errors:?}");
     (proxy, listeners)
 }
@@ -91,7 +91,7 @@ fn start(model: Snapshot) -> (Proxy, Listeners) {
 fn outbound_connections_are_routed_by_their_original_destination() {
     in_pod(|| async {
         let origin = Origin::start().await;
-        let _proxy = start(model(&origin));
+        let _proxy = start(model(&origin)).await;
         for vip in VIPS {
             let mut client = soon(TcpStream::connect(vip)).await.expect("captured");
             client.write_all(b"hello").await.expect("write");
@@ -104,7 +104,7 @@ fn outbound_connections_are_routed_by_their_original_destination() {
 fn inbound_connections_reach_the_application_and_are_not_captured_again() {
     in_pod(|| async {
         let origin = Origin::start().await;
-        let _proxy = start(model(&origin));
+        let _proxy = start(model(&origin)).await;
         for (pod, delivery) in POD.into_iter().zip(["127.0.0.6", "::6"]) {
             let application = TcpListener::bind((pod, 8080)).await.expect("bind");
             let mut client = soon(TcpStream::connect((pod, 8080))).await.expect("captured");
@@ -120,7 +120,7 @@ fn inbound_connections_reach_the_application_and_are_not_captured_again() {
 fn connections_that_would_come_back_to_the_proxy_are_closed() {
     in_pod(|| async {
         let origin = Origin::start().await;
-        let (proxy, _listeners) = start(model(&origin));
+        let (proxy, _listeners) = start(model(&origin)).await;
         let ours = ["127.0.0.1:15001", "127.0.0.1:15006", "[::1]:15001", "10.1.0.5:15001", "10.1.0.5:15006", "[fd00::5]:15006"];
         for address in ours {
             let mut client = soon(TcpStream::connect(address)).await.expect("accepted");
