@@ -110,6 +110,27 @@ fn access_log_lines_of_a_json_format_reach_standard_output() {
     assert_eq!(line["response_code_details"], "direct_response");
 }
 
+#[test]
+fn an_end_at_once_loses_no_line_of_the_access_log() {
+    for drained_before in [false, true] {
+        let setup = Setup::new().arg("--access-log").env("MINIMUM_DRAIN_DURATION", "60s");
+        let port = setup.ports.gateway;
+        let mut proxy = setup.file("gateway.yaml", &gateway(port, 207)).start();
+        if drained_before {
+            proxy.post(proxy.ports.status, "/drain");
+            proxy.until("draining", |proxy| proxy.get(proxy.ports.health, "/healthz/ready").status == 503);
+        }
+        proxy.get(port, "/last");
+        if drained_before {
+            proxy.signal(Signal::SIGTERM);
+        } else {
+            proxy.post(proxy.ports.status, "/quitquitquit");
+        }
+        assert_eq!(proxy.wait().code(), Some(0));
+        proxy.until("the line", |proxy| proxy.stdout().contains("/last"));
+    }
+}
+
 /// Runs a subcommand of the built binary.
 fn outrigger(args: &[&str]) -> std::process::Output {
     std::process::Command::new(env!("CARGO_BIN_EXE_outrigger")).args(args).output().expect("started")

@@ -77,8 +77,10 @@ pub fn run(settings: Settings, warnings: Vec<String>, release_free_memory: fn())
         tokio::spawn(Arc::clone(&process.identity).watch(CERTIFICATE_INTERVAL));
         tokio::spawn(upstream::dns::run(process.config.clone()));
         supervise(&process, commands, &threads).await
-    })?;
-    Ok(code)
+    });
+    // The workers, which share it, may go on until the process ends, so that nothing drops it.
+    process.access_log.close();
+    code
 }
 
 /// The first configuration and what keeps it up to date.

@@ -241,3 +241,43 @@ fn a_reader_that_does_not_read_costs_lines_but_never_time() {
     drop(writer);
     assert!(start.elapsed() < Duration::from_secs(10), "the end waited for the reader");
 }
+
+/// Waits until `met`, for some times as long as a destination that failed is left alone.
+fn until(what: &str, met: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !met() {
+        assert!(std::time::Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_path_that_cannot_be_opened_costs_counted_lines_until_it_can_and_none_go_to_the_path_before() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let (before, after) = (folder.path().join("log"), folder.path().join("missing/log"));
+    let writer = LogWriter::new();
+    let queue = writer.queue();
+    let log = |line: &str| queue.push(|out| out.extend_from_slice(line.as_bytes()));
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap_or_default();
+    writer.set_path(before.to_str().expect("text"));
+    log("first\n");
+    until("the first line", || read(&before) == "first\n");
+    writer.set_path(after.to_str().expect("text"));
+    log("lost\nlost\n");
+    until("two lines dropped", || writer.dropped() == 2);
+    std::fs::create_dir(folder.path().join("missing")).expect("made");
+    until("opened without being asked", || after.exists());
+    log("last\n");
+    drop(writer);
+    assert_eq!((read(&before).as_str(), read(&after).as_str()), ("first\n", "last\n"));
+}
+
+#[test]
+fn lines_that_a_full_disk_does_not_take_are_counted() {
+    let writer = LogWriter::new();
+    let queue = writer.queue();
+    writer.set_path("/dev/full");
+    queue.push(|out| out.extend_from_slice(b"one\ntwo\n"));
+    until("both are counted", || writer.dropped() == 2);
+    assert_eq!(writer.writes(), (0, 1));
+}

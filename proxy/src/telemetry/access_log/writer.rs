@@ -17,11 +17,15 @@ const GATHER: Duration = Duration::from_millis(10);
 /// How long to let a destination that takes nothing (a full pipe set non-blocking) recover.
 const STALLED: Duration = Duration::from_millis(5);
 
+/// How often a destination that could not be opened is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether they are written.
+const CLOSING: Duration = Duration::from_millis(1);
 /// Time for the last lines when the process ends. A destination that takes nothing must not keep it alive.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// Owner of the writer thread; hands out the workers' queues. Dropping it flushes, for at most a second, and ends the
-/// thread.
+/// Owner of the writer thread; hands out the workers' queues. Dropping it is [`LogWriter::close`].
 #[derive(Debug)]
 pub struct LogWriter {
     shared: Arc<Shared>,
@@ -36,6 +40,8 @@ struct Shared {
     closing: AtomicBool,
     writes: AtomicU64,
     failed: AtomicU64,
+    /// Lines taken from the queues that no destination took.
+    unwritten: AtomicU64,
 }
 
 impl LogWriter {
@@ -73,9 +79,21 @@ impl LogWriter {
         self.shared.reopen.store(true, Ordering::Release);
     }
 
-    /// Lines dropped because a queue was full.
+    /// Lines dropped because a queue was full or the destination did not take them.
     pub fn dropped(&self) -> u64 {
-        self.queues().iter().map(LogQueue::dropped).sum()
+        self.queues().iter().map(LogQueue::dropped).sum::<u64>() + self.shared.unwritten.load(Ordering::Relaxed)
+    }
+
+    /// Writes what waits, for at most a second, and ends the thread; what comes later is not written. Whoever ends the
+    /// process calls it: the workers, which share this, live until then.
+    pub fn close(&self) {
+        self.shared.closing.store(true, Ordering::Release);
+        let Some(thread) = self.thread().take() else { return };
+        thread.thread().unpark();
+        let deadline = Instant::now() + FLUSH;
+        while !thread.is_finished() && Instant::now() < deadline {
+            thread::sleep(CLOSING);
+        }
     }
 
     /// Batches written and batches that failed.
@@ -115,13 +133,7 @@ impl Default for LogWriter {
 
 impl Drop for LogWriter {
     fn drop(&mut self) {
-        self.shared.closing.store(true, Ordering::Release);
-        let Some(thread) = self.thread().take() else { return };
-        thread.thread().unpark();
-        let deadline = Instant::now() + FLUSH;
-        while !thread.is_finished() && Instant::now() < deadline {
-            thread::sleep(GATHER);
-        }
+        self.close();
     }
 }
 
@@ -130,6 +142,7 @@ fn write_until_closed(shared: &Shared) {
     let mut buffers: Vec<Vec<u8>> = Vec::new();
     loop {
         let closing = shared.closing.load(Ordering::Acquire);
+        sink.follow(shared);
         let queues = shared.queues.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if queues.iter().all(LogQueue::is_empty) {
             if closing {
@@ -144,47 +157,88 @@ fn write_until_closed(shared: &Shared) {
         }
         buffers.resize_with(queues.len(), Vec::new);
         queues.iter().zip(&mut buffers).for_each(|(queue, buffer)| queue.swap(buffer));
-        sink.reopen_if_asked(shared);
-        match sink.write(&buffers) {
-            Ok(()) => shared.writes.fetch_add(1, Ordering::Relaxed),
-            Err(_) => shared.failed.fetch_add(1, Ordering::Relaxed),
-        };
+        // A path that was set before these lines were is theirs.
+        sink.follow(shared);
+        sink.write(&buffers, shared);
         buffers.iter_mut().for_each(Vec::clear);
     }
 }
 
-/// The open destination.
+/// The destination: open, or tried again until it can be opened. Lines are lost meanwhile, and whoever reads the proxy's log
+/// is told of the beginning and the end of that.
 #[derive(Default)]
-struct Sink(Option<File>);
+struct Sink {
+    file: Option<File>,
+    /// When to try again.
+    retry: Option<Instant>,
+    /// As last said.
+    problem: Option<String>,
+}
 
 impl Sink {
-    fn reopen_if_asked(&mut self, shared: &Shared) {
-        if !shared.reopen.swap(false, Ordering::AcqRel) {
+    /// Opens the destination if that was asked for, or failed a while ago.
+    fn follow(&mut self, shared: &Shared) {
+        let asked = shared.reopen.swap(false, Ordering::AcqRel);
+        if !asked && self.retry.is_none_or(|due| Instant::now() < due) {
             return;
         }
         let path = shared.path.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default();
+        // Not even for a failed try do lines go on to where they no longer belong.
+        (self.file, self.retry) = (None, None);
         match open(Path::new(&path)) {
-            Ok(file) => self.0 = Some(file),
-            Err(error) => tracing::error!(target: "access_log", "{path}: {error}; access logs are dropped until it can be opened"),
+            Ok(file) => self.file = Some(file),
+            Err(error) => {
+                self.retry = Some(Instant::now() + RETRY);
+                self.say(Some(format!("{path}: {error}; access logs are dropped until it can be opened, which is tried every {RETRY:?}")));
+            }
+        }
+        if self.file.is_some() {
+            self.say(None);
         }
     }
 
-    /// Writes all buffers with as few system calls as the kernel allows.
-    fn write(&mut self, buffers: &[Vec<u8>]) -> io::Result<()> {
-        let Some(file) = &mut self.0 else { return Err(io::ErrorKind::NotFound.into()) };
+    /// Writes all buffers, or counts what is lost.
+    fn write(&mut self, buffers: &[Vec<u8>], shared: &Shared) {
         let mut slices: Vec<IoSlice<'_>> = buffers.iter().filter(|buffer| !buffer.is_empty()).map(|buffer| IoSlice::new(buffer)).collect();
         let mut rest = slices.as_mut_slice();
-        while !rest.is_empty() {
-            match file.write_vectored(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => IoSlice::advance_slices(&mut rest, written),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(STALLED),
-                Err(error) => return Err(error),
-            }
+        let outcome = self.file.as_mut().map(|file| write_all(file, &mut rest));
+        let counter = if let Some(Ok(())) = outcome { &shared.writes } else { &shared.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        shared.unwritten.fetch_add(lines(rest), Ordering::Relaxed);
+        match outcome {
+            Some(Ok(())) => self.say(None),
+            Some(Err(error)) => self.say(Some(format!("cannot write: {error}; access logs are dropped for as long as that lasts"))),
+            None => {}
         }
-        Ok(())
     }
+
+    fn say(&mut self, problem: Option<String>) {
+        match &problem {
+            Some(text) if problem != self.problem => tracing::error!(target: "access_log", "{text}"),
+            None if self.problem.is_some() => tracing::info!(target: "access_log", "access logs are written again"),
+            _ => {}
+        }
+        self.problem = problem;
+    }
+}
+
+/// Writes with as few system calls as the kernel allows. `rest` is what has not been written.
+fn write_all(file: &mut File, rest: &mut &mut [IoSlice<'_>]) -> io::Result<()> {
+    while !rest.is_empty() {
+        match file.write_vectored(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(rest, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(STALLED),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// How many lines end in these bytes.
+fn lines(slices: &[IoSlice<'_>]) -> u64 {
+    slices.iter().flat_map(|slice| slice.iter()).filter(|byte| **byte == b'\n').count() as u64
 }
 
 /// The standard streams are duplicated rather than opened by path: in a pod they are pipes of another user.
