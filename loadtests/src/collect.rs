@@ -237,7 +237,7 @@ fn public(slice: slices::Slice, slice_ms: u64, recorder: &Recorder) -> Slice {
 
 /// How evenly the last property's values, or without one the pods of each version, took turns.
 fn turns(recorder: &mut Recorder) -> Option<Turns> {
-    if !recorder.layout.keep_order {
+    if !recorder.layout.turns {
         return None;
     }
     let mut order = std::mem::take(&mut recorder.order);
@@ -257,7 +257,8 @@ fn turns(recorder: &mut Recorder) -> Option<Turns> {
     }
     let sets = sets.into_iter().map(|(version, members)| {
         let keys: Vec<u32> = members.iter().map(|(key, ..)| *key).collect();
-        let worst_window = worst_window(order.iter().map(|(_, key)| *key), &keys);
+        let in_order = recorder.layout.keep_order.then(|| order.iter().map(|(_, key)| *key));
+        let worst_window = in_order.and_then(|order| worst_window(order, &keys));
         TurnSet { version, counts: members.into_iter().map(|(_, value, count)| (value, count)).collect(), worst_window }
     });
     Some(Turns { property: named.map_or("pod", String::as_str).to_owned(), sets: sets.collect() })

@@ -15,6 +15,9 @@ use crate::{
 
 /// Response heads and lines above this are cut off as broken.
 const MAX_LINE: u64 = 64 * 1024;
+/// So many header fields a response may have, and bytes in its head.
+const MAX_FIELDS: usize = 128;
+const MAX_HEAD: usize = 256 << 10;
 
 /// Sends the body as a line (a server may also speak first), reads one line. Closing without a line is an error.
 pub(crate) async fn line_exchange(io: Io, plan: &Plan, wants: &Wants, seen: &mut Seen) -> Result<(), Failure> {
@@ -102,9 +105,14 @@ async fn response_head<S: AsyncBufRead + Unpin>(stream: &mut S) -> Result<(u16, 
     let first = line(stream).await?;
     let status = first.strip_prefix(b"HTTP/1.1 ").and_then(|rest| std::str::from_utf8(rest.get(..3)?).ok()?.parse().ok());
     let status = status.ok_or_else(broken)?;
-    let mut headers = HeaderMap::new();
+    let (mut headers, mut length) = (HeaderMap::new(), first.len());
     loop {
         let field = line(stream).await?;
+        length += field.len();
+        if headers.len() >= MAX_FIELDS || length > MAX_HEAD {
+            let limits = format!("more than {MAX_FIELDS} header fields or {} KiB of them", MAX_HEAD >> 10);
+            return Err(Failure::new(Cause::Protocol, limits));
+        }
         let field = field.trim_ascii_end();
         if field.is_empty() {
             return Ok((status, headers));
@@ -169,6 +177,16 @@ mod tests {
         assert_eq!(headers.get_all("x-pod").iter().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(input, b"rest");
         Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_head_without_end_is_refused_at_its_limits() {
+        let many = format!("HTTP/1.1 101 Switching\r\n{}", "x-a: b\r\n".repeat(40_000));
+        let long = format!("HTTP/1.1 101 Switching\r\n{}", format!("x-a: {}\r\n", "b".repeat(60_000)).repeat(10));
+        for head in [many, long] {
+            let failure = response_head(&mut head.as_bytes()).await.expect_err("too much");
+            assert_eq!((failure.cause, failure.detail.contains("more than 128 header fields or 256 KiB")), (Cause::Protocol, true));
+        }
     }
 
     #[tokio::test]

@@ -249,7 +249,8 @@ fn layout(plan: &Plan) -> Layout {
     Layout {
         targets: plan.urls().cloned().collect(),
         properties: plan.count_by.iter().map(|by| by.name.clone()).collect(),
-        keep_order: plan.keep_order,
+        turns: plan.keep_order,
+        keep_order: plan.keep_order && plan.concurrency == 1,
         stages: plan.stages.clone(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use crate::report::{Check, Group, Latency, Report, StageReport};
+use crate::report::{Check, Facts, Group, Latency, Report, StageReport};
 
 /// How many values of a property the summary lists; the JSON has all.
 const LISTED: usize = 20;
@@ -153,13 +153,21 @@ fn circumstances(report: &Report) -> String {
     let run = &report.run;
     let warm_up = if run.warm_up_seconds > 0.0 { format!(" after {:.1} s of warm-up", run.warm_up_seconds) } else { String::new() };
     let merged = if run.merged > 1 { format!(", {} runs merged", run.merged) } else { String::new() };
-    let early = match (run.interrupted, run.gave_up) {
-        (true, _) => ", ended early by a signal",
-        (false, true) => ", ended early: nothing was answered for twice the time that --timeout gives",
-        (false, false) => "",
+    let early = match ended_early(run) {
+        "" => String::new(),
+        early => format!(", {early}"),
     };
     let left = if run.abandoned > 0 { format!("; {} more had no answer by then", run.abandoned) } else { String::new() };
-    warm_up + &merged + early + &left
+    warm_up + &merged + &early + &left
+}
+
+/// How a run ended before its time; empty for one that did not.
+pub(crate) fn ended_early(run: &Facts) -> &'static str {
+    match (run.interrupted, run.gave_up) {
+        (true, _) => "ended early by a signal",
+        (false, true) => "ended early: nothing was answered for twice the time that --timeout gives",
+        (false, false) => "",
+    }
 }
 
 fn connections(report: &Report) -> String {

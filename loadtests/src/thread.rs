@@ -13,7 +13,7 @@ use rustls::ClientConfig;
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{oneshot, watch},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
 };
 
 use crate::{
@@ -119,7 +119,14 @@ async fn send(site: &Rc<Site>, workers: Vec<Worker>, mut phase: watch::Receiver<
     let driver = async move { driven.pacer.drive(start).await };
     let mut running = JoinSet::new();
     workers.into_iter().for_each(|worker| drop(running.spawn_local(worker.run())));
-    let all = async { while running.join_next().await.is_some() {} };
+    let all = async {
+        while let Some(ended) = running.join_next().await {
+            // A worker that panicked has counted nothing since: a run without it would look whole. The thread ends as it did.
+            if let Err(Ok(panic)) = ended.map_err(JoinError::try_into_panic) {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    };
     let stop = async {
         // The sender lives as long as the run.
         let _stopped = phase.wait_for(|phase| *phase == Phase::Stop).await;

@@ -1,27 +1,45 @@
 //! Whether values took turns.
 
-/// Sets with more values than this are judged by their totals alone: the search looks at every pair.
+use std::collections::HashMap;
+
+/// Sets with more values than this are judged by their totals alone: the search keeps something for every pair.
 const MOST: usize = 64;
 
 /// The greatest difference between the counts of any two of `keys` within any window of consecutive items, where items
 /// with other keys do not count. Perfect turns give 1 (0 with a single key). `None` with too many keys to look at.
-pub(crate) fn worst_window(items: impl Iterator<Item = u32> + Clone, keys: &[u32]) -> Option<u64> {
+///
+/// For every pair of keys there is a walk that steps up for one and down for the other: the two differ in a window by what the
+/// walk moves between its ends. One pass takes the steps of all walks.
+pub(crate) fn worst_window(items: impl Iterator<Item = u32>, keys: &[u32]) -> Option<u64> {
     if keys.len() > MOST {
         return None;
     }
-    let pairs = keys.iter().enumerate().flat_map(|(i, a)| keys.iter().skip(i + 1).map(move |b| (*a, *b)));
-    Some(pairs.map(|(a, b)| range(items.clone(), a, b)).max().unwrap_or_default())
+    let places: HashMap<u32, usize> = keys.iter().enumerate().map(|(place, key)| (*key, place)).collect();
+    let mut walks = vec![Walk::default(); keys.len() * keys.len()];
+    for place in items.filter_map(|item| places.get(&item).copied()) {
+        // The walk of a pair is kept at both of its places, once in each direction.
+        for other in (0..keys.len()).filter(|other| *other != place) {
+            walks[place * keys.len() + other].step(1);
+            walks[other * keys.len() + place].step(-1);
+        }
+    }
+    Some(walks.iter().map(|walk| walk.high.abs_diff(walk.low)).max().unwrap_or_default())
 }
 
-/// The walk that steps up for `a` and down for `b`: two keys differ in a window by what the walk moves between its ends.
-fn range(items: impl Iterator<Item = u32>, a: u32, b: u32) -> u64 {
-    let (mut at, mut low, mut high) = (0i64, 0i64, 0i64);
-    for item in items {
-        at += i64::from(item == a) - i64::from(item == b);
-        low = low.min(at);
-        high = high.max(at);
+/// Where a walk is, and between which ends it has been.
+#[derive(Clone, Default)]
+struct Walk {
+    at: i64,
+    low: i64,
+    high: i64,
+}
+
+impl Walk {
+    fn step(&mut self, by: i64) {
+        self.at += by;
+        self.low = self.low.min(self.at);
+        self.high = self.high.max(self.at);
     }
-    high.abs_diff(low)
 }
 
 #[cfg(test)]

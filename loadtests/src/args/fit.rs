@@ -36,6 +36,9 @@ fn misplaced_value(args: &Args) -> anyhow::Result<()> {
 fn schedule(args: &Args) -> anyhow::Result<()> {
     let amount = &args.amount;
     let open = amount.rate != Rate::Max || amount.ramp.is_some() || amount.steps.is_some() || args.search.find_max.is_some();
+    if let (Some(Rate::PerSecond(most)), Rate::PerSecond(first)) = (args.search.max_rate, amount.rate) {
+        ensure!(first <= most, "-q {first} is where the search begins: expected no more than --max-rate {most}");
+    }
     ensure!(amount.jitter.is_none() || open, "--jitter varies a schedule: expected -q RATE, --ramp or --steps with it");
     Ok(())
 }
@@ -175,6 +178,7 @@ mod tests {
             ("http://a|--probe|1s", "--find-max"),
             ("http://a|--precision|3%", "--find-max"),
             ("http://a|--max-rate|5", "--find-max"),
+            ("http://a|--find-max|p99<1ms|-q|80|--max-rate|40", "no more than --max-rate 40"),
             ("http://a|--find-max|p99<1ms|--expect|v9=1", "--expect"),
             ("http://a|--find-max|p99<1ms|--expect-round-robin", "--expect-round-robin"),
             ("http://a|--find-max|p99<1ms|--answers", "--answers"),

@@ -135,9 +135,9 @@ pub struct SearchArgs {
     /// Stop when the highest good and the lowest bad rate are so close
     #[arg(long, value_parser = parse::percent, default_value = "5%", requires = "find_max", value_name = "PERCENT")]
     pub precision: f64,
-    /// Try no higher rate
-    #[arg(long, default_value = "1000000", value_parser = parse::rate, requires = "find_max", value_name = "N")]
-    pub max_rate: Rate,
+    /// Try no higher rate [default: 1000000, or -q where that is more]
+    #[arg(long, value_parser = parse::rate, requires = "find_max", value_name = "N")]
+    pub max_rate: Option<Rate>,
 }
 
 /// What to send.

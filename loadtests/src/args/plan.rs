@@ -18,6 +18,9 @@ const LENGTH: Duration = Duration::from_secs(10);
 const IN_FLIGHT: usize = 10;
 const IN_FLIGHT_SEARCHING: usize = 64;
 
+/// A search goes no higher when nothing says how high, nor where it begins.
+const MOST_RATE: f64 = 1e6;
+
 impl Args {
     /// The plan these arguments describe.
     ///
@@ -47,10 +50,11 @@ impl Args {
     pub fn search(&self) -> Option<Search> {
         let SearchArgs { find_max, probe, precision, max_rate } = &self.search;
         let number = |rate: Rate, otherwise: f64| if let Rate::PerSecond(rate) = rate { rate } else { otherwise };
+        let first = number(self.amount.rate, 100.0);
         Some(Search {
             slo: find_max.clone()?,
-            first: number(self.amount.rate, 100.0),
-            most: number(*max_rate, f64::INFINITY),
+            first,
+            most: max_rate.map_or(MOST_RATE.max(first), |rate| number(rate, f64::INFINITY)),
             probe: *probe,
             precision: *precision,
         })

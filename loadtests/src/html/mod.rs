@@ -14,6 +14,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     report::Report,
+    table::ended_early,
     table::{number, pace, time},
 };
 use text::Escaped;
@@ -57,9 +58,10 @@ fn subtitle(report: &Report) -> String {
     let begun = OffsetDateTime::from_unix_timestamp(run.started as i64).ok().filter(|_| run.started > 0.0);
     let begun = begun.and_then(|begun| begun.format(&Rfc3339).ok()).unwrap_or_default();
     let merged = if run.merged > 1 { format!("{} runs merged", run.merged) } else { String::new() };
-    let early = if run.interrupted { "ended early by a signal".to_owned() } else { String::new() };
+    let early = ended_early(run).to_owned();
+    let left = if run.abandoned > 0 { format!("{} more had no answer by then", run.abandoned) } else { String::new() };
     let in_flight = format!("{} in flight", run.concurrency);
-    let parts = [run.protocol.clone(), pace(report), in_flight, format!("{:.1} s", report.seconds), merged, early, begun];
+    let parts = [run.protocol.clone(), pace(report), in_flight, format!("{:.1} s", report.seconds), merged, early, left, begun];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
 }
 

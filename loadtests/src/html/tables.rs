@@ -19,17 +19,21 @@ pub(crate) fn section(out: &mut String, id: &str, title: &str) -> fmt::Result {
     writeln!(out, "<section class=\"card\" id=\"{id}\">\n<h2>{}</h2>", Escaped(title))
 }
 
-/// A table whose first column is text and whose others are figures.
-fn table(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> fmt::Result {
+/// A table whose first column is text and whose others are figures; what is left out of it is said below.
+fn table(out: &mut String, head: &[&str], mut rows: impl Iterator<Item = Vec<String>>) -> fmt::Result {
     writeln!(out, "<div class=\"scroll\"><table>\n<thead><tr>")?;
     head.iter().try_for_each(|title| write!(out, "<th>{}</th>", Escaped(title)))?;
     writeln!(out, "</tr></thead>\n<tbody>")?;
-    for row in rows.take(ROWS) {
+    for row in rows.by_ref().take(ROWS) {
         write!(out, "<tr>")?;
         row.iter().try_for_each(|cell| write!(out, "<td>{}</td>", Escaped(cell)))?;
         writeln!(out, "</tr>")?;
     }
-    writeln!(out, "</tbody></table></div>")
+    writeln!(out, "</tbody></table></div>")?;
+    match rows.count() {
+        0 => Ok(()),
+        more => writeln!(out, "<p class=\"hint\">And {more} more: the JSON has all.</p>"),
+    }
 }
 
 /// What was demanded, if anything was.
@@ -95,7 +99,12 @@ fn groups(out: &mut String, id: &str, name: &str, report: &Report, groups: &BTre
     }
     let answers = (report.requests - report.error_count()).max(1) as f64;
     section(out, id, &format!("By {name}"))?;
-    let rows = groups.iter().map(|(value, group)| {
+    let mut listed: Vec<(&String, &Group)> = groups.iter().collect();
+    if listed.len() > ROWS {
+        // Of too many the most frequent.
+        listed.sort_by_key(|(_, group)| std::cmp::Reverse(group.requests));
+    }
+    let rows = listed.into_iter().map(|(value, group)| {
         let Latency { p50_us, p99_us, max_us, .. } = group.latency;
         let share = format!("{:.2} %", group.requests as f64 / answers * 100.0);
         vec![value.clone(), group.requests.to_string(), share, time(p50_us), time(p99_us), time(max_us)]

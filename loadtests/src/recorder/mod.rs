@@ -26,7 +26,8 @@ use crate::{
 
 /// Messages kept per cause of error.
 pub(crate) const EXAMPLES: usize = 3;
-/// Answers whose order is kept, 12 bytes each.
+/// Answers whose order is kept, 16 bytes each: those of a run with one request at a time, which takes minutes for so many. Of
+/// more, windows are looked for among these, and totals are those of all.
 const ORDERED: usize = 16 << 20;
 
 /// What all recorders of a run have in common.
@@ -36,7 +37,9 @@ pub struct Layout {
     pub targets: Vec<String>,
     /// Names of the properties to count, as given to `--count-by`.
     pub properties: Vec<String>,
-    /// Keep the order of answers, so that round robin can be judged over windows.
+    /// Report how evenly values took turns.
+    pub turns: bool,
+    /// Keep the order of answers, so that turns can be judged over windows: of use where one request at a time is on its way.
     pub keep_order: bool,
     /// The stages of a schedule with several rates, to be told apart; empty without one.
     pub stages: Vec<Stage>,
@@ -220,6 +223,7 @@ mod tests {
         Arc::new(Layout {
             targets,
             properties: vec!["body:(v[0-9])".to_owned()],
+            turns: true,
             keep_order: true,
             stages: vec![Stage::constant(1.0, Some(Duration::from_secs(100))); 3],
         })

@@ -13,6 +13,7 @@ pub fn report(slower: f64) -> Report {
     let layout = Layout {
         targets: vec!["http://10.0.0.9/".to_owned()],
         properties: vec![PROPERTY.to_owned()],
+        turns: true,
         keep_order: true,
         ..Layout::default()
     };

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use foldhash::{HashMap, HashMapExt};
-use outrigger_config::store::FileChange;
 use outrigger_config::load::{self, Listing};
 use outrigger_config::parallel;
+use outrigger_config::store::FileChange;
 
 use super::look::{Look, Seen, hash, is_in_place, look};
 
