@@ -42,7 +42,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Joins a model with the state of the previous generation. State whose key stays is carried over.
+    /// Joins a model with the state of the previous generation. State whose key stays is carried over; the previous
+    /// generation is left as it is until this one is published.
     pub fn build(mut model: Snapshot, previous: Option<&Config>) -> Config {
         let generation = previous.map_or(1, |config| config.generation + 1);
         let clusters = Clusters::carry_over(&mut model, previous.map(|config| (&config.model, &config.clusters)));
@@ -136,7 +137,8 @@ impl ConfigHandle {
     /// no more. What has been replaced is alive for as long as there are requests that began under it, and until
     /// [`ConfigHandle::free_replaced`] comes across it; of its clusters and routes
     /// those that have changed and that nobody has asked for since keep the state they will go on from.
-    pub fn publish(&self, config: Config) {
+    pub fn publish(&self, mut config: Config) {
+        config.clusters.come_into_force();
         let config = Arc::new(config);
         let replaced = self.0.current.swap(Arc::clone(&config));
         self.0.doors.follow(&config.model);

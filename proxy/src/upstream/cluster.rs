@@ -113,6 +113,13 @@ impl ClusterState {
         }
     }
 
+    /// Takes back that hosts from the description are gone. Others are never two states' at different times.
+    pub(super) fn keep_hosts(&self) {
+        if let Hosts::Fixed(set) = &self.hosts {
+            set.hosts().iter().for_each(|host| host.state.removed.store(false, Ordering::Relaxed));
+        }
+    }
+
     /// Chooses a host by the cluster's policy and counts it as active until the result is dropped.
     ///
     /// # Errors

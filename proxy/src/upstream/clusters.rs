@@ -2,9 +2,10 @@
 //!
 //! A mesh has a thousand services and a pod calls a few of them: what a cluster needs to serve (cursor, limits, hosts with
 //! their counters) is three times its description. How one state goes on from another, whichever configuration is asked first,
-//! is told at [`Slot`].
+//! is told at [`Slot`]. Nothing of the configuration in force changes before the next replaces it: that may never happen.
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,8 +18,8 @@ use crate::snapshot::Slot;
 #[derive(Debug, Default)]
 struct Place {
     slot: Slot<ClusterState>,
-    /// Locked for as long as a state is made here, or another is made that supersedes what is here: of two states that go on
-    /// from one, the earlier must not mark hosts as gone that the later has.
+    /// Locked for as long as a state is made here, so that what comes into force knows whether it must see to the hosts of this
+    /// state or the state itself does. Whoever publishes holds it for a moment alone: requests do not wait for work of its.
     standing: Mutex<Standing>,
 }
 
@@ -63,6 +64,20 @@ impl Place {
         state
     }
 
+    /// `next` describes the cluster from now on. Until now a late request here may have marked hosts that `next` has.
+    fn give_way(&self, next: &Place) {
+        let latest = {
+            let mut standing = self.standing();
+            standing.superseded = true;
+            self.slot.latest()
+        };
+        let Some(state) = next.get() else { return };
+        if let Some(latest) = latest {
+            cluster::retire(&latest.hosts(), &state.hosts());
+        }
+        state.keep_hosts();
+    }
+
     /// The cluster goes, with whatever hosts it has, or will have for requests that began before.
     fn go(&self) {
         self.standing().gone().swap(true, Ordering::AcqRel);
@@ -80,25 +95,52 @@ impl Place {
 #[derive(Debug, Default)]
 pub struct Clusters {
     places: Box<[Arc<Place>]>,
+    /// What coming into force does to those before.
+    changes: Vec<Change>,
+}
+
+/// What becomes of the place of a cluster.
+#[derive(Debug)]
+enum Change {
+    /// Another takes over.
+    Superseded { before: Arc<Place>, next: Arc<Place> },
+    /// There is no such cluster any more.
+    Gone(Arc<Place>),
 }
 
 impl Clusters {
-    /// The clusters of `model`, continuing those of `previous` with the same name. Hosts that are gone are marked so that
-    /// their idle connections close. In `model` each description that stays gives way to the equal one of before: it would
+    /// The clusters of `model`, continuing those of `previous` with the same name. In `model` each description that stays gives way to the equal one of before: it would
     /// be a second copy.
     pub fn carry_over(model: &mut Snapshot, previous: Option<(&Snapshot, &Clusters)>) -> Clusters {
         let mut known: HashMap<&str, (&Arc<Cluster>, &Arc<Place>)> =
             previous.map(|(model, clusters)| clusters.by_name(model)).unwrap_or_default();
+        let mut changes = Vec::new();
         let places = model.clusters.iter_mut().map(|cluster| match known.remove(cluster.name.as_str()) {
             Some((before, place)) if before == &*cluster => {
                 *cluster = Arc::clone(before);
                 Arc::clone(place)
             }
-            known => Arc::new(place_for(cluster, known.map(|(_, place)| &**place))),
+            Some((_, before)) => {
+                let next = Arc::new(place_after(before, cluster));
+                changes.push(Change::Superseded { before: Arc::clone(before), next: Arc::clone(&next) });
+                next
+            }
+            None => Arc::new(resolved(Place::default(), cluster)),
         });
-        let clusters = Clusters { places: places.collect() };
-        known.values().for_each(|(_, gone)| gone.go());
-        clusters
+        let places = places.collect();
+        changes.extend(known.into_values().map(|(_, place)| Change::Gone(Arc::clone(place))));
+        Clusters { places, changes }
+    }
+
+    /// Marks the hosts that are gone, so that their idle connections close. Before anybody asks for a cluster of these, and
+    /// when nothing can keep them from replacing those they were made from.
+    pub fn come_into_force(&mut self) {
+        for change in mem::take(&mut self.changes) {
+            match change {
+                Change::Superseded { before, next } => before.give_way(&next),
+                Change::Gone(place) => place.go(),
+            }
+        }
     }
 
     /// The cluster of a number that `model`, the snapshot these are the clusters of, gave out.
@@ -132,24 +174,16 @@ impl Clusters {
     }
 }
 
-/// The place of a cluster that is new or has changed. Names are resolved before anybody asks.
-fn place_for(cluster: &Arc<Cluster>, before: Option<&Place>) -> Place {
-    let Some(before) = before else { return resolved(Place::default(), cluster) };
-    let mut standing = before.standing();
-    standing.superseded = true;
-    match before.slot.latest() {
-        Some(previous) => {
-            let state = ClusterState::next(cluster, Some(&previous));
-            cluster::retire(&previous.hosts(), &state.hosts());
-            Place { slot: Slot::made(state), ..Place::default() }
-        }
-        None => {
-            let standing = Standing { gone: Some(Arc::clone(standing.gone())), ..Standing::default() };
-            resolved(Place { slot: before.slot.in_line(), standing: Mutex::new(standing) }, cluster)
-        }
+/// The place of a cluster that has changed.
+fn place_after(before: &Place, cluster: &Arc<Cluster>) -> Place {
+    if let Some(latest) = before.slot.latest() {
+        return Place { slot: Slot::made(ClusterState::next(cluster, Some(&latest))), ..Place::default() };
     }
+    let standing = Standing { gone: Some(Arc::clone(before.standing().gone())), ..Standing::default() };
+    resolved(Place { slot: before.slot.in_line(), standing: Mutex::new(standing) }, cluster)
 }
 
+/// Names are resolved before anybody asks.
 fn resolved(place: Place, cluster: &Arc<Cluster>) -> Place {
     if matches!(cluster.discovery, Discovery::StrictDns(_)) {
         place.get_or_make(cluster);
