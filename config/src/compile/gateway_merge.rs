@@ -3,7 +3,7 @@
 //! Source: Istio semantics 3.3. Gateways are taken oldest first, their servers in order.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{AddrParseError, IpAddr};
 
 use super::context::Context;
 use super::inbound;
@@ -91,22 +91,24 @@ fn bound<'r>(
     index: usize,
 ) -> Option<(BoundServer<'r>, Option<IpAddr>)> {
     let port = server.port.as_ref()?;
-    let bind = match server.bind.as_str() {
-        "" => None,
-        // However all addresses or an IPv4 address are written: each is one socket.
-        text => match text.parse::<IpAddr>() {
-            Ok(address) => Some(address.to_canonical()).filter(|address| !address.is_unspecified()),
-            Err(_) => {
-                let message = format!("`{text}` cannot be bound here: expected an IP address; the server is left out");
-                cx.report(&gateway.object, format!("spec.servers[{index}].bind"), message);
-                return None;
-            }
-        },
+    let Ok(bind) = address(&server.bind) else {
+        let message = format!("`{}` cannot be bound here: expected an IP address; the server is left out", server.bind);
+        cx.report(&gateway.object, format!("spec.servers[{index}].bind"), message);
+        return None;
     };
     let hosts = server.hosts.iter().map(|host| split(host, gateway.namespace())).collect();
     let number = u16::try_from(port.number).ok().filter(|number| *number != 0)?;
     let protocol = Protocol::parse(&port.protocol)?;
     Some((BoundServer { gateway, server, index, number, protocol, hosts }, bind))
+}
+
+/// The address that `bind` names, `None` for all. However an address is written it is one, as is its socket.
+fn address(bind: &str) -> Result<Option<IpAddr>, AddrParseError> {
+    if bind.is_empty() {
+        return Ok(None);
+    }
+    let address: IpAddr = bind.parse()?;
+    Ok(Some(address.to_canonical()).filter(|address| !address.is_unspecified()))
 }
 
 /// `namespace/name`, `./name` or `name`.
@@ -132,5 +134,21 @@ fn fits(existing: &[BoundServer<'_>], new: &BoundServer<'_>) -> bool {
             !new.hosts.iter().any(|(_, name)| taken(name))
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_one_however_it_is_written() {
+        for all in ["", "0.0.0.0", "::", "0:0::0", "::ffff:0.0.0.0"] {
+            assert_eq!(address(all), Ok(None), "{all:?}");
+        }
+        for one in ["10.0.0.5", "::ffff:10.0.0.5"] {
+            assert_eq!(address(one), Ok(Some(IpAddr::from([10, 0, 0, 5]))));
+        }
+        assert!(address("unix:///run/socket").is_err());
     }
 }
