@@ -82,7 +82,7 @@ impl FileSource {
             let suspect = matches!(look, Look::Read { fresh: true, .. });
             let Some(change) = self.take_note(path, look) else { continue };
             match &mut fresh {
-                Some(fresh) if suspect && is_in_place(&change.path) => {
+                Some(fresh) if suspect && self.is_in_place(&change.path) => {
                     self.remember(&change.path, before);
                     fresh.push(change.path);
                 }
@@ -161,6 +161,10 @@ impl FileSource {
 
     fn covers(&self, path: &Path) -> bool {
         self.known.contains_key(path) || self.roots.iter().any(|root| stands_for(root, path))
+    }
+
+    fn is_in_place(&self, path: &Path) -> bool {
+        self.roots.iter().any(|root| load::belongs_to(root, path) && is_in_place(root, path))
     }
 
     /// Whether a file is missing because what held it is: its root, or the folder of the pattern that it fits.

@@ -90,9 +90,14 @@ fn modified_within(limit: Duration, metadata: &Metadata, now: SystemTime) -> boo
     metadata.modified().is_ok_and(|modified| now.duration_since(modified).map_or(true, |age| age < limit))
 }
 
-/// Whether the file is where its path says. What is reached through a link was complete before the link pointed there.
-pub(super) fn is_in_place(path: &Path) -> bool {
-    std::fs::canonicalize(path).is_ok_and(|real| real == path)
+/// Whether a file of `root` is where its path says, seen from the root, or from the folder around a root that is a file or a
+/// pattern. What is reached through a link below that was complete before the link pointed there, as in a mounted
+/// ConfigMap; links at the root or above it say nothing of the kind.
+pub(super) fn is_in_place(root: &Path, path: &Path) -> bool {
+    let folder = if root != path && path.starts_with(root) { root } else { load::folder_of(root) };
+    let Ok(below) = path.strip_prefix(folder) else { return false };
+    let expected = std::fs::canonicalize(folder).map(|folder| folder.join(below));
+    expected.and_then(|expected| Ok(expected == std::fs::canonicalize(path)?)).unwrap_or(false)
 }
 
 pub(super) fn hash(text: &str) -> u64 {
@@ -123,6 +128,26 @@ mod tests {
         file.as_file().set_modified(SystemTime::now() - WRITING * 2).expect("dated");
         assert!(matches!(emptied, Look::Read { text: Some(_), fresh: true, .. }));
         assert!(matches!(look(file.path(), Some(&known), true), Look::Read { text: Some(_), fresh: false, .. }));
+    }
+
+    #[test]
+    fn a_file_is_in_place_unless_a_link_below_its_root_leads_to_it() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let at = |path: &str| folder.path().join(path);
+        std::fs::create_dir_all(at("real/..v1")).expect("folders");
+        std::fs::write(at("real/written.yaml"), "").expect("written");
+        std::fs::write(at("real/..v1/mounted.yaml"), "").expect("written");
+        for (link, target) in [("real/..data", "..v1"), ("real/mounted.yaml", "..data/mounted.yaml"), ("linked", "real")] {
+            std::os::unix::fs::symlink(target, at(link)).expect("linked");
+        }
+        for root in ["real", "linked", "real/../linked"] {
+            for pattern in ["", "/*.yaml"] {
+                let in_place = |name: &str| is_in_place(&at(&format!("{root}{pattern}")), &at(&format!("{root}/{name}")));
+                assert!(in_place("written.yaml") && !in_place("mounted.yaml"), "{root}{pattern}");
+            }
+            let file = at(&format!("{root}/written.yaml"));
+            assert!(is_in_place(&file, &file), "{root}");
+        }
     }
 
     #[test]
