@@ -4,6 +4,7 @@
 //! [`watch_files`] joins the two for as long as the process lives. Losing the source never stops traffic: the last
 //! configuration stays, and its age is a metric.
 
+mod cover;
 mod file;
 mod look;
 mod pending;

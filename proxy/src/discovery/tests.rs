@@ -240,6 +240,47 @@ fn a_root_that_appears_later_is_found_and_one_that_disappears_leaves_its_objects
 }
 
 #[test]
+fn a_root_that_is_swapped_is_watched_as_the_one_before() {
+    let parent = tempfile::tempdir().expect("temporary folder");
+    let at = |name: &str| parent.path().join(name);
+    for (version, name) in [(1, "v1"), (2, "v2")] {
+        std::fs::create_dir(at(name)).expect("folder");
+        put(&at(name), "a", version);
+    }
+    symlink("v1", at("link")).expect("linked");
+    let watched = Watched::start(vec![at("link")]);
+    symlink("v2", at("link.new")).expect("linked");
+    std::fs::rename(at("link.new"), at("link")).expect("swapped");
+    let times = [
+        watched.until_version("a", 2),
+        {
+            thread::sleep(Duration::from_millis(50));
+            put(&at("v2"), "a", 3);
+            watched.until_version("a", 3)
+        },
+    ];
+    assert!(times.iter().all(|time| *time < Duration::from_secs(1)), "not by its event: {times:?}");
+}
+
+#[test]
+fn a_root_that_is_removed_and_made_again_is_watched_as_the_one_before() {
+    let parent = tempfile::tempdir().expect("temporary folder");
+    let root = parent.path().join("cfg");
+    std::fs::create_dir(&root).expect("folder");
+    put(&root, "a", 1);
+    let watched = Watched::start(vec![root.clone()]);
+    for version in 2..=4 {
+        std::fs::remove_dir_all(&root).expect("removed");
+        std::fs::create_dir(&root).expect("made again");
+        put(&root, "a", version);
+        assert!(watched.until_version("a", version) < Duration::from_secs(2), "not by its event");
+        thread::sleep(Duration::from_millis(50));
+        put(&root, "b", version);
+        assert!(watched.until_version("b", version) < Duration::from_secs(2), "not by its event");
+    }
+}
+
+#[test]
 fn single_files_and_globs_are_watched_too() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let named = folder.path().join("named.yaml");

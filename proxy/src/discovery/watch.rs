@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::EventKind;
 use outrigger_config::store::FileChange;
 use tokio::sync::Notify;
 
-use super::pending::{Event, LOOK_AROUND, Pending, Work};
+use super::cover::Watches;
+use super::pending::{Event, Pending, Work};
 use super::publisher::Outcome;
 use super::{DiscoveryStatus, FileSource, Publisher};
 use crate::snapshot::ConfigHandle;
@@ -38,8 +39,9 @@ pub async fn watch_files(
     tokio::time::sleep(FIRST_ANSWERS).await;
     publisher.settle();
     let notes = Arc::new(Notes::new());
-    let mut watches = Watches::new(&notes, &status);
-    watches.cover(source.roots());
+    let handler = Arc::clone(&notes);
+    let mut watches = Watches::new(move |event| events(event).into_iter().for_each(|event| handler.note(event)));
+    watches.cover(source.roots(), &status);
     // Between the first load and the first watch something may have changed.
     notes.note(Event::Structure);
     loop {
@@ -47,7 +49,7 @@ pub async fn watch_files(
         tokio::time::sleep(GATHER).await;
         let (work, unsettled) = notes.take();
         if work.rescan {
-            watches.cover(source.roots());
+            watches.cover(source.roots(), &status);
         }
         let since = Instant::now();
         let (mut changes, doubtful) = changes(&mut source, work, &unsettled);
@@ -143,60 +145,6 @@ impl Notes {
     fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The folders being watched.
-struct Watches {
-    watcher: Option<RecommendedWatcher>,
-    covered: Vec<PathBuf>,
-    status: Arc<DiscoveryStatus>,
-}
-
-impl Watches {
-    fn new(notes: &Arc<Notes>, status: &Arc<DiscoveryStatus>) -> Self {
-        let notes = Arc::clone(notes);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            events(event).into_iter().for_each(|event| notes.note(event));
-        });
-        let watcher = watcher.inspect_err(|error| {
-            tracing::error!(target: "config", "cannot watch files: {error}; changes are noticed every {LOOK_AROUND:?} only");
-        });
-        Watches { watcher: watcher.ok(), covered: Vec::new(), status: Arc::clone(status) }
-    }
-
-    /// Watches whatever of the roots exists: folders with all below them, the folder around a file or glob, and the
-    /// nearest folder above a root that does not exist yet.
-    fn cover(&mut self, roots: &[PathBuf]) {
-        let wanted: Vec<(PathBuf, RecursiveMode)> = roots.iter().map(|root| place(root)).collect();
-        let Some(watcher) = &mut self.watcher else { return };
-        self.covered.retain(|covered| {
-            let keep = covered.exists() && wanted.iter().any(|(path, _)| path == covered);
-            if !keep {
-                // Fails when the folder is gone, and with it the watch.
-                let _ = watcher.unwatch(covered);
-            }
-            keep
-        });
-        for (path, mode) in wanted {
-            if self.covered.contains(&path) {
-                continue;
-            }
-            match watcher.watch(&path, mode) {
-                Ok(()) => self.covered.push(path),
-                Err(error) => tracing::warn!(target: "config", "cannot watch {}: {error}; looking every {LOOK_AROUND:?}", path.display()),
-            }
-        }
-        let watching = !self.covered.is_empty();
-        self.status.update(|status| status.watching = watching);
-    }
-}
-
-fn place(root: &Path) -> (PathBuf, RecursiveMode) {
-    if root.is_dir() {
-        return (root.to_owned(), RecursiveMode::Recursive);
-    }
-    let above = root.ancestors().skip(1).find(|folder| folder.is_dir());
-    (above.unwrap_or(Path::new(".")).to_owned(), RecursiveMode::NonRecursive)
 }
 
 /// What an event of the kernel means for configuration files.
