@@ -98,7 +98,7 @@ fn configuration(process: &Process, out: &mut Exposition) {
     out.single(
         "outrigger_config_resource_version",
         Kind::Gauge,
-        "Highest resourceVersion when everything noticed was in force for the last time, 0 when no object has one.",
+        "Highest resourceVersion when the source was last read and in force as a whole, no file pending; 0 when no object has one.",
         report.resource_version,
     );
     out.single(

@@ -43,6 +43,11 @@ impl FileSource {
         (!all.is_empty()).then(|| all.join("; "))
     }
 
+    /// Whether all that was found was read, and nothing of it is known not to have been taken over.
+    pub(super) fn is_in_force(&self) -> bool {
+        self.problems.is_empty() && self.doubted.is_empty()
+    }
+
     /// Lists all files and returns those that are new, gone, or differ. Files of `unsettled` are passed over, and while a
     /// root cannot be listed (missing itself, or the folder of a pattern is) none of its files counts as gone: losing the
     /// source never stops traffic. A file that is not in a list is gone.
@@ -191,7 +196,10 @@ impl FileSource {
                 self.problems.insert(path.clone(), format!("{}: is gone; what it held stays in force", path.display()));
                 None
             }
-            Look::Missing => self.known.contains_key(&path).then(|| self.forget(path)),
+            Look::Missing => {
+                self.problems.remove(&path);
+                self.known.contains_key(&path).then(|| self.forget(path))
+            }
             Look::Unreadable(error) => {
                 // What the file said stays in force; its age and this problem are visible.
                 self.problems.insert(path, error.to_string());

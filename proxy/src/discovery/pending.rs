@@ -113,6 +113,11 @@ impl Pending {
         self.structure || !self.complete.is_empty()
     }
 
+    /// Whether nothing is known that has not been acted upon.
+    pub fn is_empty(&self) -> bool {
+        !self.is_due() && self.writing.is_empty() && self.vanished.is_empty()
+    }
+
     /// When [`Pending::take`] gives something at the latest.
     pub fn deadline(&self) -> Instant {
         let writing = self.writing.values().min().map(|since| *since + WRITING);
@@ -249,6 +254,19 @@ mod tests {
             .collect();
         assert_eq!(looks, [5, 10]);
         assert_eq!(pending.deadline(), start + second * 15, "and when nothing is reported any more");
+    }
+
+    #[test]
+    fn what_waits_is_not_acted_upon_yet() {
+        let now = Instant::now();
+        let mut pending = Pending::new(now);
+        assert!(pending.is_empty());
+        for event in [Event::Writing(path()), Event::Vanished(path()), Event::Complete(path()), Event::Structure] {
+            pending.note(event.clone(), now);
+            assert!(!pending.is_empty(), "{event:?}");
+        }
+        pending.take(now);
+        assert!(pending.is_empty());
     }
 
     #[test]

@@ -20,9 +20,10 @@ pub struct DiscoveryReport {
     pub objects: usize,
     /// Highest `metadata.resourceVersion` among them; 0 when none has one.
     pub(super) highest_version: u64,
-    /// The same when everything that was noticed had been taken over for the last time; 0 before the first look under a watch.
-    /// Whoever wrote the objects can tell by it whether they have arrived, all of them: files are read one after the other, so
-    /// that the newest of them alone proves nothing about one that was written meanwhile.
+    /// The same when for the last time everything that was noticed was in force: no file being written or missing for a moment,
+    /// none that cannot be read, every root listed. 0 before the first look under a watch. Whoever wrote the objects can tell by it
+    /// whether they have arrived, all of them: files are read one after the other, so that the newest of them alone proves
+    /// nothing about one that was written meanwhile.
     pub resource_version: u64,
     /// Publications so far.
     pub updates: u64,

@@ -487,6 +487,34 @@ fn a_new_file_of_a_pattern_is_read_at_once_and_no_other_file_with_it() {
 }
 
 #[test]
+fn a_resource_version_is_told_when_nothing_is_pending_and_everything_could_be_read() {
+    let versioned = |name: &str, version: usize| manifest(name, version).replace("{name:", &format!("{{resourceVersion: '{version}', name:"));
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("a.yaml"), versioned("a", 1)).expect("written");
+    let watched = Watched::start(vec![folder.path().to_owned()]);
+    let told = |version: u64| watched.until(|watched| watched.status.report().resource_version == version);
+    told(1);
+
+    let being_written = std::fs::File::create(at("b.yaml")).expect("opened");
+    std::fs::write(at("a.yaml"), versioned("a", 2)).expect("written");
+    watched.until_version("a", 2);
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(watched.status.report().resource_version, 1, "b is being written");
+    drop(being_written);
+    told(2);
+
+    symlink("loop.yaml", at("loop.yaml")).expect("a loop");
+    watched.until(|watched| watched.status.report().last_error.is_some());
+    std::fs::write(at("a.yaml"), versioned("a", 3)).expect("written");
+    watched.until_version("a", 3);
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(watched.status.report().resource_version, 2, "a file cannot be read");
+    std::fs::remove_file(at("loop.yaml")).expect("removed");
+    told(3);
+}
+
+#[test]
 fn a_look_around_does_not_believe_a_file_that_is_being_written() {
     let folder = tempfile::tempdir().expect("temporary folder");
     std::fs::create_dir(folder.path().join("real")).expect("folder");

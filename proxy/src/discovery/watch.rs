@@ -53,7 +53,6 @@ pub async fn watch_files(
         }
         let since = Instant::now();
         let (mut changes, doubtful) = changes(&mut source, work, &unsettled);
-        let all_taken = doubtful.is_empty();
         doubtful.into_iter().for_each(|path| notes.note(Event::Doubtful(path)));
         status.update(|status| status.last_error = source.problem());
         let changed = !changes.is_empty();
@@ -63,7 +62,7 @@ pub async fn watch_files(
                 published(config.load().generation);
             }
         }
-        if all_taken && !notes.pending().is_due() {
+        if source.is_in_force() && notes.pending().is_empty() {
             status.update(|status| status.resource_version = status.highest_version);
         }
         if changed {
