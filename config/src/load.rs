@@ -1,9 +1,12 @@
 //! The texts of configuration files: from folders, globs and single files. The only part of this crate that reads files.
 
 use std::ffi::OsString;
-use std::fs::{DirEntry, File, Metadata};
+use std::fs::{DirEntry, File, Metadata, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use crate::yaml::MAX_TEXT;
 
 /// A file with its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,16 +21,18 @@ pub struct SourceFile {
 ///
 /// A folder means every `.yaml`, `.yml` and `.json` file in it and below; hidden entries are passed over, so that of a
 /// mounted ConfigMap (`..data` and the links into it) each file is read once. A last component with `*` or `?` is a pattern.
-/// A file named directly may have any name.
+/// A file named directly may have any name, and may be a pipe, which is read to its end; in folders and patterns only regular
+/// files count, as nothing else there may keep the reader waiting.
 ///
 /// # Errors
-/// A path that does not exist or cannot be read. A file that disappears while a folder is read is passed over: its removal
+/// A path that does not exist or cannot be read, a file larger than [`MAX_TEXT`]. A file that disappears while a folder is read is passed over: its removal
 /// is a change like any other.
 pub fn read(paths: &[PathBuf]) -> io::Result<Vec<SourceFile>> {
     let files = list(paths)?;
     let mut sources = Vec::with_capacity(files.len());
     for path in files {
-        if let Some(text) = read_file(&path)? {
+        let text = if paths.contains(&path) && is_stream(&path) { Some(read_stream(&path)?) } else { read_file(&path)? };
+        if let Some(text) = text {
             sources.push(SourceFile { path, text });
         }
     }
@@ -111,7 +116,7 @@ pub fn is_configuration(path: &Path) -> bool {
     !hidden && matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
-/// The text of a file; `None` when it does not exist any more.
+/// The text of a regular file; `None` when it does not exist any more.
 ///
 /// # Errors
 /// Whatever else prevents reading, with the path in the message.
@@ -124,28 +129,59 @@ pub fn read_file(path: &Path) -> io::Result<Option<String>> {
 /// # Errors
 /// As [`read_file`].
 pub fn read_with_metadata(path: &Path) -> io::Result<Option<(String, Metadata)>> {
-    match read_bytes(path) {
-        Ok((bytes, metadata)) => {
-            let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
-            Ok(Some((text, metadata)))
-        }
+    match read_regular(path) {
+        Ok((bytes, metadata)) => Ok(Some((to_text(bytes), metadata))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(named(path, &error)),
     }
 }
 
+/// Whether there is something at a path that can be read only once: a pipe, as shells make of `<(command)`, or a device.
+pub fn is_stream(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+/// The text of a pipe or device, when all who write to it are done: it waits for them, as `cat` does.
+///
+/// # Errors
+/// Whatever prevents reading, with the path in the message.
+pub fn read_stream(path: &Path) -> io::Result<String> {
+    let bytes = File::open(path).and_then(|file| read_to_end(file, 0));
+    bytes.map(to_text).map_err(|error| named(path, &error))
+}
+
+/// `O_NONBLOCK` of Linux on every processor we build for: opening a pipe that nobody writes to returns at once.
+const NONBLOCK: i32 = 0o4000;
 /// The space that is set aside for a file whatever length it pretends to have.
 const MAX_RESERVED: u64 = 1 << 20;
 
-fn read_bytes(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
-    let file = File::open(path)?;
+fn read_regular(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
+    let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file"));
+    }
+    if metadata.len() > MAX_TEXT as u64 {
+        return Err(too_large());
+    }
+    Ok((read_to_end(file, metadata.len())?, metadata))
+}
+
+/// Reads what should be of a certain length and may be of any, up to the limit.
+fn read_to_end(file: File, length: u64) -> io::Result<Vec<u8>> {
     // One byte more than there should be: the end is found without making room again.
-    let length = metadata.len().min(MAX_RESERVED) as usize;
-    let mut bytes = Vec::with_capacity(length + 1);
+    let mut bytes = Vec::with_capacity(length.min(MAX_RESERVED) as usize + 1);
     // A file asks for its length again before it is read; what is behind `take` does not.
-    file.take(u64::MAX).read_to_end(&mut bytes)?;
-    Ok((bytes, metadata))
+    file.take(MAX_TEXT as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_TEXT { Err(too_large()) } else { Ok(bytes) }
+}
+
+fn too_large() -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {} MiB, the limit for one file", MAX_TEXT >> 20))
+}
+
+fn to_text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 fn named(path: &Path, error: &io::Error) -> io::Error {
@@ -160,32 +196,46 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>, depth: usize) -> io::Result<()>
     if depth > MAX_FOLDERS {
         return Err(io::Error::other(format!("{}: more than {MAX_FOLDERS} folders deep", folder.display())));
     }
-    let mut found: Vec<(OsString, bool)> = Vec::new();
+    let mut found: Vec<(OsString, Kind)> = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|error| named(folder, &error))? {
         let entry = entry.map_err(|error| named(folder, &error))?;
         let name = entry.file_name();
         if !name.as_encoded_bytes().starts_with(b".") {
-            found.push((name, is_folder(&entry)));
+            found.push((name, kind(&entry)));
         }
     }
     found.sort_unstable();
-    for (name, is_folder) in found {
+    for (name, kind) in found {
         let path = folder.join(name);
-        if is_folder {
-            walk(&path, files, depth + 1)?;
-        } else if is_configuration(&path) {
-            files.push(path);
+        match kind {
+            Kind::Folder => walk(&path, files, depth + 1)?,
+            Kind::File if is_configuration(&path) => files.push(path),
+            Kind::File | Kind::Other => {}
         }
     }
     Ok(())
 }
 
+/// What an entry of a folder, or the target of a link there, can give.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Folder,
+    File,
+    /// A pipe, socket or device.
+    Other,
+}
+
 /// The folder knows what most of its entries are; of a link the target must be asked. What cannot be asked counts as a file,
 /// whose reading then says why.
-fn is_folder(entry: &DirEntry) -> bool {
-    match entry.file_type() {
-        Ok(kind) if !kind.is_symlink() => kind.is_dir(),
-        _ => entry.path().is_dir(),
+fn kind(entry: &DirEntry) -> Kind {
+    let kind = match entry.file_type() {
+        Ok(kind) if !kind.is_symlink() => Ok(kind),
+        _ => std::fs::metadata(entry.path()).map(|metadata| metadata.file_type()),
+    };
+    match kind {
+        Ok(kind) if kind.is_dir() => Kind::Folder,
+        Ok(kind) if !kind.is_file() => Kind::Other,
+        Ok(_) | Err(_) => Kind::File,
     }
 }
 
@@ -200,7 +250,7 @@ fn expand(folder: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
     for entry in std::fs::read_dir(folder).map_err(|error| named(folder, &error))? {
         let entry = entry.map_err(|error| named(folder, &error))?;
         let fits = entry.file_name().to_str().is_some_and(|name| matches(pattern.as_bytes(), name.as_bytes()));
-        if fits && !is_folder(&entry) {
+        if fits && kind(&entry) == Kind::File {
             found.push(entry.path());
         }
     }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::{Listing, belongs_to, list, list_one, matches, read};
+use super::{Listing, belongs_to, list, list_one, matches, read, read_file};
+use crate::yaml::MAX_TEXT;
 
 /// A folder of its own, removed at the end.
 struct Folder(PathBuf);
@@ -94,6 +95,44 @@ fn a_file_that_cannot_be_examined_is_no_file_less() {
     std::os::unix::fs::symlink("loop.yaml", folder.0.join("loop.yaml")).expect("a loop");
     let error = read(&[folder.0.join("*.yaml")]).expect_err("it is there and cannot be read");
     assert!(error.to_string().contains("loop.yaml: "), "{error}");
+}
+
+fn make_pipe(path: &Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().expect("mkfifo runs").success());
+}
+
+#[test]
+fn pipes_in_folders_and_patterns_are_passed_over_and_never_waited_for() {
+    let folder = Folder::new("pipes");
+    folder.file("a.yaml", "x");
+    make_pipe(&folder.0.join("pipe.yaml"));
+    std::os::unix::fs::symlink("pipe.yaml", folder.0.join("linked.yaml")).expect("a link");
+    assert_eq!(folder.read(""), ["a.yaml=x"]);
+    assert_eq!(folder.read("*.yaml"), ["a.yaml=x"]);
+    let error = read_file(&folder.0.join("pipe.yaml")).expect_err("came after the list was made");
+    assert!(error.to_string().ends_with("pipe.yaml: is not a regular file"), "{error}");
+}
+
+#[test]
+fn a_pipe_named_directly_is_read_to_its_end() {
+    let folder = Folder::new("stream");
+    let pipe = folder.0.join("pipe");
+    make_pipe(&pipe);
+    let writer = std::thread::spawn(move || fs::write(pipe, "x"));
+    assert_eq!(folder.read("pipe"), ["pipe=x"]);
+    writer.join().expect("no panic").expect("written");
+}
+
+#[test]
+fn a_file_beyond_the_limit_is_refused_by_name() {
+    let folder = Folder::new("large");
+    let path = folder.0.join("a.yaml");
+    let file = fs::File::create(&path).expect("a file");
+    file.set_len(MAX_TEXT as u64 + 1).expect("a hole");
+    let error = read_file(&path).expect_err("too large");
+    assert!(error.to_string().ends_with("a.yaml: larger than 64 MiB, the limit for one file"), "{error}");
+    let error = super::read_stream(Path::new("/dev/zero")).expect_err("endless");
+    assert!(error.to_string().starts_with("/dev/zero: larger than"), "{error}");
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Watches {
                 Err(error) => drop(problems.insert(format!("cannot watch {}: {error}", path.display()))),
             }
         }
-        let watching = problems.is_empty() && !self.covered.is_empty();
+        let watching = self.covered.len() == wanted.len();
         status.update(|status| status.watching = watching);
         for problem in self.news(problems) {
             tracing::warn!(target: "config", "{problem}; looking every {LOOK_AROUND:?}");

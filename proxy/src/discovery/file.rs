@@ -8,7 +8,7 @@ use outrigger_config::load::{self, Listing};
 use outrigger_config::parallel;
 use outrigger_config::store::FileChange;
 
-use super::look::{Look, Seen, hash, is_in_place, look};
+use super::look::{Look, Seen, hash, is_in_place, look, look_at_stream};
 
 /// Reading so many files takes longer than starting a thread for half of them.
 const MIN_FILES_PER_THREAD: usize = 128;
@@ -17,6 +17,9 @@ const MIN_FILES_PER_THREAD: usize = 128;
 #[derive(Debug)]
 pub struct FileSource {
     roots: Vec<PathBuf>,
+    /// Roots that were no files when everything was listed for the first time, pipes above all, with all they gave. They are never
+    /// opened again: a pipe would seem empty, or keep the thread waiting.
+    streams: BTreeMap<PathBuf, Result<String, String>>,
     known: HashMap<PathBuf, Seen>,
     /// How often all files were listed.
     scans: u64,
@@ -29,12 +32,18 @@ impl FileSource {
     /// A source over `roots`, nothing read yet. Relative paths are made absolute, as the kernel's events will name them.
     pub fn new(roots: Vec<PathBuf>) -> Self {
         let roots = roots.into_iter().map(|root| std::path::absolute(&root).unwrap_or(root)).collect();
-        FileSource { roots, known: HashMap::new(), scans: 0, problems: BTreeMap::new(), doubted: BTreeSet::new() }
+        let (streams, known, problems, doubted) = (BTreeMap::new(), HashMap::new(), BTreeMap::new(), BTreeSet::new());
+        FileSource { roots, streams, known, scans: 0, problems, doubted }
     }
 
     /// The paths given on the command line.
     pub fn roots(&self) -> &[PathBuf] {
         &self.roots
+    }
+
+    /// The roots that can change.
+    pub(super) fn followed(&self) -> Vec<PathBuf> {
+        self.roots.iter().filter(|root| !self.streams.contains_key(*root)).cloned().collect()
     }
 
     /// What could not be listed or read, as one text; `None` when all is well.
@@ -65,6 +74,9 @@ impl FileSource {
 
     fn scan(&mut self, unsettled: &BTreeSet<PathBuf>, mut fresh: Option<&mut Vec<PathBuf>>) -> Vec<FileChange> {
         self.problems.clear();
+        if self.scans == 0 {
+            self.read_streams();
+        }
         self.scans += 1;
         let (present, unlisted) = self.list();
         for path in &present {
@@ -81,7 +93,7 @@ impl FileSource {
         let looked_at: Vec<PathBuf> = present.into_iter().filter(|path| !unsettled.contains(path)).collect();
         // At a start every file is read. Later most are untouched, and to find that out is not worth a thread.
         let share = if self.known.is_empty() { MIN_FILES_PER_THREAD } else { usize::MAX };
-        let looks = parallel::map(&looked_at, share, |path| look(path, self.known.get(path), true));
+        let looks = parallel::map(&looked_at, share, |path| self.look(path, true));
         for (path, look) in looked_at.into_iter().zip(looks) {
             let before = self.known.get(&path).copied();
             let suspect = matches!(look, Look::Read { fresh: true, .. });
@@ -101,6 +113,10 @@ impl FileSource {
     fn list(&mut self) -> (Vec<PathBuf>, Vec<PathBuf>) {
         let (mut present, mut unlisted) = (Vec::new(), Vec::new());
         for root in &self.roots {
+            if self.streams.contains_key(root) {
+                present.push(root.clone());
+                continue;
+            }
             match load::list_one(root) {
                 Ok(Listing::Files(mut files)) => present.append(&mut files),
                 Ok(Listing::NothingFits) => {
@@ -138,7 +154,8 @@ impl FileSource {
         let mut doubted = std::mem::take(&mut self.doubted);
         doubted.retain(|path| !changes.iter().any(|change| change.path == *path));
         for path in doubted {
-            match load::read_file(&path) {
+            let stream = self.streams.get(&path).and_then(|stream| stream.clone().ok());
+            match stream.map_or_else(|| load::read_file(&path), |text| Ok(Some(text))) {
                 Ok(Some(text)) => {
                     self.known.insert(path.clone(), Seen { hash: hash(&text), stamp: None, scan: self.scans });
                     changes.push(FileChange { path, text: Some(text) });
@@ -178,8 +195,22 @@ impl FileSource {
         self.roots.iter().any(|root| load::belongs_to(root, path) && !holder(root).exists())
     }
 
+    fn look(&self, path: &Path, trust_stamp: bool) -> Look {
+        match self.streams.get(path) {
+            Some(stream) => look_at_stream(stream, self.known.get(path)),
+            None => look(path, self.known.get(path), trust_stamp),
+        }
+    }
+
+    fn read_streams(&mut self) {
+        for root in self.roots.iter().filter(|root| load::is_stream(root)) {
+            let text = load::read_stream(root).map_err(|error| error.to_string());
+            self.streams.insert(root.clone(), text);
+        }
+    }
+
     fn reread(&mut self, path: PathBuf) -> Option<FileChange> {
-        let look = look(&path, self.known.get(&path), false);
+        let look = self.look(&path, false);
         self.take_note(path, look)
     }
 

@@ -84,6 +84,18 @@ pub(super) fn look(path: &Path, known: Option<&Seen>, trust_stamp: bool) -> Look
     }
 }
 
+/// As [`look`], at something that was read once, with what that gave.
+pub(super) fn look_at_stream(stream: &Result<String, String>, known: Option<&Seen>) -> Look {
+    match stream {
+        Ok(text) => {
+            let hash = hash(text);
+            let differs = known.is_none_or(|known| known.hash != hash);
+            Look::Read { text: differs.then(|| text.clone()), hash, stamp: None, fresh: false }
+        }
+        Err(error) => Look::Unreadable(io::Error::other(error.clone())),
+    }
+}
+
 /// Whether less than `limit` lies between a modification and `now`, the moment before the metadata was asked for. What was
 /// modified later than that was, by any clock, modified just now.
 fn modified_within(limit: Duration, metadata: &Metadata, now: SystemTime) -> bool {

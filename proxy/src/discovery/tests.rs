@@ -251,14 +251,11 @@ fn a_root_that_is_swapped_is_watched_as_the_one_before() {
     let watched = Watched::start(vec![at("link")]);
     symlink("v2", at("link.new")).expect("linked");
     std::fs::rename(at("link.new"), at("link")).expect("swapped");
-    let times = [
-        watched.until_version("a", 2),
-        {
-            thread::sleep(Duration::from_millis(50));
-            put(&at("v2"), "a", 3);
-            watched.until_version("a", 3)
-        },
-    ];
+    let times = [watched.until_version("a", 2), {
+        thread::sleep(Duration::from_millis(50));
+        put(&at("v2"), "a", 3);
+        watched.until_version("a", 3)
+    }];
     assert!(times.iter().all(|time| *time < Duration::from_secs(1)), "not by its event: {times:?}");
 }
 
@@ -488,7 +485,8 @@ fn a_new_file_of_a_pattern_is_read_at_once_and_no_other_file_with_it() {
 
 #[test]
 fn a_resource_version_is_told_when_nothing_is_pending_and_everything_could_be_read() {
-    let versioned = |name: &str, version: usize| manifest(name, version).replace("{name:", &format!("{{resourceVersion: '{version}', name:"));
+    let versioned =
+        |name: &str, version: usize| manifest(name, version).replace("{name:", &format!("{{resourceVersion: '{version}', name:"));
     let folder = tempfile::tempdir().expect("temporary folder");
     let at = |name: &str| folder.path().join(name);
     std::fs::write(at("a.yaml"), versioned("a", 1)).expect("written");
@@ -512,6 +510,44 @@ fn a_resource_version_is_told_when_nothing_is_pending_and_everything_could_be_re
     assert_eq!(watched.status.report().resource_version, 2, "a file cannot be read");
     std::fs::remove_file(at("loop.yaml")).expect("removed");
     told(3);
+}
+
+fn make_pipe(path: &Path) {
+    nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).expect("pipe");
+}
+
+#[test]
+fn a_pipe_given_as_root_is_read_once_and_kept() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let pipe = folder.path().join("pipe");
+    make_pipe(&pipe);
+    let writer = thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::write(pipe, manifest("a", 1))
+    });
+    let mut source = FileSource::new(vec![pipe.clone()]);
+    assert_eq!(source.rescan(&Default::default()).len(), 1);
+    writer.join().expect("no panic").expect("written");
+    assert_eq!((source.rescan(&Default::default()), source.read([pipe.clone()].into())), (vec![], vec![]));
+    assert_eq!(source.everything().map(|files| files.len()), Some(1), "though what was made of it is lost");
+    std::fs::remove_file(&pipe).expect("removed");
+    assert_eq!((source.rescan(&Default::default()), source.problem()), (vec![], None));
+}
+
+#[test]
+fn a_pipe_among_watched_files_and_a_file_beyond_the_limit_stop_no_update() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    put(folder.path(), "a", 1);
+    put(folder.path(), "large", 1);
+    let watched = Watched::start(vec![folder.path().to_owned()]);
+    make_pipe(&folder.path().join("pipe.yaml"));
+    let large = std::fs::OpenOptions::new().write(true).open(folder.path().join("large.yaml")).expect("opened");
+    large.set_len(1 << 30).expect("a hole");
+    drop(large);
+    watched.until(|watched| watched.status.report().last_error.is_some_and(|error| error.contains("large.yaml: larger than 64 MiB")));
+    put(folder.path(), "a", 2);
+    watched.until_version("a", 2);
+    assert_eq!(versions(&watched.config, "large"), [1], "what it held stays in force");
 }
 
 #[test]

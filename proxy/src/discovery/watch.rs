@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode};
 use notify::EventKind;
+use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode};
 use outrigger_config::store::FileChange;
 use tokio::sync::Notify;
 
@@ -41,7 +41,7 @@ pub async fn watch_files(
     let notes = Arc::new(Notes::new());
     let handler = Arc::clone(&notes);
     let mut watches = Watches::new(move |event| events(event).into_iter().for_each(|event| handler.note(event)));
-    watches.cover(source.roots(), &status);
+    watches.cover(&source.followed(), &status);
     // Between the first load and the first watch something may have changed.
     notes.note(Event::Structure);
     loop {
@@ -49,7 +49,7 @@ pub async fn watch_files(
         tokio::time::sleep(GATHER).await;
         let (work, unsettled) = notes.take();
         if work.rescan {
-            watches.cover(source.roots(), &status);
+            watches.cover(&source.followed(), &status);
         }
         let since = Instant::now();
         let (mut changes, doubtful) = changes(&mut source, work, &unsettled);
