@@ -111,9 +111,15 @@ fn access_log_lines_of_a_json_format_reach_standard_output() {
 }
 
 #[test]
-fn an_end_at_once_loses_no_line_of_the_access_log() {
+fn an_end_at_once_waits_for_who_reads_the_access_log() {
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    let folder = tempfile::tempdir().expect("temporary folder");
     for drained_before in [false, true] {
-        let setup = Setup::new().arg("--access-log").env("MINIMUM_DRAIN_DURATION", "60s");
+        // Lines wait until somebody opens the other end.
+        let pipe = folder.path().join(format!("log-{drained_before}"));
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        let setup = Setup::new().arg(&format!("--access-log={}", pipe.display())).env("MINIMUM_DRAIN_DURATION", "60s");
         let port = setup.ports.gateway;
         let mut proxy = setup.file("gateway.yaml", &gateway(port, 207)).start();
         if drained_before {
@@ -126,8 +132,12 @@ fn an_end_at_once_loses_no_line_of_the_access_log() {
         } else {
             proxy.post(proxy.ports.status, "/quitquitquit");
         }
+        std::thread::sleep(Duration::from_millis(200));
+        let mut reader = std::fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&pipe).expect("opened");
         assert_eq!(proxy.wait().code(), Some(0));
-        proxy.until("the line", |proxy| proxy.stdout().contains("/last"));
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("read");
+        assert!(text.contains("/last"), "{text:?}");
     }
 }
 
