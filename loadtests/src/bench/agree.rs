@@ -120,7 +120,7 @@ pub fn compare(mine: &Results, theirs: &Results, tolerance: f64) -> Agreement {
             rows.add(case, (case.name, key), mine, theirs, false);
             rows.add(case, (&format!("{}, added", case.name), key), &mine_added, &theirs_added, true);
             notes.push(format!(
-                "`{}`: of each {} ms here and {} ms there belong to no proxy: that is what a program takes that only answers.",
+                "`{}`: of each {} ms here and {} ms there belong to no proxy: that is what a program takes that only passes requests on.",
                 case.name,
                 number(mine_floor),
                 number(theirs_floor)
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_start_what_a_proxy_adds_to_a_program_that_only_answers_is_judged() {
+    fn of_a_start_what_a_proxy_adds_to_a_program_that_only_passes_on_is_judged() {
         let mine = mine(&[("start", DIRECT, 2.0), ("start", "outrigger", 6.0), ("start", "envoy", 50.0)], "start_ms");
         let text =
             [("floor", 5.0), ("outrigger", 9.0), ("envoy", 54.0)].map(|(peer, value)| line("start", peer, 0, "start_ms", value)).concat();

@@ -96,9 +96,9 @@ impl Bench {
             }
             Method::Start => {
                 let mut command = Command::new(std::env::current_exe()?);
-                command.arg("answer").arg(PROXY.to_string());
+                command.arg("pass").arg(PROXY.to_string()).arg(ORIGINS[0].to_string());
                 let mut floor = [Process::start(&mut command, Some(self.proxy_cpu), &self.work.path().join("floor.log"))?];
-                let ready = wait(&mut floor, PROXY, false).context("the program that only answers")?;
+                let ready = wait(&mut floor, PROXY, false).context("the program that only passes on")?;
                 Ok(of_start(&floor[0].pids(), ready))
             }
             _ => bail!("{} has no row without proxy", case.name),

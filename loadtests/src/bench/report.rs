@@ -227,7 +227,7 @@ fn floor(results: &Results) -> Option<String> {
     });
     let adds: Vec<String> = adds.collect();
     Some(format!(
-        "A program that only answers takes {} ms from its start to its first answer; beyond that, in milliseconds: {}.",
+        "A program that only passes requests on takes {} ms from its start to its first answer; beyond that, in milliseconds: {}.",
         number(floor.median),
         adds.join(", ")
     ))

@@ -59,10 +59,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Answer every request, and nothing else: what a start takes of which nothing is a proxy
-    Answer {
+    /// Pass requests on, and nothing else: what a start takes of which nothing is a proxy
+    Pass {
         /// Of 127.0.0.1
         port: u16,
+        /// The origin's
+        origin: u16,
     },
     /// Print a proxy's configuration
     Render {
@@ -86,7 +88,7 @@ fn main() -> ExitCode {
         Command::List { names: true } => stdio::print_line(&CASES.map(|case| case.name).join(",")),
         Command::List { names: false } => list(),
         Command::Report { file, picture } => report(&file, picture),
-        Command::Answer { port } => floor::run(port).map(|never| match never {}).with_context(|| format!("port {port}")),
+        Command::Pass { port, origin } => floor::run(port, origin).map(|never| match never {}).with_context(|| format!("port {port}")),
         Command::Render { peer, mode } => render(&peer, &mode),
     };
     match outcome {
