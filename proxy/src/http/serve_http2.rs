@@ -134,8 +134,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Future for Serving<I> {
                     };
                     let (request, respond) = accepted?;
                     this.connection.requests.fetch_add(1, Ordering::Relaxed);
-                    // Boxed at once: the runtime moves a future several times before it runs.
-                    tokio::spawn(Box::pin(answer(Arc::clone(&this.connection), Arc::clone(&this.calm), request, respond)));
+                    // Boxed at once, as the runtime moves a future several times before it runs; and made in the box, as most of a
+                    // future that has not run is room, which a move would copy as well.
+                    let place = Box::new_uninit();
+                    let answer = Box::write(place, answer(Arc::clone(&this.connection), Arc::clone(&this.calm), request, respond));
+                    tokio::spawn(Box::into_pin(answer));
                 }
                 Stage::Over => return Poll::Ready(Ok(())),
             }
@@ -144,30 +147,39 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Future for Serving<I> {
 }
 
 /// Serves one request, unless the client resets its stream before.
-async fn answer(connection: Arc<ServedConnection>, calm: Arc<Calm>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+///
+/// No `async fn`, since that would keep room for its arguments twice.
+fn answer(
+    connection: Arc<ServedConnection>,
+    calm: Arc<Calm>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) -> impl Future<Output = ()> + Send {
     let since = clock::now();
     let (head, stream) = request.into_parts();
     let body = ClientBody::Http2(Received::new(stream, &head.headers));
     let request = Request::from_parts(head, body);
-    // A reset that came with the request spares the upstream.
-    if poll_fn(|cx| Poll::Ready(respond.poll_reset(cx).is_ready())).await {
-        exchange::forgo(&connection, request);
-        return calm.reset(Duration::ZERO);
-    }
-    let response = {
-        let (mut exchange, mut begun) = (pin!(exchange::serve(&connection, request)), false);
-        let wanted = poll_fn(|cx| {
-            if std::mem::replace(&mut begun, true) && respond.poll_reset(cx).is_ready() {
-                return Poll::Ready(None);
-            }
-            exchange.as_mut().poll(cx).map(Some)
-        });
-        wanted.await
-    };
-    let Some(response) = response else { return calm.reset(clock::now() - since) };
-    calm.answered();
-    if let Err(reason) = send(respond, response).await {
-        tracing::debug!(peer = %connection.downstream.peer, reason, "answer broke off");
+    async move {
+        // A reset that came with the request spares the upstream.
+        if poll_fn(|cx| Poll::Ready(respond.poll_reset(cx).is_ready())).await {
+            exchange::forgo(&connection, request);
+            return calm.reset(Duration::ZERO);
+        }
+        let response = {
+            let (mut exchange, mut begun) = (pin!(exchange::serve(&connection, request)), false);
+            let wanted = poll_fn(|cx| {
+                if std::mem::replace(&mut begun, true) && respond.poll_reset(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                exchange.as_mut().poll(cx).map(Some)
+            });
+            wanted.await
+        };
+        let Some(response) = response else { return calm.reset(clock::now() - since) };
+        calm.answered();
+        if let Err(reason) = send(respond, response).await {
+            tracing::debug!(peer = %connection.downstream.peer, reason, "answer broke off");
+        }
     }
 }
 

@@ -242,7 +242,8 @@ impl Exchange<'_> {
                 let keep = retry::may_follow(self.route.retry.as_deref(), reused, self.history(tries));
                 let headers = self.take_headers(keep);
                 let upload = self.upload.as_ref().map(|upload| upload.attempt());
-                let (head, body) = lease.send(self.request(headers, tries), upload).await?;
+                let waiting = lease.start(self.request(headers, tries), upload)?;
+                let (head, body) = waiting.await.map_err(|unanswered| lease.failed(unanswered))?;
                 (head, Unread::Http2(body))
             }
             Protocol::Http1 | Protocol::Tcp => {

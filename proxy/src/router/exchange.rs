@@ -31,25 +31,33 @@ use crate::upstream::{ClusterState, Resource};
 
 /// Serves one request.
 pub async fn serve(connection: &ServedConnection, request: Request<ClientBody>) -> Response<ResponseBody> {
-    let (head, body) = request.into_parts();
     let routing = connection.routing();
-    let arrival = match arrival::receive(connection, &routing, head, body) {
-        Ok(arrival) => arrival,
-        Err(refused) => {
-            let Refused { reply, is_head, stream } = *refused;
-            return respond(reply, stream, is_head, connection.downstream.direction, |_| ());
-        }
+    let mut exchange = match begin(connection, &routing, request) {
+        Ok(exchange) => exchange,
+        Err(response) => return *response,
     };
-    match select(connection, &routing, &arrival) {
+    let ending = exchange.act().await;
+    exchange.finish(ending)
+}
+
+/// All that needs no waiting: checks and routes a request, or answers it here. Apart from [`serve`], whose future would keep room
+/// for what is only needed in between.
+fn begin<'a>(
+    connection: &'a ServedConnection,
+    routing: &'a Routing,
+    request: Request<ClientBody>,
+) -> Result<Exchange<'a>, Box<Response<ResponseBody>>> {
+    let (head, body) = request.into_parts();
+    let arrival = arrival::receive(connection, routing, head, body).map_err(|refused| {
+        let Refused { reply, is_head, stream } = *refused;
+        Box::new(respond(reply, stream, is_head, connection.downstream.direction, |_| ()))
+    })?;
+    match select(connection, routing, &arrival) {
         Selected::Reply(reply) => {
             let is_head = arrival.head.method == Method::HEAD;
-            respond(reply, arrival.stream, is_head, connection.downstream.direction, |_| ())
+            Err(Box::new(respond(reply, arrival.stream, is_head, connection.downstream.direction, |_| ())))
         }
-        Selected::Route(route) => {
-            let mut exchange = Exchange::begin(connection, &routing, route, arrival);
-            let ending = exchange.act().await;
-            exchange.finish(ending)
-        }
+        Selected::Route(route) => Ok(Exchange::begin(connection, routing, route, arrival)),
     }
 }
 

@@ -23,7 +23,7 @@ pub struct KeptHead(Vec<u8>);
 impl KeptHead {
     /// Copies `headers`.
     pub fn of(headers: &HeaderMap) -> Self {
-        let mut bytes = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        let mut bytes = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(length_of(headers)));
         for (name, value) in headers {
             let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
             bytes.extend_from_slice(&(name.len() as u32).to_ne_bytes());
@@ -46,6 +46,11 @@ impl KeptHead {
         }
         headers
     }
+}
+
+/// Bytes that a copy takes.
+fn length_of(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| 8 + name.as_str().len() + value.len()).sum()
 }
 
 fn next(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {

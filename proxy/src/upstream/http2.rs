@@ -60,24 +60,23 @@ impl Requests {
         !matches!(self.0.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
     }
 
-    /// Sends a request and waits for the head of its answer. Dropped before, it resets the stream.
+    /// Hands a request to the codec.
     ///
     /// # Errors
-    /// With the verdict how far the request got: [`Sent::Nothing`] when the codec did not take it, or when the peer says that it
-    /// never looked at it.
-    pub async fn exchange(&mut self, request: Request<()>, upload: Option<UploadBody>) -> Result<(response::Parts, Answered), Unanswered> {
+    /// When the codec does not take it, with the verdict [`Sent::Nothing`].
+    pub fn start(&mut self, request: Request<()>, upload: Option<UploadBody>) -> Result<Waiting, Unanswered> {
         let upload = upload.filter(|upload| !upload.is_end_stream());
         let started = self.0.send_request(request, upload.is_none());
         let (answer, stream) = started.map_err(|error| Unanswered::new(Sent::Nothing, error))?;
         let holds_back = upload.as_ref().is_some_and(UploadBody::is_waiting);
-        let mut waiting = Waiting { answer, sending: upload.map(|upload| Sending::new(stream, upload)), holds_back };
-        let (head, received) = poll_fn(|cx| waiting.poll(cx)).await?;
-        Ok((head, Answered { received, _rest: waiting.sending.map(Rest::send) }))
+        Ok(Waiting { answer, sending: upload.map(|upload| Sending::new(stream, upload)), holds_back })
     }
 }
 
-/// A request on its stream, without the head of its answer.
-struct Waiting {
+/// A request on its stream, without the head of its answer, which it resolves to. Dropped before, it resets the stream. Fails with
+/// the verdict how far the request got: [`Sent::Nothing`] when the peer says that it never looked at it.
+#[derive(Debug)]
+pub struct Waiting {
     answer: ResponseFuture,
     /// The request's body, while it is not sent to its end.
     sending: Option<Sending<UploadBody>>,
@@ -85,20 +84,23 @@ struct Waiting {
     holds_back: bool,
 }
 
-impl Waiting {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(response::Parts, Received), Unanswered>> {
-        while self.holds_back {
-            let Poll::Ready(Some(Ok(interim))) = self.answer.poll_informational(cx) else { break };
+impl Future for Waiting {
+    type Output = Result<(response::Parts, Answered), Unanswered>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        while this.holds_back {
+            let Poll::Ready(Some(Ok(interim))) = this.answer.poll_informational(cx) else { break };
             // Others, such as 103 Early Hints, say nothing about the body.
-            if let (StatusCode::CONTINUE, Some(sending)) = (interim.status(), &self.sending) {
+            if let (StatusCode::CONTINUE, Some(sending)) = (interim.status(), &this.sending) {
                 sending.body().agreed();
-                self.holds_back = false;
+                this.holds_back = false;
             }
         }
-        if let Some(sending) = &mut self.sending
+        if let Some(sending) = &mut this.sending
             && let Poll::Ready(ended) = sending.poll(cx)
         {
-            self.sending = None;
+            this.sending = None;
             match ended {
                 Err(Cut::Body(_)) => return Poll::Ready(Err(Unanswered::by_client())),
                 Err(Cut::Ours(error)) => return Poll::Ready(Err(Unanswered::by_us(error))),
@@ -106,10 +108,10 @@ impl Waiting {
                 Err(Cut::Peer(_)) | Ok(()) => {}
             }
         }
-        let answer = ready!(Pin::new(&mut self.answer).poll(cx));
+        let answer = ready!(Pin::new(&mut this.answer).poll(cx));
         let (head, stream) = answer.map_err(|error| Unanswered::new(Sent::Unanswered, error))?.into_parts();
         let received = Received::new(stream, &head.headers);
-        Poll::Ready(Ok((head, received)))
+        Poll::Ready(Ok((head, Answered { received, _rest: this.sending.take().map(Rest::send) })))
     }
 }
 

@@ -27,8 +27,10 @@ enum Next {
 impl Received {
     /// The body on `stream`, whose head carried `headers`.
     pub fn new(stream: RecvStream, headers: &HeaderMap) -> Self {
-        let left = if stream.is_end_stream() { Some(0) } else { announced(headers) };
-        Received { stream, left, next: Next::Data }
+        match stream.is_end_stream() {
+            true => Received { stream, left: Some(0), next: Next::Nothing },
+            false => Received { stream, left: announced(headers), next: Next::Data },
+        }
     }
 
     /// The next frame. What is read is credited to the peer at once: whoever reads holds a frame at a time, so the windows of the
@@ -64,6 +66,10 @@ impl Received {
         // Fails for a stream that is gone, which the next read tells.
         let _ = self.stream.flow_control().release_capacity(data.len());
         self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+        // Asked once here, and not by everybody who wants to know: the answer is behind the connection's lock.
+        if self.stream.is_end_stream() {
+            self.next = Next::Nothing;
+        }
         Frame::data(data)
     }
 

@@ -122,19 +122,26 @@ impl Bundle {
 
     fn slot(&self, want: &Want<'_>) -> Option<Lease> {
         let limit = want.cluster.model.connection_pool.max_concurrent_streams.clamp(1, MAX_STREAMS);
-        let mut open = lock(&self.open);
-        open.retain_mut(|open| open.requests.is_open());
-        let streams = |open: &&mut Open| open.connection.streams.load(Ordering::Relaxed);
-        let usable = |open: &&mut Open| {
+        let streams = |open: &Open| open.connection.streams.load(Ordering::Relaxed);
+        let usable = |open: &Open| {
             streams(open) < limit
                 && peer_allows(open)
                 && open.connection.has_life_left()
                 && !(want.fresh && open.connection.requests.load(Ordering::Relaxed) > 0)
         };
-        let fullest = open.iter_mut().filter(usable).max_by_key(streams)?;
-        fullest.idle_since = clock::now();
-        let reused = fullest.connection.requests.fetch_add(1, Ordering::Relaxed) > 0;
-        Some(Lease::http2(fullest.requests.clone(), Arc::clone(&fullest.connection), reused))
+        let mut open = lock(&self.open);
+        loop {
+            let chosen = open.iter().enumerate().filter(|(_, open)| usable(open)).max_by_key(|(_, open)| streams(open));
+            let position = chosen.map(|(position, _)| position)?;
+            let fullest = open.get_mut(position)?;
+            // Asked of the one chosen alone, since its codec must be locked for it; the sweep finds the others.
+            if fullest.requests.is_open() {
+                fullest.idle_since = clock::now();
+                let reused = fullest.connection.requests.fetch_add(1, Ordering::Relaxed) > 0;
+                return Some(Lease::http2(fullest.requests.clone(), Arc::clone(&fullest.connection), reused));
+            }
+            open.remove(position);
+        }
     }
 
     async fn dial(&self, shard: &Shard, want: Want<'_>, permit: Permit) -> Result<Lease, Error> {

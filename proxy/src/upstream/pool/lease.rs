@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, response};
+use http::Request;
 use http_body::Frame;
 
 use super::connection::Connection;
@@ -15,7 +15,7 @@ use super::http1::Stack;
 use crate::error::{Error, Failure};
 use crate::http1::Reading;
 use crate::upstream::http1::{Answer, Outgoing, Tunnel, Wire};
-use crate::upstream::http2::{Answered, Requests, Unanswered};
+use crate::upstream::http2::{Requests, Unanswered, Waiting};
 use crate::upstream::upload::UploadBody;
 
 /// Permission to send one request over a connection.
@@ -67,16 +67,20 @@ impl Lease {
         })
     }
 
-    /// Sends a request over HTTP/2 and waits for the head of the response.
+    /// Hands a request to an HTTP/2 connection.
     ///
     /// # Errors
-    /// With the verdict how far the request got, as [`Requests::exchange`] finds it.
-    pub async fn send(&mut self, request: Request<()>, upload: Option<UploadBody>) -> Result<(response::Parts, Answered), Error> {
+    /// With the verdict that nothing was sent.
+    pub fn start(&mut self, request: Request<()>, upload: Option<UploadBody>) -> Result<Waiting, Error> {
         let Sender::Http2 { requests, .. } = &mut self.sender else { return Err(Error::unsent(Failure::Terminated)) };
-        requests.exchange(request, upload).await.map_err(|Unanswered { failure, sent, error }| {
-            tracing::debug!(upstream = %self.connection.facts.address, ?error, ?sent, "request failed");
-            Error { failure, sent, reused: self.reused, transport: None }
-        })
+        requests.start(request, upload).map_err(|unanswered| self.failed(unanswered))
+    }
+
+    /// What it means that a request over HTTP/2 has no answer.
+    pub fn failed(&self, unanswered: Unanswered) -> Error {
+        let Unanswered { failure, sent, error } = unanswered;
+        tracing::debug!(upstream = %self.connection.facts.address, ?error, ?sent, "request failed");
+        Error { failure, sent, reused: self.reused, transport: None }
     }
 
     /// Whether part of the request has not been sent yet (HTTP/1).
