@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 use super::routing::{LastRouting, Routing};
 use super::{http1, serve_http2};
 use crate::listener::{Downstream, DownstreamIo, Stay};
-use crate::runtime::Worker;
+use crate::runtime::{Worker, boxed};
 
 /// Which HTTP version a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +56,9 @@ pub async fn serve(io: DownstreamIo, downstream: Arc<Downstream>, table: Arc<str
     let connection = ServedConnection::new(downstream, table, worker);
     let io = match codec {
         Codec::Http2 => Some(io),
-        Codec::Http1 | Codec::Auto => Box::pin(http1::serve(io, &connection, codec == Codec::Auto)).await,
+        Codec::Http1 | Codec::Auto => boxed(|| http1::serve(io, &connection, codec == Codec::Auto)).await,
     };
     if let Some(io) = io {
-        Box::pin(serve_http2::serve(io, connection)).await;
+        boxed(|| serve_http2::serve(io, connection)).await;
     }
 }

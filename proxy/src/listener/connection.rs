@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -13,14 +14,14 @@ use outrigger_config::model::ServiceRef;
 use tokio::net::TcpStream;
 
 use super::dispatch::Accepted;
-use super::entrance::EntranceKind;
+use super::entrance::{Entrance, EntranceKind};
 use super::live::Place;
 use super::occasion::Occasion;
-use super::original_dst::{self, canonical};
+use super::original_dst::{self, CaptureError, canonical};
 use super::{Direction, Downstream, DownstreamIo, DownstreamTls, Transport, gateway, inbound, outbound};
 use crate::http::{self, Codec};
 use crate::prefixed::Prefixed;
-use crate::runtime::Worker;
+use crate::runtime::{Worker, boxed};
 use crate::tcp::Client;
 use crate::telemetry::ConnectionScope;
 
@@ -39,32 +40,61 @@ pub struct Captured {
     pub source: Option<IpAddr>,
 }
 
+/// What becomes of a connection from some step on.
+pub type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Serves an accepted connection until its end; it has its place for as long.
-pub(super) async fn serve(worker: Arc<Worker>, accepted: Accepted, place: Place) {
+///
+/// What needs no waiting is done at once, on the worker's runtime: the future is moved several times on its way into a task, and kept
+/// there whole.
+pub(super) fn serve(worker: Arc<Worker>, accepted: Accepted, place: Place) -> impl Future<Output = ()> + Send + 'static {
     let Accepted { stream, peer, accepted_at, entrance, guard } = accepted;
-    let Ok(stream) = TcpStream::from_std(stream) else { return };
-    let destination = match entrance.kind {
-        EntranceKind::Gateway => stream.local_addr().map(canonical).map_err(Into::into),
-        EntranceKind::Outbound | EntranceKind::Inbound => {
-            let config = worker.config.load();
-            let recover = if entrance.transparent { original_dst::recover_transparent } else { original_dst::recover };
-            recover(&stream, &entrance.own_ports, &config.model.node.ip_addresses)
+    let serving = captured(worker, stream, canonical(peer), accepted_at, &entrance)
+        .map(|(captured, stream)| serve_captured(entrance.kind, entrance.port, captured, stream));
+    async move {
+        if let Some(serving) = serving {
+            serving.await;
         }
-    };
-    match destination {
+        drop((guard, place));
+    }
+}
+
+/// Finds out where an accepted connection was going, and closes it when that cannot be followed.
+fn captured(
+    worker: Arc<Worker>,
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    accepted_at: SystemTime,
+    entrance: &Entrance,
+) -> Option<(Captured, TcpStream)> {
+    let stream = TcpStream::from_std(stream).ok()?;
+    match destination(&worker, &stream, peer, entrance) {
         Ok(destination) => {
-            let peer = canonical(peer);
-            let captured = Captured { worker, peer, destination, accepted_at, source: entrance.transparent.then_some(peer.ip()) };
-            serve_captured(entrance.kind, entrance.port, captured, stream).await;
+            let source = entrance.transparent.then_some(peer.ip());
+            Some((Captured { worker, peer, destination, accepted_at, source }, stream))
         }
         Err(error) => {
             static OCCASION: Occasion = Occasion::new();
             if let Some(left_out) = OCCASION.take() {
                 tracing::warn!(%peer, port = entrance.port, left_out, "connection closed: {error}");
             }
+            None
         }
     }
-    drop((guard, place));
+}
+
+fn destination(worker: &Worker, stream: &TcpStream, peer: SocketAddr, entrance: &Entrance) -> Result<SocketAddr, CaptureError> {
+    match entrance.kind {
+        EntranceKind::Gateway => match entrance.address() {
+            Some(address) => Ok(address),
+            None => Ok(canonical(stream.local_addr()?)),
+        },
+        EntranceKind::Outbound | EntranceKind::Inbound => {
+            let config = worker.config.load();
+            let recover = if entrance.transparent { original_dst::recover_transparent } else { original_dst::recover };
+            recover(stream, peer, &entrance.own_ports, &config.model.node.ip_addresses)
+        }
+    }
 }
 
 /// Serves a connection whose destination is known until its end. `port` is the one it came in on.
@@ -72,11 +102,11 @@ pub(super) async fn serve(worker: Arc<Worker>, accepted: Accepted, place: Place)
 /// A future is as large as the largest of its stages. So each stage that is over before the long part of a connection's life,
 /// and that part itself, is boxed where it begins: an idle connection keeps what its own last stage needs, a quarter of what all
 /// need together.
-pub async fn serve_captured(kind: EntranceKind, port: u16, captured: Captured, stream: TcpStream) {
+pub fn serve_captured(kind: EntranceKind, port: u16, captured: Captured, stream: TcpStream) -> Serving {
     match kind {
-        EntranceKind::Outbound => Box::pin(outbound::serve(captured, stream)).await,
-        EntranceKind::Inbound => Box::pin(inbound::serve(captured, stream)).await,
-        EntranceKind::Gateway => Box::pin(gateway::serve(captured, port, stream)).await,
+        EntranceKind::Outbound => boxed(|| outbound::serve(captured, stream)),
+        EntranceKind::Inbound => boxed(|| inbound::serve(captured, stream)),
+        EntranceKind::Gateway => boxed(|| gateway::serve(captured, port, stream)),
     }
 }
 
@@ -117,7 +147,7 @@ impl Captured {
 
     /// Hands the connection to the HTTP connection manager.
     pub(super) async fn serve_http(self, io: DownstreamIo, downstream: Arc<Downstream>, table: Arc<str>, codec: Codec) {
-        Box::pin(http::serve(io, downstream, table, codec, self.worker)).await;
+        boxed(|| http::serve(io, downstream, table, codec, self.worker)).await;
     }
 }
 

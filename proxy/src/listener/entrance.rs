@@ -1,9 +1,11 @@
 //! The ports a configuration asks the proxy to listen on.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use outrigger_config::model::{ProxyType, Snapshot};
+
+use super::original_dst::canonical;
 
 /// A port the proxy listens on, and what arrives there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +26,13 @@ impl Entrance {
     /// Whether all that arrives comes from this host: the application's own connections, and those to a loopback address.
     pub(super) fn is_local(&self) -> bool {
         self.kind == EntranceKind::Outbound || self.bind.is_some_and(|ip| ip.is_loopback())
+    }
+
+    /// Our address in all that arrives, where the socket has one: then no connection needs to be asked for its own. A redirection to
+    /// the port changes nothing about that, as it gives the connection the socket's address.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        let ip = self.bind.filter(|ip| !ip.is_unspecified() && !self.transparent)?;
+        Some(canonical(SocketAddr::new(ip, self.port)))
     }
 }
 
@@ -80,3 +89,6 @@ pub fn entrances(model: &Snapshot, ports: CapturePorts) -> Vec<Entrance> {
 fn is_open_on_all_addresses(model: &Snapshot, port: u16) -> bool {
     model.gateways.iter().any(|listener| listener.port == port && listener.bind.is_none())
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,8 @@ use tokio::task::AbortHandle;
 
 use crate::runtime::spawn;
 
-/// Bytes of a connection's task. What a connection needs for long is boxed by its stages.
-const CONNECTION: usize = 512;
+/// Bytes of a connection's task. All that a connection needs is boxed by its stages.
+const CONNECTION: usize = 96;
 
 /// Tasks that are running.
 #[derive(Debug, Default)]

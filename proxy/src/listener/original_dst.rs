@@ -31,14 +31,20 @@ pub enum CaptureError {
     Socket(#[from] io::Error),
 }
 
-/// The original destination of a captured connection, checked against loops. `own_ports` are the capture ports of this
-/// proxy, `own_addresses` the addresses of its pod.
+/// The original destination of a captured connection from `peer`, checked against loops. `own_ports` are the capture ports of this
+/// proxy, among them the one it came in on, `own_addresses` the addresses of its pod.
 ///
 /// # Errors
 /// [`CaptureError`]: the connection must be closed, never forwarded.
-pub fn recover(stream: &TcpStream, own_ports: &[u16], own_addresses: &[IpAddr]) -> Result<SocketAddr, CaptureError> {
+pub fn recover(stream: &TcpStream, peer: SocketAddr, own_ports: &[u16], own_addresses: &[IpAddr]) -> Result<SocketAddr, CaptureError> {
+    let answer = ask(stream, peer);
+    if let Ok(original) = &answer
+        && is_elsewhere(*original, own_ports)
+    {
+        return Ok(*original);
+    }
     let local = canonical(stream.local_addr()?);
-    let original = ask(stream, local).map_err(|error| CaptureError::NotRedirected { local, reason: error.to_string() })?;
+    let original = answer.map_err(|error| CaptureError::NotRedirected { local, reason: error.to_string() })?;
     check(original, local, own_ports, own_addresses)?;
     Ok(original)
 }
@@ -48,15 +54,26 @@ pub fn recover(stream: &TcpStream, own_ports: &[u16], own_addresses: &[IpAddr]) 
 ///
 /// # Errors
 /// As [`recover`].
-pub fn recover_transparent(stream: &TcpStream, own_ports: &[u16], own_addresses: &[IpAddr]) -> Result<SocketAddr, CaptureError> {
+pub fn recover_transparent(
+    stream: &TcpStream,
+    peer: SocketAddr,
+    own_ports: &[u16],
+    own_addresses: &[IpAddr],
+) -> Result<SocketAddr, CaptureError> {
     let local = canonical(stream.local_addr()?);
-    if own_ports.contains(&local.port()) { recover(stream, own_ports, own_addresses) } else { Ok(local) }
+    if own_ports.contains(&local.port()) { recover(stream, peer, own_ports, own_addresses) } else { Ok(local) }
 }
 
-fn ask(stream: &TcpStream, local: SocketAddr) -> io::Result<SocketAddr> {
+/// Both ends of a connection are of one family.
+fn ask(stream: &TcpStream, peer: SocketAddr) -> io::Result<SocketAddr> {
     let socket = SockRef::from(stream);
-    let address = if local.is_ipv4() { socket.original_dst_v4()? } else { socket.original_dst_v6()? };
+    let address = if canonical(peer).is_ipv4() { socket.original_dst_v4()? } else { socket.original_dst_v6()? };
     address.as_socket().map(canonical).ok_or_else(|| io::Error::other("the kernel gave no internet address"))
+}
+
+/// Whether an address passes [`check`] whatever our own is: what was dialled directly, and every loop, has a port of ours.
+fn is_elsewhere(original: SocketAddr, own_ports: &[u16]) -> bool {
+    !own_ports.contains(&original.port())
 }
 
 /// The decision apart from the system calls.
@@ -99,6 +116,10 @@ mod tests {
         for (original, local, passes) in cases {
             let verdict = check(address(original), address(local), &[15001, 15006], &pod);
             assert_eq!(verdict.is_ok(), passes, "{original} over {local}: {verdict:?}");
+            assert!(
+                passes || !is_elsewhere(address(original), &[15001, 15006]),
+                "{original} is refused only when our own address is asked for"
+            );
         }
     }
 

@@ -29,6 +29,6 @@ pub use logging::{LogControl, LogLevels};
 pub use panics::panics;
 pub use process::Process;
 pub use run::run;
-pub use spawn::spawn;
+pub use spawn::{boxed, spawn};
 pub use turn::Turn;
 pub use worker::Worker;

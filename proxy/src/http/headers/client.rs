@@ -31,22 +31,38 @@ impl ClientText {
     }
 }
 
+/// Dotted decimal in the one allocation that also counts its owners.
+struct Ipv4Text {
+    text: [u8; 15],
+    length: usize,
+}
+
+impl AsRef<[u8]> for Ipv4Text {
+    fn as_ref(&self) -> &[u8] {
+        self.text.get(..self.length).unwrap_or_default()
+    }
+}
+
 /// Dotted decimal, at a tenth of what the standard library's padding formatter takes; due once per connection.
 pub(super) fn ipv4_text(address: Ipv4Addr) -> HeaderValue {
-    let mut text = Vec::with_capacity("255.255.255.255".len());
-    for octet in address.octets() {
-        if !text.is_empty() {
-            text.push(b'.');
+    let mut text = Ipv4Text { text: [0; 15], length: 0 };
+    let mut push = |byte| {
+        text.text[text.length] = byte;
+        text.length += 1;
+    };
+    for (position, octet) in address.octets().into_iter().enumerate() {
+        if position > 0 {
+            push(b'.');
         }
         if octet >= 100 {
-            text.push(b'0' + octet / 100);
+            push(b'0' + octet / 100);
         }
         if octet >= 10 {
-            text.push(b'0' + octet / 10 % 10);
+            push(b'0' + octet / 10 % 10);
         }
-        text.push(b'0' + octet % 10);
+        push(b'0' + octet % 10);
     }
-    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static("-"))
+    HeaderValue::from_maybe_shared(Bytes::from_owner(text)).unwrap_or(HeaderValue::from_static("-"))
 }
 
 pub(super) fn add_client_address(headers: &mut HeaderMap, seen: Seen, downstream: &Downstream) {

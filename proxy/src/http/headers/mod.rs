@@ -8,6 +8,7 @@ mod number;
 mod request;
 mod response;
 mod seen;
+mod short_text;
 mod translate;
 
 use http::header::HeaderName;

@@ -4,6 +4,7 @@ use http::HeaderMap;
 use http::header::{CONNECTION, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
 
 use super::client::{add_client_address, forward_client_cert};
+use super::short_text;
 use super::{
     DECORATOR, EXPECTED_TIMEOUT, EXTERNAL_ADDRESS, FORWARDED_PROTO, KEEP_ALIVE, ORIGINAL_PATH, PROXY_CONNECTION, REQUEST_ID, Seen,
 };
@@ -123,5 +124,5 @@ fn request_id(random: u128) -> HeaderValue {
         text[place] = HEX[usize::from(byte >> 4)];
         text[place + 1] = HEX[usize::from(byte & 0xf)];
     }
-    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("00000000-0000-4000-8000-000000000000"))
+    short_text::value(&text).unwrap_or(HeaderValue::from_static("00000000-0000-4000-8000-000000000000"))
 }
