@@ -11,7 +11,7 @@
 #   make lint    formatting and clippy, warnings as errors
 #   make deny    bans, licences and sources of dependencies
 #   make bench   compare with Envoy, HAProxy and nginx (root, a quiet machine, 25 minutes; ONLY=tests REPS=n DURATION=seconds)
-#   make bench-peers BENCH=folder   the same proxies in the orbench.py of that folder (ONLY=tests, or ONLY=both: what both have; REPS=n)
+#   make bench-peers BENCH=folder   the same proxies in the orbench.py of that folder (ONLY=tests, or both: what both have; REPS=n DURATION=seconds)
 #   make agree   whether the latest runs of both come to the same ratios within 10 %
 
 SHELL := /bin/bash
@@ -109,14 +109,22 @@ bench-peers: export ORBENCH_BENCH = $(CURDIR)/target/release/outrigger-bench
 bench-peers: export ORBENCH_ENVOY ?= $(CURDIR)/target/envoy/envoy/_bin/envoy
 # What it measured; a run begins it anew.
 PEERS_OUT ?= target/bench/peers.jsonl
+# Turns of the start with ONLY=both: that program forks itself, which varies by a good part of what a fast proxy takes.
+STARTS ?= 45
 bench-peers:
-	@[ -n "$(BENCH)" ] || { echo "make bench-peers needs the folder of orbench.py: make bench-peers BENCH=folder [ONLY=tests] [REPS=n]"; exit 1; }
+	@[ -n "$(BENCH)" ] || { echo "make bench-peers needs the folder of orbench.py: make bench-peers BENCH=folder [ONLY=tests] [REPS=n] [DURATION=seconds]"; exit 1; }
 	@[ -f "$(BENCH)/orbench.py" ] || { echo "BENCH=$(BENCH): no orbench.py there"; exit 1; }
 	@scripts/deps bench
 	cargo build --release -p outrigger -p outrigger-loadtests --bins
 	@mkdir -p "$(dir $(PEERS_OUT))" && rm -f "$(PEERS_OUT)"
-	only='$(ONLY)'; [ "$$only" != both ] || only=$$(target/release/outrigger-bench list --names); \
-	python3 "$(BENCH)/orbench.py" run --peers loadtests/peers/orbench.toml --out "$(PEERS_OUT)" --only "$$only" $(if $(REPS),--reps $(REPS))
+	@set -e; measure() { \
+	  python3 "$(BENCH)/orbench.py" run --peers loadtests/peers/orbench.toml --out "$(PEERS_OUT)" $(if $(DURATION),--duration $(DURATION)) "$$@"; \
+	}; \
+	only='$(ONLY)'; \
+	if [ "$$only" = both ]; then \
+	  measure $(if $(REPS),--reps $(REPS)) --only "$$(target/release/outrigger-bench list --names | sed 's/,start\b//')"; \
+	  measure --reps $(STARTS) --only start; \
+	else measure $(if $(REPS),--reps $(REPS)) --only "$$only"; fi
 
 # OURS is loadtests/results/latest.jsonl after a full `make bench`, target/bench/latest.jsonl after a part.
 OURS ?= loadtests/results/latest.jsonl

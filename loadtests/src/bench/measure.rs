@@ -32,6 +32,8 @@ const DIRECT: u16 = 7300;
 const HTTP2_ORIGIN: u16 = 7400;
 /// How long a proxy may take to its first answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Between looks whether a proxy answers: a start is never timed finer than that.
+const GLANCES: Duration = Duration::from_micros(50);
 /// What bulk tests transfer at a time.
 const BULK: &str = "/b/67108864";
 
@@ -280,7 +282,7 @@ fn wait(processes: &mut [Process], port: u16, http2: bool) -> Result<Duration> {
             let said = processes.last().map(Process::tail).unwrap_or_default();
             bail!("no answer within {} s: {error}; {said}", PATIENCE.as_secs());
         }
-        thread::sleep(Duration::from_micros(500));
+        thread::sleep(GLANCES);
     }
 }
 
