@@ -6,7 +6,6 @@
 
 mod slot;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
@@ -17,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::http::Routings;
 use crate::http::peer_metadata::PeerMetadata;
-use crate::listener::{Direction, Door, Doors};
+use crate::listener::{Door, Doors, Way};
 use crate::router::{RouteState, RouteStates};
 use crate::telemetry::access_log::AccessLog;
 use crate::upstream::{ClusterState, Clusters};
@@ -141,7 +140,7 @@ impl ConfigHandle {
         config.clusters.come_into_force();
         let config = Arc::new(config);
         let replaced = self.0.current.swap(Arc::clone(&config));
-        self.0.doors.follow(&config.model);
+        self.0.doors.follow(&config);
         let routings: Vec<_> = lock(&self.0.routings).iter().map(|routings| routings.take()).collect();
         drop(routings);
         lock(&self.0.replaced).push(replaced);
@@ -161,9 +160,9 @@ impl ConfigHandle {
         self.0.doors.shut()
     }
 
-    /// The door of a connection that is about to be served; `None` when its way in cannot be taken away.
-    pub fn enter(&self, direction: Direction, destination: SocketAddr, is_tls: bool) -> Option<Door> {
-        self.0.doors.enter(direction, destination, is_tls, &self.0.current)
+    /// The door of a connection that came this way and is about to be served.
+    pub fn enter(&self, way: Way) -> Door {
+        self.0.doors.enter(way, &self.0.current)
     }
 }
 

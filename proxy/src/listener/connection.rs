@@ -18,7 +18,7 @@ use super::entrance::{Entrance, EntranceKind};
 use super::live::Place;
 use super::occasion::Occasion;
 use super::original_dst::{self, CaptureError, canonical};
-use super::{Direction, Downstream, DownstreamIo, DownstreamTls, Transport, gateway, inbound, outbound};
+use super::{Direction, Downstream, DownstreamIo, DownstreamTls, Transport, Way, gateway, inbound, outbound};
 use crate::http::{self, Codec};
 use crate::prefixed::Prefixed;
 use crate::runtime::{Worker, boxed};
@@ -117,6 +117,8 @@ pub(super) struct Findings {
     pub tls: Option<DownstreamTls>,
     pub sni: Option<String>,
     pub service: Option<ServiceRef>,
+    /// `None` when it cannot be taken away.
+    pub way: Option<Way>,
 }
 
 impl Captured {
@@ -127,7 +129,7 @@ impl Captured {
 
     /// The facts for whoever serves the connection.
     pub(super) fn downstream(&self, direction: Direction, findings: Findings) -> Arc<Downstream> {
-        let door = self.worker.config.enter(direction, self.destination, findings.tls.is_some());
+        let door = findings.way.map(|way| self.worker.config.enter(way));
         Arc::new(Downstream {
             door,
             direction,

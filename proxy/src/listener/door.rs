@@ -1,61 +1,52 @@
-//! Connections whose way in is taken away: a gateway port that is no longer configured, or served as something else, and
-//! plaintext to a port that has become STRICT.
+//! Connections whose way in is taken away: a gateway's listener or server that is no longer configured, or serves something else,
+//! and plaintext to a port that has become STRICT.
 //!
 //! As in Envoy, which drains the connections of a removed listener or filter chain, such a connection is asked to leave where its
 //! protocol can say so, and cut when the mesh's drain duration (45 s) is over. Connections are woken only when a way
 //! is taken away: ten thousand idle ones cost nothing when the configuration changes otherwise.
 
 use std::mem::{Discriminant, discriminant};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use foldhash::HashMap;
-use outrigger_config::model::{GatewayListener, GatewayListenerKind, MtlsMode, Snapshot};
+use outrigger_config::model::{GatewayListener, GatewayListenerKind, MtlsMode};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Direction;
 use crate::snapshot::Config;
 
 /// Doors nobody uses are dropped when there are more than this, and twice as many as were in use.
 const SWEEP: usize = 64;
 
-/// The way in that a connection took.
+/// The way in that a connection took, as long as it can be taken away.
+///
+/// At a gateway it is what serves the connection, not the address that was dialled: another listener may take new connections to
+/// that address from now on, but has no part in those that are there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Way {
+pub enum Way {
     /// Plaintext to a port of the application.
     Plaintext(u16),
-    /// A gateway port, served as TCP, HTTP or TLS.
-    Gateway(SocketAddr, Discriminant<GatewayListenerKind>),
+    /// HTTP at a gateway, by the route table of this name. A table belongs to one listener, behind TLS to one server of it.
+    Requests(Arc<str>),
+    /// Bytes at a gateway, through the listener of this port with this bind, if it is still of this kind.
+    Bytes(u16, Option<IpAddr>, Discriminant<GatewayListenerKind>),
 }
 
 impl Way {
-    /// `None` when there is none in this configuration.
-    fn of(direction: Direction, destination: SocketAddr, model: &Snapshot) -> Option<Way> {
-        match direction {
-            Direction::Inbound => Some(Way::Plaintext(destination.port())),
-            Direction::Gateway => {
-                let listener = gateway_listener(model, destination)?;
-                Some(Way::Gateway(destination, discriminant(&listener.kind)))
-            }
-            Direction::Outbound => None,
-        }
+    /// Of bytes through this listener.
+    pub(super) fn bytes(listener: &GatewayListener) -> Way {
+        Way::Bytes(listener.port, listener.bind, discriminant(&listener.kind))
     }
 
-    fn is_open(&self, model: &Snapshot) -> bool {
+    fn is_open(&self, config: &Config) -> bool {
         match self {
-            Way::Plaintext(port) => model.inbound.as_ref().is_none_or(|inbound| inbound.find(*port).mtls != MtlsMode::Strict),
-            Way::Gateway(address, kind) => gateway_listener(model, *address).is_some_and(|listener| discriminant(&listener.kind) == *kind),
+            Way::Plaintext(port) => config.model.inbound.as_ref().is_none_or(|inbound| inbound.find(*port).mtls != MtlsMode::Strict),
+            Way::Requests(table) => config.route_table(table).is_some(),
+            Way::Bytes(..) => config.model.gateways.iter().any(|listener| Way::bytes(listener) == *self),
         }
     }
-}
-
-/// The gateway listener of an address; one bound to the very address goes before one bound to all.
-pub fn gateway_listener(model: &Snapshot, address: SocketAddr) -> Option<&GatewayListener> {
-    let on_port = || model.gateways.iter().filter(|listener| listener.port == address.port());
-    let exact = on_port().find(|listener| listener.bind == Some(address.ip()));
-    exact.or_else(|| on_port().find(|listener| listener.bind.as_ref().is_none_or(IpAddr::is_unspecified)))
 }
 
 /// A connection's view of its way in.
@@ -99,33 +90,26 @@ struct Known {
 }
 
 impl Doors {
-    /// The door of a connection, if its way can be taken away. The configuration is read under the lock, so that a change is
-    /// either seen here or told to the door.
-    pub(crate) fn enter(&self, direction: Direction, destination: SocketAddr, is_tls: bool, current: &ArcSwap<Config>) -> Option<Door> {
-        if direction == Direction::Outbound || (direction == Direction::Inbound && is_tls) {
-            return None;
-        }
+    /// The door of a connection that came this way; shut if the way was taken away meanwhile. The configuration is read under the
+    /// lock, so that a change is either seen here or told to the door.
+    pub(crate) fn enter(&self, way: Way, current: &ArcSwap<Config>) -> Door {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let config = current.load();
-        let model = &config.model;
-        let until = || Some(Instant::now() + model.mesh.drain_duration);
-        match Way::of(direction, destination, model).filter(|way| way.is_open(model)) {
-            Some(way) => Some(known.door(way)),
-            None => {
-                let (sender, door) = watch::channel(None);
-                sender.send_replace(until());
-                Some(Door(door))
-            }
+        if way.is_open(&config) {
+            return known.door(way);
         }
+        let (sender, door) = watch::channel(None);
+        sender.send_replace(Some(Instant::now() + config.model.mesh.drain_duration));
+        Door(door)
     }
 
-    /// Tells the connections whose way is not in `model`.
-    pub(crate) fn follow(&self, model: &Snapshot) {
+    /// Tells the connections whose way is not in `config`.
+    pub(crate) fn follow(&self, config: &Config) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = Instant::now() + model.mesh.drain_duration;
+        let until = Instant::now() + config.model.mesh.drain_duration;
         let mut shut = 0;
         known.doors.retain(|way, door| {
-            let open = way.is_open(model);
+            let open = way.is_open(config);
             if !open {
                 door.send_replace(Some(until));
                 shut += 1;

@@ -68,7 +68,7 @@ impl Default for CapturePorts {
 ///
 /// Where a port is open on all addresses, a Gateway that binds one of them has no socket of its own: the kernel refuses the
 /// second unless both have SO_REUSEPORT, which would let any process of our user take connections away. Whose a connection is
-/// is told by its local address ([`gateway_listener`](super::door::gateway_listener)).
+/// is told by its local address ([`gateway_listener`](super::gateway)).
 pub fn entrances(model: &Snapshot, ports: CapturePorts) -> Vec<Entrance> {
     let own_ports: Arc<[u16]> = [ports.outbound, ports.inbound].into();
     let entrance = |kind, bind, port| {

@@ -3,18 +3,20 @@
 //! Source: Istio semantics 3.2 to 3.5.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use outrigger_config::model::{GatewayListenerKind, GatewayTlsAction, ServerTls, ServerTlsMode, SniRoute, TcpRoute};
+use outrigger_config::model::{
+    GatewayListener, GatewayListenerKind, GatewayTlsAction, GatewayTlsChain, ServerTls, ServerTlsMode, Snapshot, SniRoute, TcpRoute,
+};
 use tokio::net::TcpStream;
 
 use super::connection::{Captured, Findings, codec_of, plain};
-use super::door::gateway_listener;
 use super::filter_chain;
 use super::inspector::{CLIENT_HELLO_LIMIT, FirstBytes, Inspected, Inspector, LookFor};
 use super::occasion::Occasion;
-use super::{Direction, DownstreamIo, DownstreamTls, Transport, tls};
+use super::{Direction, DownstreamIo, DownstreamTls, Transport, Way, tls};
 use crate::http::Codec;
 use crate::identity::handshake_reason;
 use crate::prefixed::Prefixed;
@@ -28,17 +30,19 @@ const NO_CHAIN: &str = "filter_chain_not_found";
 pub(super) async fn serve(captured: Captured, port: u16, stream: TcpStream) {
     let config = captured.worker.config.load_full();
     let Some(listener) = gateway_listener(&config.model, captured.destination) else { return };
-    let findings = Findings { listener: listener.name.clone().into(), ..Findings::default() };
+    let mut findings = Findings { listener: listener.name.clone().into(), ..Findings::default() };
     let io = |stream| plain((Bytes::new(), stream));
     match &listener.kind {
         GatewayListenerKind::Http(routes) => {
-            let table = routes.name.as_str().into();
+            let table: Arc<str> = routes.name.as_str().into();
             drop(config);
+            findings.way = Some(Way::Requests(Arc::clone(&table)));
             let downstream = captured.downstream(Direction::Gateway, findings);
             captured.serve_http(io(stream), downstream, table, Codec::Auto).await;
         }
         GatewayListenerKind::Tcp(route) => {
             let target = route.as_ref().map(|route| Target::route(&config, route));
+            findings.way = Some(Way::bytes(listener));
             drop(config);
             to_route(&captured, findings, io(stream), target).await;
         }
@@ -70,22 +74,19 @@ struct Hello {
     read: (Bytes, TcpStream),
 }
 
-async fn by_name(captured: Captured, findings: Findings, hello: Hello) {
+async fn by_name(captured: Captured, mut findings: Findings, hello: Hello) {
     let config = captured.worker.config.load_full();
-    let chains = match gateway_listener(&config.model, captured.destination).map(|listener| &listener.kind) {
-        Some(GatewayListenerKind::Tls(chains)) => chains.as_slice(),
-        _ => &[],
-    };
-    let Some(chain) = filter_chain::gateway(chains, findings.sni.as_deref()) else {
+    let Some((way, chain)) = chain_of(&config.model, captured.destination, findings.sni.as_deref()) else {
         return refuse(&captured, findings, NO_CHAIN);
     };
+    findings.way = Some(way);
     match &chain.action {
         GatewayTlsAction::Http { tls, routes } => {
-            let (tls, table) = (Arc::clone(tls), routes.name.as_str().into());
+            let (tls, table) = (Arc::clone(tls), Arc::<str>::from(routes.name.as_str()));
             drop(config);
             let Some((io, tls)) = Box::pin(terminate(&captured, &tls, &findings, hello)).await else { return };
-            let codec = codec_of(&tls);
-            let downstream = captured.downstream(Direction::Gateway, Findings { tls: Some(tls), ..findings });
+            let (codec, way) = (codec_of(&tls), Some(Way::Requests(Arc::clone(&table))));
+            let downstream = captured.downstream(Direction::Gateway, Findings { tls: Some(tls), way, ..findings });
             captured.serve_http(io, downstream, table, codec).await;
         }
         GatewayTlsAction::Tcp { tls, route } => {
@@ -100,6 +101,20 @@ async fn by_name(captured: Captured, findings: Findings, hello: Hello) {
             to_route(&captured, findings, plain(hello.read), target).await;
         }
     }
+}
+
+/// The gateway listener of an address; one bound to the very address goes before one bound to all.
+fn gateway_listener(model: &Snapshot, address: SocketAddr) -> Option<&GatewayListener> {
+    let on_port = || model.gateways.iter().filter(|listener| listener.port == address.port());
+    let exact = on_port().find(|listener| listener.bind == Some(address.ip()));
+    exact.or_else(|| on_port().find(|listener| listener.bind.as_ref().is_none_or(IpAddr::is_unspecified)))
+}
+
+/// The server of an address for a name, and the way of bytes to it.
+fn chain_of<'a>(model: &'a Snapshot, address: SocketAddr, sni: Option<&str>) -> Option<(Way, &'a GatewayTlsChain)> {
+    let listener = gateway_listener(model, address)?;
+    let GatewayListenerKind::Tls(chains) = &listener.kind else { return None };
+    Some((Way::bytes(listener), filter_chain::gateway(chains, sni)?))
 }
 
 fn passthrough<'a>(routes: &'a [SniRoute], findings: &Findings, captured: &Captured) -> Option<&'a TcpRoute> {

@@ -16,7 +16,7 @@ use super::http_inspector::HttpVersion;
 use super::inspector::{CLIENT_HELLO_LIMIT, FirstBytes, Inspector, LookFor};
 use super::occasion::Occasion;
 use super::tls_inspector::ClientHello;
-use super::{Direction, Downstream, DownstreamIo, Transport, tls};
+use super::{Direction, Downstream, DownstreamIo, Transport, Way, tls};
 use crate::http::Codec;
 use crate::identity::handshake_reason;
 use crate::prefixed::Prefixed;
@@ -176,7 +176,8 @@ fn refuse(captured: &Captured, chain: &InboundChain, findings: Findings, reason:
 }
 
 fn facts(captured: &Captured, chain: &InboundChain, findings: Findings) -> Arc<Downstream> {
-    let findings = Findings { listener: LISTENER.into(), service: chain.service.clone(), ..findings };
+    let way = findings.tls.is_none().then(|| Way::Plaintext(captured.destination.port()));
+    let findings = Findings { listener: LISTENER.into(), service: chain.service.clone(), way, ..findings };
     captured.downstream(Direction::Inbound, findings)
 }
 

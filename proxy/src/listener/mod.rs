@@ -45,7 +45,7 @@ mod stay;
 pub use accept::Listeners;
 pub use bind::BindError;
 pub use dispatch::{ConnectionGuard, Dispatcher, Incoming};
-pub use door::{Door, Doors};
+pub use door::{Door, Doors, Way};
 pub use downstream::{Direction, Downstream, DownstreamTls};
 pub use entrance::{CapturePorts, Entrance, EntranceKind, entrances};
 pub use io::{DownstreamIo, Transport};

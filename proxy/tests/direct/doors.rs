@@ -17,7 +17,9 @@ use crate::tcp_fixture::{opaque, service};
 /// How long connections drain in these tests.
 const DRAIN: Duration = Duration::from_millis(700);
 
-fn change(proxy: &Proxy, edit: impl FnOnce(&mut Snapshot)) {
+const REQUEST: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+pub fn change(proxy: &Proxy, edit: impl FnOnce(&mut Snapshot)) {
     let before = proxy.worker.config.load_full();
     let mut model = before.model.clone();
     model.mesh.drain_duration = DRAIN;
@@ -104,16 +106,64 @@ async fn requests_through_a_gateway_port_that_is_no_more_are_finished_and_no_fur
     let routes = table("http.8003", route(&[(0, 1)]));
     let proxy = Proxy::plain(router(clusters, listener(GatewayListenerKind::Http(routes))));
     let (mut busy, mut idle) = (Client(proxy.capture(Gateway, address).await), Client(proxy.capture(Gateway, address).await));
-    let request = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
     for client in [&mut busy, &mut idle] {
-        client.send(request).await;
+        client.send(REQUEST).await;
         assert_eq!(soon(client.receive()).await.header("connection"), None);
     }
     change(&proxy, |model| model.gateways.clear());
-    busy.send(request).await;
-    assert_eq!(soon(busy.receive()).await.header("connection"), Some("close"));
-    assert!(rest(&mut busy.0).await.is_empty());
+    asked_to_leave(&mut busy).await;
     assert!(rest(&mut idle.0).await.is_empty(), "closed without an answer nobody asked for");
+}
+
+/// Sends one more request, whose answer must say that it is the last.
+async fn asked_to_leave(client: &mut Client) {
+    client.send(REQUEST).await;
+    assert_eq!(soon(client.receive()).await.header("connection"), Some("close"));
+    assert!(rest(&mut client.0).await.is_empty());
+}
+
+/// A gateway whose port serves HTTP on all addresses, and by a table of its own on these.
+fn on_all_addresses_and(addresses: &[SocketAddr], origin: SocketAddr) -> Snapshot {
+    let one = |address: &SocketAddr| (format!("http.8005.{}", address.ip()), Some(address.ip()));
+    let binds = addresses.iter().map(one).chain([("http.8005".to_owned(), None)]);
+    let listener = |(name, bind): (String, _)| {
+        let kind = GatewayListenerKind::Http(table(&name, route(&[(0, 1)])));
+        GatewayListener { name, bind, port: 8005, kind }
+    };
+    router(vec![web("web", &[origin])], binds.map(listener).collect())
+}
+
+#[tokio::test]
+async fn requests_through_a_listener_that_is_no_more_are_the_last_though_another_serves_their_address_now() {
+    let origin = Answering::start(|_, _| ok("served")).await;
+    let [one, other] = [(); 2].map(|()| SocketAddr::new(own_address(), 8005));
+    let proxy = Proxy::plain(on_all_addresses_and(&[one], origin.address));
+    let [mut first, mut second] = [Client(proxy.capture(Gateway, one).await), Client(proxy.capture(Gateway, other).await)];
+    for client in [&mut first, &mut second] {
+        client.send(REQUEST).await;
+        assert_eq!(soon(client.receive()).await.text(), "served");
+    }
+    change(&proxy, |model| *model = on_all_addresses_and(&[other], origin.address));
+    asked_to_leave(&mut first).await;
+    second.send(REQUEST).await;
+    let got = soon(second.receive()).await;
+    assert_eq!((got.text().as_str(), got.header("connection")), ("served", None), "the listener it came through is still there");
+    change(&proxy, |model| model.gateways.retain(|listener| listener.bind.is_some()));
+    asked_to_leave(&mut second).await;
+}
+
+#[tokio::test]
+async fn bytes_through_a_listener_that_is_no_more_end_though_another_serves_their_address_now() {
+    let (origin, address) = (Origin::start().await, SocketAddr::new(own_address(), 8006));
+    let everywhere = GatewayListener { bind: None, ..tcp_listener(address) };
+    let cluster = cluster("db", Discovery::Endpoints, &[origin.address()]);
+    let proxy = Proxy::plain(router(vec![cluster], vec![tcp_listener(address), everywhere]));
+    let mut client = proxy.capture(Gateway, address).await;
+    let (mut server, _) = origin.accept().await;
+    let since = Instant::now();
+    change(&proxy, |model| model.gateways.retain(|listener| listener.bind.is_none()));
+    alive(&mut client, &mut server).await;
+    ends_in_time(&mut client, since).await;
 }
 
 #[tokio::test]

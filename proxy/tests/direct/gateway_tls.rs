@@ -12,8 +12,9 @@ use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::doors::change;
 use crate::fixture::*;
-use crate::http_fixture::{route, table};
+use crate::http_fixture::{Answering, ok, route, table};
 use crate::mutual_tls::client_hello;
 
 const PORT: u16 = 8443;
@@ -140,4 +141,35 @@ async fn a_client_of_http2_that_does_not_greet_does_not_hold_up_a_drain() {
     proxy.phase.advance(Phase::Draining);
     // Whatever the server said of itself before, and the end.
     let _ = soon(session.read_to_end(&mut Vec::new())).await;
+}
+
+#[tokio::test]
+async fn requests_to_a_server_that_is_no_more_are_the_last_though_others_of_the_port_are_still_there() {
+    let (origin, ip) = (Answering::start(|_, _| ok("served")).await, own_address());
+    let (tls, ca) = certificate("web.example");
+    let server = |host: &str| {
+        let routes = table(&format!("https.443.{host}"), route(&[(0, 1)]));
+        chain(host, GatewayTlsAction::Http { tls: Arc::clone(&tls), routes })
+    };
+    let kind = GatewayListenerKind::Tls(vec![server("web.example"), server("*.example")]);
+    let listener = GatewayListener { name: "web".to_owned(), bind: None, port: PORT, kind };
+    let proxy = Proxy::plain(router(vec![cluster("web", Discovery::Endpoints, &[origin.address])], vec![listener]));
+    let settings = TlsOrigination { sni: None, subject_alt_names: Vec::new(), insecure_skip_verify: false, ca: Some(ca), client: None };
+    let (settings, nobody) = (Arc::new(settings), Identity::new(None, &[]));
+    let (mut session, _) =
+        soon(client::originate(&nobody, dial(&proxy, ip).await, &settings, "web.example", &[b"http/1.1"])).await.expect("handshake");
+    let request = b"GET / HTTP/1.1\r\nhost: web.example\r\n\r\n";
+    session.write_all(request).await.expect("write");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"served") {
+        assert_ne!(soon(session.read_buf(&mut answer)).await.expect("an answer"), 0, "{}", String::from_utf8_lossy(&answer));
+    }
+    change(&proxy, |model| match &mut model.gateways[0].kind {
+        GatewayListenerKind::Tls(chains) => drop(chains.remove(0)),
+        _ => panic!("a TLS port"),
+    });
+    session.write_all(request).await.expect("write");
+    let mut last = String::new();
+    soon(session.read_to_string(&mut last)).await.expect("an answer and the end");
+    assert!(last.contains("connection: close"), "{last}");
 }
