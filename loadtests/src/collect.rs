@@ -25,7 +25,7 @@ const LATE: f64 = 10.0;
 const LATE_SHARE: f64 = 0.01;
 
 impl Recorder {
-    /// Everything recorded, as a report. `elapsed` is the measured time, from the first request to the last answer.
+    /// Everything recorded, as a report. `elapsed` is the measured time, as [`Report::seconds`] has it.
     pub fn into_report(mut self, facts: Facts, elapsed: Duration) -> Report {
         let mut report = Report {
             schema: SCHEMA,

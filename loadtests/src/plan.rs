@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(plan(Amount::Requests(50), Some(10.0)).meant_to_take(), seconds(5));
         assert_eq!(plan(Amount::For(Duration::from_secs(4)), Some(0.5)).meant_to_take(), seconds(4));
         assert_eq!(Plan { at_most: Some(1), ..plan(Amount::For(Duration::from_secs(4)), Some(0.5)) }.meant_to_take(), seconds(2));
-        assert_eq!(plan(Amount::For(Duration::from_secs(4)), None).meant_to_take(), None, "a closed loop ends with its last answer");
+        assert_eq!(plan(Amount::For(Duration::from_secs(4)), None).meant_to_take(), None, "a closed loop has no schedule");
         let stages = vec![Stage::constant(1.0, seconds(2)), Stage::constant(5.0, seconds(3))];
         let staged = Plan { stages, amount: Amount::For(Duration::from_secs(5)), ..Plan::new("http://a", 0) };
         assert_eq!(staged.meant_to_take(), seconds(5));

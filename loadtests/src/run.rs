@@ -133,11 +133,12 @@ impl Run {
             }
         };
         let (mut recorder, spent) = joined(ended)?;
-        let last_answer = recorder.elapsed();
+        let answering = recorder.elapsed();
         let facts = Facts { abandoned: spent.abandoned, ..self.facts(started, spent.cpu.as_secs_f64(), stopped.is_some()) };
         // Of a run that ended early, what was due by then counts; of another, all of it. What became due in the very moment of a
         // stop was not kept waiting by the server: no more than what is on its way then is it a failure.
         let early = stopped.or_else(|| self.work.feed.gave_up().map(Duration::from_nanos));
+        let asking = self.asking(&recorder, early);
         let due_by = stopped.map(|stopped| stopped.saturating_sub(MOMENT)).or(early);
         // At a high rate these may be so many that counting them takes seconds: whoever listens for signals has his turns meanwhile.
         let mut told = stopped.is_some();
@@ -149,16 +150,19 @@ impl Run {
                 () = tokio::task::yield_now() => {}
             }
         }
-        Ok(recorder.into_report(facts, last_answer.max(self.scheduled(early))))
+        Ok(recorder.into_report(facts, answering.max(asking)))
     }
 
-    /// How long the run lasts at least, whenever its last answer came: as long as its schedule, and to its early end. A closed
-    /// loop has no schedule, but time in which a server kept everybody waiting until a signal came went by there too.
-    fn scheduled(&self, early: Option<Duration>) -> Duration {
-        let meant = self.work.plan.meant_to_take();
-        let Some(early) = early else { return meant.unwrap_or_default() };
-        let early = early.saturating_sub(self.work.plan.warmup);
-        meant.map_or(early, |meant| meant.min(early))
+    /// How long the run lasts at least, whenever its last answer came: for its schedule, without one as long as it went on to
+    /// send, and either until its early end.
+    fn asking(&self, recorder: &Recorder, early: Option<Duration>) -> Duration {
+        let plan = &self.work.plan;
+        let early = early.map(|early| early.saturating_sub(plan.warmup));
+        match (plan.meant_to_take(), early) {
+            (Some(meant), Some(early)) => meant.min(early),
+            (Some(lasts), None) | (None, Some(lasts)) => lasts,
+            (None, None) => recorder.went_on(plan.length(), plan.most()),
+        }
     }
 
     /// Waits for the threads' connections. One that fails may be one too many for the server; all of them are no server.

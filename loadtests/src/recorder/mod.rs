@@ -68,7 +68,8 @@ pub struct Recorder {
     pub(crate) reused: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
-    /// When the last answer came, and when the last request ended, answered or not.
+    /// When the last request was sent, when the last answer came, and when the last request ended, answered or not.
+    pub(crate) last_sent_ns: u64,
     pub(crate) last_answer_ns: u64,
     pub(crate) last_end_ns: u64,
     pub(crate) examples: Vec<Example>,
@@ -123,6 +124,7 @@ impl Recorder {
         self.cell(sample.target, ending).times.record(latency, service);
         self.stages.record(sample.intended_ns, sample.done_ns, fate);
         self.lag.record(sample.sent_ns.saturating_sub(sample.able_ns.max(sample.intended_ns)));
+        self.last_sent_ns = self.last_sent_ns.max(sample.sent_ns);
         self.last_end_ns = self.last_end_ns.max(sample.done_ns);
         if fate != Fate::Lost {
             self.last_answer_ns = self.last_answer_ns.max(sample.done_ns);
@@ -180,6 +182,14 @@ impl Recorder {
         Duration::from_nanos(if self.last_answer_ns > 0 { self.last_answer_ns } else { self.last_end_ns })
     }
 
+    /// For how long a loop without a schedule sent, or meant to: until its last request, and for all of its time (`length`) unless
+    /// the `most` requests that it had were sent before that was over. While a server hangs nothing is sent, but that time goes by.
+    pub(crate) fn went_on(&self, length: Option<Duration>, most: u64) -> Duration {
+        // Each request that was sent has its lag.
+        let length = length.filter(|_| self.lag.count() < most).unwrap_or_default();
+        Duration::from_nanos(self.last_sent_ns).max(length.min(self.ended()))
+    }
+
     /// From the start to the end of the last request.
     pub(crate) fn ended(&self) -> Duration {
         Duration::from_nanos(self.last_end_ns)
@@ -198,6 +208,7 @@ impl Recorder {
         self.reused += other.reused;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
+        self.last_sent_ns = self.last_sent_ns.max(other.last_sent_ns);
         self.last_answer_ns = self.last_answer_ns.max(other.last_answer_ns);
         self.last_end_ns = self.last_end_ns.max(other.last_end_ns);
         self.examples.extend(other.examples);
@@ -281,6 +292,18 @@ mod tests {
         let mut silent = Recorder::new(layout());
         silent.record(&lost(0));
         assert_eq!(silent.elapsed().as_millis(), 9_000, "without any answer nothing else tells how long it took");
+    }
+
+    #[test]
+    fn a_loop_without_a_schedule_goes_on_for_its_time_or_until_its_requests_are_sent() {
+        let mut recorder = Recorder::new(layout());
+        (0..100).for_each(|order| recorder.record(&sample(order, Outcome::Status(200))));
+        let (sent_ns, done_ns) = (500 * MS, 9_000 * MS);
+        recorder.record(&Sample { sent_ns, done_ns, ..sample(100, Outcome::Error(Cause::Timeout, &"nothing")) });
+        let went_on = |seconds: Option<u64>, most| recorder.went_on(seconds.map(Duration::from_secs), most).as_millis();
+        assert_eq!(went_on(Some(2), u64::MAX), 2_000);
+        assert_eq!(went_on(Some(20), u64::MAX), 9_000, "it was over before");
+        assert_eq!((went_on(None, 102), went_on(Some(2), 101)), (500, 500), "what is waited for when all are sent is in vain");
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub struct Report {
     pub url: String,
     /// Requests that were due, those without an answer included.
     pub requests: u64,
-    /// From the first request to the last answer, or to the end of the schedule or the signal that ended the run if that is later.
+    /// From the first request to the last answer, or to the end of the schedule, in a closed loop of its time or its last sending,
+    /// or to the signal that ended the run if that is later.
     pub seconds: f64,
     /// Complete answers per second.
     pub rate: f64,

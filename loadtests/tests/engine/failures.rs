@@ -223,6 +223,32 @@ fn answers_then_hangs(answers: usize) -> SocketAddr {
 }
 
 #[tokio::test]
+async fn a_closed_loop_lasts_its_time_also_when_the_server_hangs_for_most_of_it() {
+    let until = Instant::now() + Duration::from_millis(200);
+    let stops = answering(move || {
+        if Instant::now() > until {
+            std::thread::sleep(Duration::from_secs(60));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        plain("ok")
+    });
+    let closed = Plan { amount: Amount::For(Duration::from_secs(2)), timeout: Duration::from_secs(3), concurrency: 4, ..plan(stops, 0) };
+    let report = report(closed).await;
+    assert_eq!((report.seconds, report.error_count()), (2.0, 4), "{} requests, {:?}", report.requests, report.errors);
+    let while_it_answered = report.histograms.latency.count() as f64 / 0.2;
+    let rate = format!("rate>{}", while_it_answered / 2.0).parse::<outrigger_loadtests::Slo>().expect("an objective");
+    assert!(!rate.holds(&report), "{}/s of {while_it_answered}/s", report.rate);
+}
+
+#[tokio::test]
+async fn the_time_in_which_a_counted_closed_loop_is_kept_waiting_is_time_of_the_run() {
+    let impatient = Plan { timeout: Duration::from_secs(1), concurrency: 1, ..plan(answers_then_hangs(1), 4) };
+    let report = report(impatient).await;
+    assert_eq!((report.status(200), report.error_count()), (1, 3));
+    assert!((2.0..2.9).contains(&report.seconds), "until the last was sent: {}", report.seconds);
+}
+
+#[tokio::test]
 async fn quick_answers_do_not_meet_an_objective_that_most_requests_missed() {
     let impatient = Plan {
         amount: Amount::For(Duration::from_secs(1)),
