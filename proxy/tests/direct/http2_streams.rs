@@ -351,6 +351,30 @@ async fn a_host_that_allows_more_streams_gets_the_request_that_waits_for_it() {
 }
 
 #[tokio::test]
+async fn a_refused_stream_is_sent_again_on_the_only_connection_that_the_limit_allows_and_holds_nobody_up() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let address = origin(move |_, respond| {
+        let _ = tell.send(respond);
+        async {}
+    })
+    .await;
+    let mut cluster = Cluster { protocol: UpstreamProtocol::Http2, ..web("outbound|80||web", &[address]) };
+    Arc::make_mut(&mut cluster.connection_pool).max_connections = 1;
+    let proxy = Proxy::plain(model(route(&[(2, 1)]), vec![cluster]));
+    let mut client = client(&proxy).await;
+    let _long = client.send_request(get(), true).expect("sent");
+    let _held = soon(told.recv()).await.expect("arrived");
+    let (refused, _) = client.send_request(get(), true).expect("sent");
+    soon(told.recv()).await.expect("arrived").send_reset(Reason::REFUSED_STREAM);
+    let again = soon(told.recv()).await.expect("sent again");
+    let (behind, _) = client.send_request(get(), true).expect("sent");
+    for (mut respond, answer) in [(soon(told.recv()).await.expect("arrived"), behind), (again, refused)] {
+        respond.send_response(Response::new(()), true).expect("answer");
+        assert_eq!(soon(answer).await.expect("answered").status(), 200);
+    }
+}
+
+#[tokio::test]
 async fn a_field_that_http2_does_not_know_stays_behind_and_a_date_is_there() {
     let address = origin(|request, mut respond| async move {
         let status = if request.headers().contains_key(CONNECTION) { 500 } else { 200 };

@@ -112,6 +112,12 @@ impl Bundle {
             if let Some(permit) = want.cluster.acquire(Resource::Connections) {
                 return self.dial(shard, want, permit).await;
             }
+            // A stream that failed says nothing against a connection that is still open, and others wait behind this request.
+            if want.fresh
+                && let Some(lease) = self.slot(&Want { fresh: false, ..want })
+            {
+                return Ok(lease);
+            }
             shard.0.evict_one();
             tokio::select! {
                 () = released => {}

@@ -59,7 +59,8 @@ pub struct Want<'a> {
     pub server_name: Option<&'a str>,
     /// The workload's certificate.
     pub identity: &'a Identity,
-    /// A connection that no request was sent over yet: the retry of a request that failed on a reused one.
+    /// A connection that no request was sent over yet: the retry of a request that failed on a reused one. Over HTTP/2 one that is
+    /// open serves, too, when the cluster may have no other.
     pub fresh: bool,
     /// The request must not be sent twice: look closely before a connection is reused.
     pub careful: bool,
