@@ -116,13 +116,19 @@ impl Run {
     /// # Errors
     /// Nobody to connect to, when the plan wants connections made beforehand; a thread that failed.
     pub async fn finish(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<Report> {
-        self.wait_until_ready().await?;
+        tokio::pin!(stop);
+        tokio::select! {
+            biased;
+            // The threads end with the run, as soon as they have made their connections or given them up.
+            () = &mut stop => return Ok(self.not_begun()),
+            ready = self.wait_until_ready() => ready?,
+        }
         let started = SystemTime::now() + self.work.plan.warmup;
         let start = Instant::now();
         self.phase.send_replace(Phase::Send(start));
         let ended = std::mem::take(&mut self.ended);
         let all = futures_util::future::join_all(ended);
-        tokio::pin!(all, stop);
+        tokio::pin!(all);
         let mut stopped = None;
         let ended = tokio::select! {
             ended = &mut all => ended,
@@ -151,6 +157,12 @@ impl Run {
             }
         }
         Ok(recorder.into_report(facts, answering.max(asking)))
+    }
+
+    /// The report of a run that was stopped before its first request.
+    fn not_begun(&self) -> Report {
+        let facts = self.facts(SystemTime::now(), 0.0, true);
+        Recorder::new(Arc::new(layout(&self.work.plan))).into_report(facts, Duration::ZERO)
     }
 
     /// How long the run lasts at least, whenever its last answer came: for its schedule, without one as long as it went on to

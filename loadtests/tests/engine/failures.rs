@@ -8,7 +8,7 @@ use std::{
 
 use outrigger_loadtests::{Amount, Cause, Plan, Run, Unreachable, bench::certificates, run_until};
 
-use crate::fixture::{answering, free_ports, nghttpd, plain, plan, read_head, report, scripted};
+use crate::fixture::{answering, crowd, free_ports, narrow, nghttpd, plain, plan, read_head, report, scripted};
 
 async fn only_cause(plan: Plan) -> Option<Cause> {
     let report = report(plan).await;
@@ -181,6 +181,21 @@ async fn a_stop_ends_the_run_with_what_there_is_and_loses_no_answer_on_the_way()
     assert_eq!(report.error_count(), 0, "{:?}", report.error_examples);
     assert!((5..=40).contains(&report.requests), "{}", report.requests);
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn a_stop_while_connections_are_made_ends_the_run_at_once() {
+    let listener = narrow();
+    let address = listener.local_addr().expect("bound");
+    let _crowd = crowd(address);
+    let long = Duration::from_secs(30);
+    let patient = Plan { preconnect: true, connect_timeout: long, timeout: long, ..plan(address, 10) };
+    for stop in [Duration::ZERO, Duration::from_millis(200)] {
+        let begin = Instant::now();
+        let report = run_until(patient.clone(), tokio::time::sleep(stop)).await.expect("a report");
+        assert!(report.run.interrupted && report.requests == 0 && report.seconds == 0.0, "{report:?}");
+        assert!(begin.elapsed() < stop + Duration::from_secs(1), "{:?}", begin.elapsed());
+    }
 }
 
 #[tokio::test]

@@ -38,6 +38,22 @@ pub fn answering(answer: impl Fn() -> Vec<u8> + Send + Sync + 'static) -> Socket
     })
 }
 
+/// Connects until nobody is let in any more: what knocks then gets no reply, as of a host that drops packets. The connections
+/// keep it so.
+pub fn crowd(address: SocketAddr) -> Vec<TcpStream> {
+    let moment = Duration::from_millis(300);
+    std::iter::from_fn(|| TcpStream::connect_timeout(&address, moment).ok()).collect()
+}
+
+/// A socket that listens with room for no more than one connection beside those that are accepted.
+pub fn narrow() -> TcpListener {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    socket.bind(&any.into()).expect("a free port");
+    socket.listen(0).expect("listens");
+    socket.into()
+}
+
 /// An answer without anything special.
 pub fn plain(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
