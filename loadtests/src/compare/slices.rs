@@ -26,7 +26,8 @@ struct Observed {
 /// One verdict per metric.
 pub(super) fn by_slices(a: &[(String, Report)], b: &[(String, Report)]) -> Vec<Metric> {
     let (slices_a, slices_b) = (observed(a), observed(b));
-    let enough = slices_a.len() >= FEWEST_SLICES && slices_b.len() >= FEWEST_SLICES;
+    let lasting = |slices: &[Observed]| slices.iter().filter(|slice| slice.seconds > 0.0).count();
+    let enough = lasting(&slices_a) >= FEWEST_SLICES && lasting(&slices_b) >= FEWEST_SLICES;
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     let mut pair = || (Pool::of(resampled(&slices_a, &mut random)), Pool::of(resampled(&slices_b, &mut random)));
     let pairs: Vec<(Pool, Pool)> = if enough { (0..RESAMPLES).map(|_| pair()).collect() } else { Vec::new() };
@@ -52,17 +53,21 @@ pub(super) fn by_slices(a: &[(String, Report)], b: &[(String, Report)]) -> Vec<M
 
 /// The slices of all runs of a side, without each run's first and last, which are cut by its beginning and end. A report lists
 /// only those in which a request ended; the time between them and after them went by all the same, as in a stall, and so is
-/// observed as empty.
+/// observed as empty. What was given up after the run's end is no time of it, but requests without an answer.
 fn observed(runs: &[(String, Report)]) -> Vec<Observed> {
     runs.iter().flat_map(|(_, report)| of_series(&report.series, report.seconds)).collect()
 }
 
 fn of_series(series: &Series, seconds: f64) -> Vec<Observed> {
     let place = |slice: &Slice| slice.at_ms.checked_div(series.slice_ms);
-    let cut = ((seconds * 1000.0) as u64).checked_div(series.slice_ms);
-    let end = series.slices.last().and_then(place).max(cut).filter(|end| *end <= MOST_SLICES).unwrap_or_default();
-    let empty = || Observed { seconds: series.slice_ms as f64 / 1000.0, answers: 0, unanswered: 0, counts: Vec::new() };
-    let mut all: Vec<Observed> = (0..end).map(|_| empty()).collect();
+    let end = match seconds > 0.0 {
+        true => ((seconds * 1000.0) as u64).checked_div(series.slice_ms),
+        // A report that does not say how long it took.
+        false => series.slices.last().and_then(place),
+    };
+    let empty = |seconds| Observed { seconds, answers: 0, unanswered: 0, counts: Vec::new() };
+    let end = end.filter(|end| *end <= MOST_SLICES).unwrap_or_default();
+    let mut all: Vec<Observed> = (0..end).map(|_| empty(series.slice_ms as f64 / 1000.0)).collect();
     for slice in &series.slices {
         if let Some(observed) = place(slice).and_then(|place| all.get_mut(usize::try_from(place).ok()?)) {
             observed.answers = slice.requests.saturating_sub(slice.errors);
@@ -71,6 +76,8 @@ fn of_series(series: &Series, seconds: f64) -> Vec<Observed> {
         }
     }
     all.drain(..all.len().min(1));
+    let given_up = series.slices.iter().filter(|slice| seconds > 0.0 && slice.at_ms as f64 >= seconds * 1000.0);
+    all.extend(given_up.map(|slice| Observed { unanswered: slice.errors, ..empty(0.0) }));
     all
 }
 
@@ -173,11 +180,20 @@ mod tests {
         assert_eq!(answers(&series, 0.7), [4, 4, 0, 0, 4, 4], "the last is whole");
         assert_eq!(answers(&series, 0.95), [4, 4, 0, 0, 4, 4, 0, 0], "nothing ended any more");
         assert_eq!(answers(&series, f64::NAN), answers(&series, 0.0), "of a run that does not say how long it took");
-        for nonsense in [Series { slice_ms: 0, ..series.clone() }, Series { slice_ms: 1, slices: vec![slice(u64::MAX)] }, Series::default()]
-        {
-            assert!(answers(&nonsense, 0.7).is_empty(), "{nonsense:?}");
+        let far = Series { slice_ms: 1, slices: vec![slice(u64::MAX)] };
+        for (nonsense, seconds) in [(Series { slice_ms: 0, ..series.clone() }, 0.7), (far, 0.0), (Series::default(), 0.7)] {
+            assert!(answers(&nonsense, seconds).is_empty(), "{nonsense:?}");
         }
         assert!(answers(&series, f64::INFINITY).is_empty());
+    }
+
+    #[test]
+    fn what_is_given_up_after_the_end_is_unanswered_and_no_time() {
+        let slice = |at_ms| Slice { at_ms, requests: 5, errors: 1, ..Slice::default() };
+        let series = Series { slice_ms: 100, slices: [0, 100, 200, 300, 40_000].map(slice).to_vec() };
+        let slices = of_series(&series, 0.35);
+        let told: Vec<_> = slices.iter().map(|slice| (slice.seconds, slice.answers, slice.unanswered)).collect();
+        assert_eq!(told, [(0.1, 4, 1), (0.1, 4, 1), (0.0, 0, 1)], "the slice at 300 ms is cut by the end");
     }
 
     #[test]

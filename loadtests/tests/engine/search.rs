@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use outrigger_loadtests::{Plan, find_max::{Probe, Search}};
+use outrigger_loadtests::{
+    Plan,
+    find_max::{Probe, Search},
+};
 
 use crate::fixture::{crowd, narrow, plain, plan, read_head};
 

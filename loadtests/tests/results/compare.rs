@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use outrigger_loadtests::{
     Cause, Connection, Facts, Layout, Outcome, Recorder, Report, Sample,
     compare::{Comparison, Method, Verdict, compare, render},
+    report::Slice,
     table::Paint,
 };
 
@@ -67,6 +68,18 @@ fn runs_that_differ_by_a_fifth_among_themselves_hide_a_tenth() {
     for metric in ["p50", "p90", "p99", "mean"] {
         assert_eq!(verdict(&comparison, metric), Verdict::NoSignificantDifference, "{metric}");
     }
+}
+
+#[test]
+fn a_request_given_up_after_the_end_makes_no_run_slower() {
+    let (a, mut b) = (side(&[1.0], 1), side(&[1.0], 1));
+    let report = &mut b[0].1;
+    report.series.slices.push(Slice { at_ms: 40_000, requests: 1, errors: 1, ..Slice::default() });
+    report.requests += 1;
+    report.errors.insert(Cause::Timeout, 1);
+    let comparison = compare(&a, &b);
+    assert_eq!(verdict(&comparison, "rate"), Verdict::NoSignificantDifference);
+    assert!(!comparison.is_worse(), "{comparison:?}");
 }
 
 #[test]
