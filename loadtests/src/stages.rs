@@ -106,6 +106,7 @@ impl Tally {
         StageReport {
             at_seconds: seconds(self.begin),
             seconds: seconds(self.end - self.begin),
+            lasted_seconds: Some(lasted),
             from_rate: self.stage.from,
             to_rate: self.stage.to,
             rate: if lasted > 0.0 { self.in_time as f64 / lasted } else { 0.0 },
@@ -142,7 +143,7 @@ fn one_stage(reports: &[Report], starts: &[f64], index: usize) -> StageReport {
     let mut sum = StageReport::default();
     let mut intervals = Vec::with_capacity(reports.len());
     for ((report, start), stage) in reports.iter().zip(starts).filter_map(|run| Some((run, run.0.stages.get(index)?))) {
-        let lasted = (report.seconds - stage.at_seconds).clamp(0.0, stage.seconds);
+        let lasted = stage.lasted_seconds.unwrap_or_else(|| (report.seconds - stage.at_seconds).min(stage.seconds)).max(0.0);
         intervals.push((start + stage.at_seconds, start + stage.at_seconds + lasted));
         (sum.at_seconds, sum.seconds) = (stage.at_seconds, stage.seconds);
         sum.from_rate += stage.from_rate * lasted;
@@ -154,6 +155,7 @@ fn one_stage(reports: &[Report], starts: &[f64], index: usize) -> StageReport {
         sum.histogram.add(&stage.histogram);
     }
     let (_, passed) = covered(intervals.into_iter());
+    sum.lasted_seconds = Some(passed);
     for rate in [&mut sum.from_rate, &mut sum.to_rate, &mut sum.rate] {
         *rate = if passed > 0.0 { *rate / passed } else { 0.0 };
     }
@@ -205,12 +207,19 @@ mod tests {
         Report { seconds: 2.0, stages: stages.into_reports(Duration::from_secs(2)), ..Report::default() }
     }
 
+    /// The same, ended after its first stage.
+    fn cut() -> Report {
+        let mut cut = Report { seconds: 1.0, ..run() };
+        let lasted_seconds = Some(0.0);
+        cut.stages[1] = StageReport { lasted_seconds, rate: 0.0, requests: 0, errors: 0, refused: 0, ..cut.stages[1].clone() };
+        cut
+    }
+
     #[test]
     fn a_run_that_ended_early_takes_nothing_from_the_rate_of_a_stage_it_did_not_reach() {
         let whole = run();
-        let mut cut = Report { seconds: 1.0, ..run() };
-        cut.stages[1] = StageReport { rate: 0.0, requests: 0, errors: 0, refused: 0, ..cut.stages[1].clone() };
-        let [first, second] = &merged(&[whole.clone(), cut], &[0.0, 2.0])[..] else { panic!("two stages") };
+        let cut = cut();
+        let [first, second] = &merged(&[whole, cut], &[0.0, 2.0])[..] else { panic!("two stages") };
         assert_eq!((first.rate, first.requests), (1.0, 4));
         assert_eq!((second.rate, second.from_rate, second.to_rate, second.requests), (2.0, 2.0, 8.0, 3));
     }
@@ -218,8 +227,7 @@ mod tests {
     #[test]
     fn of_runs_beside_each_other_of_which_one_ended_early_each_stage_has_the_rates_of_its_time() {
         let whole = run();
-        let mut cut = Report { seconds: 1.0, ..run() };
-        cut.stages[1] = StageReport { rate: 0.0, requests: 0, errors: 0, refused: 0, ..cut.stages[1].clone() };
+        let cut = cut();
         let [first, second] = &merged(&[whole, cut.clone()], &[0.0, 0.0])[..] else { panic!("two stages") };
         assert_eq!((first.rate, first.from_rate), (2.0, 4.0), "both");
         assert_eq!((second.rate, second.to_rate), (2.0, 8.0), "one alone");
@@ -250,6 +258,18 @@ mod tests {
         (0..4).for_each(|number| stages.record(1_000 * MS, (1_000 + number) * MS, Fate::Answered));
         let reports = stages.into_reports(Duration::from_millis(1_500));
         assert_eq!((reports[0].rate, reports[1].rate), (0.0, 8.0));
+    }
+
+    #[test]
+    fn stages_of_reports_from_before_their_time_was_kept_have_that_of_their_run_and_nonsense_has_none() {
+        let old = |mut report: Report| {
+            report.stages.iter_mut().for_each(|stage| stage.lasted_seconds = None);
+            report
+        };
+        assert_eq!(merged(&[old(run()), old(cut())], &[0.0, 2.0]), merged(&[run(), cut()], &[0.0, 2.0]));
+        let mut nonsense = old(run());
+        nonsense.stages[0].seconds = -1.0;
+        assert_eq!(merged(&[nonsense], &[0.0])[0].lasted_seconds, Some(0.0));
     }
 
     #[test]

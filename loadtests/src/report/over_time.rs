@@ -77,6 +77,9 @@ pub struct StageReport {
     pub at_seconds: f64,
     /// How long it was to last.
     pub seconds: f64,
+    /// How long it did: less in a run that ended early, more in several runs merged. Reports made before this was kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lasted_seconds: Option<f64>,
     /// Requests per second asked for at its begin.
     pub from_rate: f64,
     /// Likewise at its end.

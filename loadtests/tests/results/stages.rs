@@ -86,3 +86,16 @@ fn stages_survive_the_json_and_merging() -> serde_json::Result<()> {
     assert!(wanted(&page(&merged)).windows(2).all(|two| two[0] == two[1]), "one after the other, they have one mean rate");
     Ok(())
 }
+
+#[test]
+fn a_merged_report_weighs_its_stages_by_all_the_time_that_its_runs_spent_in_them() {
+    let got = |rate: f64, started| {
+        let mut report = Report { run: Facts { started, ..report().run }, ..report() };
+        report.stages.iter_mut().for_each(|stage| stage.rate = rate);
+        report
+    };
+    let (a, b, c) = (got(10.0, 0.0), got(10.0, 100.0), got(40.0, 200.0));
+    let at_once = merge(vec![a.clone(), b.clone(), c.clone()]);
+    assert_eq!(at_once.stages.iter().map(|stage| (stage.rate, stage.lasted_seconds)).collect::<Vec<_>>(), [(20.0, Some(3.0)); 3]);
+    assert_eq!(merge(vec![merge(vec![a, b]), c]).stages, at_once.stages);
+}
