@@ -126,8 +126,8 @@ impl Run {
         let started = SystemTime::now() + self.work.plan.warmup;
         let start = Instant::now();
         self.phase.send_replace(Phase::Send(start));
-        let ended = std::mem::take(&mut self.ended);
-        let all = futures_util::future::join_all(ended);
+        // The first that fails fails the run: the others' requests would make no report, however long they took.
+        let all = futures_util::future::try_join_all(std::mem::take(&mut self.ended).into_iter().map(thread_ended));
         tokio::pin!(all);
         let mut stopped = None;
         let ended = tokio::select! {
@@ -138,7 +138,7 @@ impl Run {
                 all.await
             }
         };
-        let (mut recorder, spent) = joined(ended)?;
+        let (mut recorder, spent) = joined(ended?)?;
         let answering = recorder.elapsed();
         let facts = Facts { abandoned: spent.abandoned, ..self.facts(started, spent.cpu.as_secs_f64(), stopped.is_some()) };
         // Of a run that ended early, what was due by then counts; of another, all of it. What became due in the very moment of a
@@ -233,12 +233,15 @@ struct Spent {
     abandoned: u64,
 }
 
+async fn thread_ended(thread: oneshot::Receiver<anyhow::Result<Ended>>) -> anyhow::Result<Ended> {
+    thread.await.map_err(|_| anyhow!("a sending thread ended unexpectedly"))?
+}
+
 /// All threads' records as one.
-fn joined(threads: Vec<Result<anyhow::Result<Ended>, oneshot::error::RecvError>>) -> anyhow::Result<(Recorder, Spent)> {
+fn joined(threads: Vec<Ended>) -> anyhow::Result<(Recorder, Spent)> {
     let mut spent = Spent::default();
     let mut recorder: Option<Recorder> = None;
     for thread in threads {
-        let thread = thread.map_err(|_| anyhow!("a sending thread ended unexpectedly"))??;
         spent.cpu += thread.cpu;
         spent.abandoned += thread.abandoned;
         match &mut recorder {
@@ -292,5 +295,27 @@ fn protocol(plan: &Plan, scheme: Option<Scheme>) -> &'static str {
         _ if plan.grpc => "gRPC",
         _ if plan.http2 => "HTTP/2",
         _ => "HTTP/1.1",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Amount;
+
+    #[tokio::test]
+    async fn a_thread_that_fails_ends_a_long_run_at_once() -> anyhow::Result<()> {
+        let hour = Amount::For(Duration::from_secs(3_600));
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let slow = Plan { amount: hour, rate: Some(1.0), concurrency: 2, threads: 2, ..Plan::new(format!("http://{nobody}/"), 0) };
+        let mut run = Run::prepare(slow)?;
+        // What is left of a thread that panicked.
+        let (gone, panicked) = oneshot::channel();
+        drop(gone);
+        *run.ended.last_mut().context("two threads")? = panicked;
+        let finished = tokio::time::timeout(Duration::from_secs(10), run.finish(std::future::pending())).await?;
+        let error = finished.err().context("an error")?;
+        assert!(error.to_string().contains("ended unexpectedly"), "{error:#}");
+        Ok(())
     }
 }
