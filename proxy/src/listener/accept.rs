@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::bind::{BindError, bind_entrance};
 use super::dispatch::Dispatcher;
@@ -21,6 +22,9 @@ use crate::sys::{accept, watched};
 const BATCH: usize = 32;
 /// First and longest pause after the process ran out of descriptors or memory.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+/// How long single addresses of a port stand in for all before these are tried again. A try closes the sockets of the single
+/// ones for a moment, in which their clients are refused.
+const STAND_IN: Duration = Duration::from_secs(60);
 
 /// One entrance being listened on.
 #[derive(Debug)]
@@ -30,36 +34,67 @@ struct Open {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// A port that could not be opened on all addresses, and is open on those that Gateways bind by themselves.
+#[derive(Debug)]
+struct Refused {
+    entrance: Entrance,
+    error: BindError,
+    /// When to try again.
+    retry: Instant,
+}
+
 /// The listening sockets of the process, following the configuration.
+///
+/// Where a port is open on all addresses, a Gateway that binds one of them has no socket of its own: the kernel refuses the
+/// second unless both have SO_REUSEPORT, which would let any process of our user take connections away. Whose a connection is
+/// is told by its local address ([`super::gateway`]).
 #[derive(Debug)]
 pub struct Listeners {
     dispatcher: Dispatcher,
     open: Vec<Open>,
+    refused: Vec<Refused>,
 }
 
 impl Listeners {
     /// No socket yet; connections will go to `dispatcher`.
     pub fn new(dispatcher: Dispatcher) -> Self {
-        Listeners { dispatcher, open: Vec::new() }
+        Listeners { dispatcher, open: Vec::new(), refused: Vec::new() }
     }
 
     /// Closes what is open and not wanted, opens what is wanted and not open, leaves the rest alone. Must run on the
-    /// runtime that shall accept. Entrances that cannot be bound are reported and tried again at the next call.
+    /// runtime that shall accept. Entrances that cannot be bound are reported and tried again at the next call; but one of all
+    /// addresses, where single ones of its port can take its place, after [`STAND_IN`].
     pub async fn apply(&mut self, wanted: &[Entrance]) -> Vec<BindError> {
-        let unwanted = self.open.extract_if(.., |open| !wanted.contains(&open.entrance)).collect();
+        let now = Instant::now();
+        self.refused.retain(|refused| now < refused.retry && wanted.contains(&refused.entrance));
+        let refused = &self.refused;
+        let unwanted = |open: &mut Open| !wanted.contains(&open.entrance) || !has_socket(&open.entrance, wanted, refused);
+        let unwanted = self.open.extract_if(.., unwanted).collect();
         // To the end: as long as a socket for all addresses of a port is open, none for one of them can be, nor the other way
         // round.
         close(unwanted).await;
+        let (single, all): (Vec<&Entrance>, Vec<&Entrance>) = wanted.iter().partition(|entrance| entrance.bind.is_some());
         let mut errors = Vec::new();
-        for entrance in wanted {
-            if self.open.iter().all(|open| open.entrance != *entrance) {
-                match self.listen(entrance) {
-                    Ok(open) => self.open.push(open),
-                    Err(error) => errors.push(error),
+        // What is refused for all addresses of a port decides about its single ones.
+        for entrance in all.into_iter().chain(single.iter().copied()) {
+            match self.open(entrance, wanted) {
+                Err(error) if entrance.bind.is_none() && single.iter().any(|one| one.port == entrance.port) => {
+                    self.refused.push(Refused { entrance: entrance.clone(), error: error.with_stand_ins(), retry: now + STAND_IN });
                 }
+                outcome => errors.extend(outcome.err()),
             }
         }
+        errors.extend(self.refused.iter().map(|refused| refused.error.clone()));
         errors
+    }
+
+    /// Listens on an entrance that shall have a socket and has none.
+    fn open(&mut self, entrance: &Entrance, wanted: &[Entrance]) -> Result<(), BindError> {
+        let is_open = self.open.iter().any(|open| open.entrance == *entrance);
+        if !is_open && has_socket(entrance, wanted, &self.refused) {
+            self.open.push(self.listen(entrance)?);
+        }
+        Ok(())
     }
 
     /// The entrances being listened on.
@@ -83,6 +118,14 @@ impl Listeners {
         }
         Ok(Open { entrance: entrance.clone(), stop, tasks })
     }
+}
+
+/// Whether an entrance shall have a socket of its own: that of all addresses of its port takes the place of single ones, or they
+/// its place when it was refused.
+fn has_socket(entrance: &Entrance, wanted: &[Entrance], refused: &[Refused]) -> bool {
+    let of_all = wanted.iter().find(|all| all.bind.is_none() && all.port == entrance.port);
+    let serves_all = of_all.is_some_and(|all| refused.iter().all(|refused| refused.entrance != *all));
+    serves_all == entrance.bind.is_none()
 }
 
 /// Ends what is being listened on, all at the same time, and waits for the end.

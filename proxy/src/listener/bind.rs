@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{self, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -16,7 +17,7 @@ use crate::upstream::transparent::any_address;
 const BACKLOG: i32 = 4096;
 
 /// A port that cannot be listened on.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {reason}")]
 pub struct BindError {
     /// The address asked for.
@@ -25,7 +26,7 @@ pub struct BindError {
     pub reason: String,
     /// The kernel's own error.
     #[source]
-    pub source: io::Error,
+    pub source: Arc<io::Error>,
 }
 
 impl BindError {
@@ -44,7 +45,13 @@ impl BindError {
             io::ErrorKind::AddrNotAvailable => "no interface has this address".to_owned(),
             _ => source.to_string(),
         };
-        BindError { address, reason, source }
+        BindError { address, reason, source: source.into() }
+    }
+
+    /// Says besides that single addresses of the port are open in its place.
+    pub(super) fn with_stand_ins(mut self) -> Self {
+        self.reason.push_str("; only the addresses of this port that Gateways bind by themselves are served");
+        self
     }
 
     /// Whether the host merely lacks IPv6.
@@ -79,7 +86,7 @@ fn bind_transparent(address: SocketAddr) -> Result<net::TcpListener, BindError> 
         reason: format!(
             "interception mode TPROXY needs CAP_NET_ADMIN (securityContext: runAsUser 0, runAsGroup 1337, capabilities add NET_ADMIN): {source}"
         ),
-        source,
+        source: source.into(),
     })?;
     listen(&socket, address).map_err(|error| BindError::new(address, error))?;
     Ok(socket.into())

@@ -65,10 +65,6 @@ impl Default for CapturePorts {
 }
 
 /// The entrances a configuration asks for: two capture ports on a sidecar, the Gateways' ports on a router.
-///
-/// Where a port is open on all addresses, a Gateway that binds one of them has no socket of its own: the kernel refuses the
-/// second unless both have SO_REUSEPORT, which would let any process of our user take connections away. Whose a connection is
-/// is told by its local address ([`gateway_listener`](super::gateway)).
 pub fn entrances(model: &Snapshot, ports: CapturePorts) -> Vec<Entrance> {
     let own_ports: Arc<[u16]> = [ports.outbound, ports.inbound].into();
     let entrance = |kind, bind, port| {
@@ -79,15 +75,8 @@ pub fn entrances(model: &Snapshot, ports: CapturePorts) -> Vec<Entrance> {
         ProxyType::Sidecar => {
             vec![entrance(EntranceKind::Outbound, None, ports.outbound), entrance(EntranceKind::Inbound, None, ports.inbound)]
         }
-        ProxyType::Router => {
-            let apart = model.gateways.iter().filter(|listener| listener.bind.is_none() || !is_open_on_all_addresses(model, listener.port));
-            apart.map(|listener| entrance(EntranceKind::Gateway, listener.bind, listener.port)).collect()
-        }
+        ProxyType::Router => model.gateways.iter().map(|listener| entrance(EntranceKind::Gateway, listener.bind, listener.port)).collect(),
     }
-}
-
-fn is_open_on_all_addresses(model: &Snapshot, port: u16) -> bool {
-    model.gateways.iter().any(|listener| listener.port == port && listener.bind.is_none())
 }
 
 #[cfg(test)]

@@ -124,7 +124,7 @@ impl Acceptor {
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         let problem = (!texts.is_empty()).then(|| texts.join("; "));
         if let Some(problem) = problem.as_ref().filter(|_| problem != before) {
-            tracing::warn!(target: "connection", "{problem}; trying again every {RETRY_BIND:?}");
+            tracing::warn!(target: "connection", "{problem}; trying again");
         }
         self.process.lifecycle.listener_problem(problem.clone());
         problem

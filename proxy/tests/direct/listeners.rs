@@ -1,12 +1,14 @@
 //! Listening sockets: followed, limited, spread over workers, closed without losing anybody.
 
-use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use outrigger_config::model::{Discovery, GatewayListener, GatewayListenerKind, Snapshot};
 use outrigger_proxy::drain::Phase;
 use outrigger_proxy::listener::{CapturePorts, Dispatcher, Entrance, Listeners, bind, entrances};
+use outrigger_proxy::snapshot::Config;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -176,6 +178,43 @@ async fn a_port_moves_from_all_addresses_to_one_and_back_in_one_step() {
             served((own_address(), port).into(), &origin).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_port_that_cannot_be_opened_on_all_addresses_stays_open_on_those_that_are_bound_by_themselves() {
+    let (all, one) = (Origin::start().await, Origin::start().await);
+    let (port, ip, taken) = (port_free_everywhere(), own_address(), own_address());
+    let (before, both) = (gateway_bound(port, None, Some((ip, &one))), gateway_bound(port, Some(&all), Some((ip, &one))));
+    let (proxy, mut listeners) = start(before.clone());
+    let holder = StdListener::bind((taken, port)).expect("bind");
+    assert!(listeners.apply(&wanted(&before)).await.is_empty());
+    proxy.worker.config.publish(Config::build(both.clone(), None));
+    for _ in 0..2 {
+        let errors = listeners.apply(&wanted(&both)).await;
+        let [error] = &errors[..] else { panic!("{errors:?}") };
+        assert!(error.to_string().contains(&format!("0.0.0.0:{port}: the port is taken")), "{error}");
+        let [entrance] = listeners.entrances().collect::<Vec<_>>()[..] else { panic!("one socket") };
+        assert_eq!(entrance.bind, Some(ip));
+        served((ip, port).into(), &one).await;
+    }
+    drop(holder);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::resume();
+    assert!(listeners.apply(&wanted(&both)).await.is_empty(), "tried again after a while");
+    served((ip, port).into(), &one).await;
+    served((taken, port).into(), &all).await;
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_on_all_ipv6_addresses_stays_open_on_those_that_are_bound_by_themselves() {
+    let (all, one) = (Origin::start().await, Origin::start().await);
+    let (port, ip) = (port_free_everywhere(), own_address());
+    let both = gateway_bound(port, Some(&all), Some((ip, &one)));
+    let (_proxy, mut listeners) = start(both.clone());
+    let Ok(_holder) = bind::bind((Ipv6Addr::UNSPECIFIED, port).into()) else { return };
+    assert_eq!(listeners.apply(&wanted(&both)).await.len(), 1);
+    served((ip, port).into(), &one).await;
 }
 
 #[test]
