@@ -88,8 +88,9 @@ impl Http1 {
         Ok(())
     }
 
-    /// Writes the request; `false` when the server ended or answered before all of it was written.
+    /// Writes the request; `false` when the server ended, failed, or answered at length before all of it was written.
     async fn send(&mut self, request: &[u8]) -> io::Result<bool> {
+        let most = request.len() + MAX_ROOM;
         let mut written = 0;
         let mut begun = false;
         poll_fn(|cx| {
@@ -99,6 +100,9 @@ impl Http1 {
                     Poll::Ready(Ok(length)) => written += length,
                     Poll::Ready(Err(_)) if begun => return Poll::Ready(Ok(())),
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    // A server that sends more than the request given back waits for no more of it. What it sends is kept no
+                    // longer, but read as any other answer.
+                    Poll::Pending if self.end - self.start >= most => return Poll::Ready(Ok(())),
                     // Only a large body fills the socket. Its answer may begin meanwhile, and a server that nobody reads
                     // from stops reading.
                     Poll::Pending => match std::task::ready!(self.poll_fill(cx))? {
@@ -241,4 +245,69 @@ impl Http1 {
 fn no_response(bytes: &[u8], words: &str) -> Failure {
     let hint = if bytes.starts_with(&[0x15, 0x03]) { " (a TLS alert: the server speaks TLS, expected https://)" } else { "" };
     Failure::new(Cause::Protocol, format!("{words}{hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write, copy},
+        net::{TcpListener, TcpStream},
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::{io::Socket, plan::Plan};
+
+    /// More than the sockets on the way hold.
+    const LARGE: usize = 16 << 20;
+    const REQUEST_HEAD: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 16777216\r\n\r\n";
+
+    /// One large request to a server that does so after the head; the connection and what was seen.
+    async fn posted(serve: fn(TcpStream) -> io::Result<u64>) -> anyhow::Result<(Http1, Seen)> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept()?;
+            stream.read_exact(&mut [0; REQUEST_HEAD.len()])?;
+            serve(stream)
+        });
+        let wants = Wants::new(&Plan::new(format!("http://{address}/"), 1));
+        let (mut http1, mut seen) = (Http1::new(Io::Plain(Socket::Tcp(tokio::net::TcpStream::connect(address).await?))), wants.seen());
+        let request = [REQUEST_HEAD, &vec![b'z'; LARGE]].concat();
+        let exchange = http1.exchange(&request, false, &wants, &mut seen);
+        tokio::time::timeout(Duration::from_secs(20), exchange).await?.map_err(|failure| anyhow::anyhow!(failure.detail))?;
+        Ok((http1, seen))
+    }
+
+    fn answer_head(stream: &mut TcpStream, length: usize) -> io::Result<()> {
+        stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n").as_bytes())
+    }
+
+    #[tokio::test]
+    async fn of_an_answer_that_comes_instead_of_the_request_being_read_no_more_is_kept_than_the_request_is_large() -> anyhow::Result<()> {
+        let (http1, seen) = posted(|mut stream| {
+            answer_head(&mut stream, 6 * LARGE)?;
+            stream.write_all(&vec![b'a'; 6 * LARGE])?;
+            // Until the client is gone.
+            while stream.peek(&mut [0]).is_ok_and(|length| length > 0) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Ok(0)
+        })
+        .await?;
+        assert_eq!((seen.status, seen.body_length, http1.reusable()), (Some(200), 6 * LARGE as u64, false));
+        assert!(http1.buffer.len() <= 2 * (LARGE + MAX_ROOM), "{}", http1.buffer.len());
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_body_that_comes_back_while_it_is_sent_is_an_answer_like_any_other() -> anyhow::Result<()> {
+        let (http1, seen) = posted(|mut stream| {
+            answer_head(&mut stream, LARGE)?;
+            copy(&mut stream.try_clone()?, &mut stream)
+        })
+        .await?;
+        assert_eq!((seen.status, seen.body_length, http1.reusable()), (Some(200), LARGE as u64, true));
+        Ok(())
+    }
 }
