@@ -32,6 +32,14 @@ pub fn append(input: &mut Bytes, read: Bytes) {
     *input = if input.is_empty() { read } else { [&input[..], &read[..]].concat().into() };
 }
 
+/// Lets go of the memory of an input that is used up: advanced to its end, it holds the slab or the large read it is in until
+/// something else comes.
+pub fn free(input: &mut Bytes) {
+    if input.is_empty() {
+        *input = Bytes::new();
+    }
+}
+
 /// Reads once; empty at the end of the stream.
 ///
 /// # Errors

@@ -127,8 +127,7 @@ impl Chunked {
             };
             let end = from + at + mark.len();
             input.advance(end - seen);
-            let whole = self.partial.split_to(end).freeze();
-            self.partial.clear();
+            let whole = std::mem::take(&mut self.partial).split_to(end).freeze();
             return Ok(Some(whole));
         }
         match memchr::memmem::find(input, mark) {

@@ -29,4 +29,4 @@ pub const SMALL: usize = 4096;
 pub const SPARE_CAPACITY: usize = 64 * 1024;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -100,7 +100,9 @@ impl Reading {
     /// The next frame; `None` at the end of the body.
     pub fn poll_frame<I: AsyncRead + Unpin>(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         loop {
-            match self.take() {
+            let piece = self.take();
+            buffer::free(&mut self.input);
+            match piece {
                 Ok(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Ok(Piece::Over) => return Poll::Ready(None),
                 Ok(Piece::More) => {}

@@ -1,12 +1,29 @@
-//! Chunked bodies in pieces of every size.
+//! Chunked bodies in pieces of every size, and the memory they were read into.
+
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use tokio::io::AsyncRead;
 
 use super::*;
 
 /// A body and what was after it.
 type Decoded = (Vec<u8>, Vec<u8>);
+
+/// A text in memory of its own, and a sign that lives as long as that memory.
+pub(crate) fn read_into_memory(text: &'static str) -> (Bytes, Weak<()>) {
+    struct Memory(&'static str, Arc<()>);
+    impl AsRef<[u8]> for Memory {
+        fn as_ref(&self) -> &[u8] {
+            self.0.as_bytes()
+        }
+    }
+    let sign = Arc::new(());
+    let held = Arc::downgrade(&sign);
+    (Bytes::from_owner(Memory(text, sign)), held)
+}
 
 /// Decodes a body that comes in pieces.
 fn decode(pieces: &[&[u8]]) -> Result<Decoded, Malformed> {
@@ -70,4 +87,33 @@ fn chunks_without_their_line_ends_or_sizes_are_refused() {
     assert_eq!(decode(&[b"0\r\n", &[b'a'; 70_000]]).err(), Some(Malformed), "endless trailers");
     let extended = format!("1;{}\r\nx\r\n", "a".repeat(10_000)).repeat(2);
     assert_eq!(decode(&[extended.as_bytes()]).err(), Some(Malformed), "more extension than body");
+}
+
+/// Reads frames until there are no more, or none for now.
+fn read_all(reading: &mut Reading, mut io: impl AsyncRead + Unpin) -> Vec<u8> {
+    let (mut cx, mut all) = (Context::from_waker(Waker::noop()), Vec::new());
+    while let Poll::Ready(Some(frame)) = reading.poll_frame(&mut io, &mut cx) {
+        all.extend_from_slice(frame.expect("well-formed").data_ref().expect("data"));
+    }
+    all
+}
+
+#[test]
+fn after_the_last_chunk_nothing_holds_the_memory_it_was_read_into() {
+    for text in ["2\r\nhi\r\n0\r\n\r\n", "2\r\nhi\r\n0\r\nx-sum: 1\r\n\r\n"] {
+        let (input, held) = read_into_memory(text);
+        let mut reading = Reading::new(Framing::Chunked, input);
+        assert_eq!(read_all(&mut reading, tokio::io::empty()), b"hi");
+        let rest = reading.into_input();
+        assert_eq!((rest.len(), held.strong_count()), (0, 0), "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn between_two_chunks_nothing_holds_the_memory_of_the_first() {
+    let (input, held) = read_into_memory("2\r\nhi\r\n");
+    let (_quiet, io) = tokio::io::duplex(1);
+    let mut reading = Reading::new(Framing::Chunked, input);
+    assert_eq!(read_all(&mut reading, io), b"hi");
+    assert_eq!((reading.is_over(), held.strong_count()), (false, 0));
 }

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use super::names::name;
 use super::refusal::Refusal;
 use crate::http1::maps::spare;
-use crate::http1::{Coding, Framing, MAX_HEAD, MAX_HEADERS, Persistence};
+use crate::http1::{Coding, Framing, MAX_HEAD, MAX_HEADERS, Persistence, buffer};
 
 /// What the first bytes of a request are.
 #[expect(clippy::large_enum_variant, reason = "it is taken apart at once, and a box would cost more than the move")]
@@ -164,8 +164,10 @@ pub fn skip_empty_lines(input: &mut Bytes) -> usize {
     while let [b'\n', after @ ..] | [b'\r', b'\n', after @ ..] = rest {
         (skipped, rest) = (skipped + 1, after);
     }
-    let length = input.len() - rest.len();
-    input.advance(length);
+    if skipped > 0 {
+        input.advance(input.len() - rest.len());
+        buffer::free(input);
+    }
     skipped
 }
 

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::answer::{Following, write_head};
 use super::head::{Asked, Head, Parsed, may_end, parse, skip_empty_lines};
 use super::refusal::Refusal;
+use crate::http1::tests::read_into_memory;
 use crate::http1::{Ending, Framing, MAX_HEAD, MAX_HEADERS};
 
 fn judge(text: &str) -> Result<Option<Head>, Refusal> {
@@ -148,6 +149,8 @@ fn empty_lines_before_a_head_are_counted_and_gone() {
         let mut input = Bytes::from_static(text.as_bytes());
         assert_eq!((skip_empty_lines(&mut input), &input[..]), (lines, rest.as_bytes()), "{text:?}");
     }
+    let (mut input, held) = read_into_memory("\r\n");
+    assert_eq!((skip_empty_lines(&mut input), held.strong_count()), (1, 0), "nothing holds the memory they were read into");
 }
 
 const WHOLE: &str = "\r\nPOST /path?query HTTP/1.1\r\nHost: web\r\nx: y\r\ncontent-length: 3\r\n\r\nabc";

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::error::Failure;
 use crate::http1::maps::spare;
-use crate::http1::{Coding, Framing, MAX_HEAD, MAX_HEADERS, Persistence};
+use crate::http1::{Coding, Framing, MAX_HEAD, MAX_HEADERS, Persistence, buffer};
 
 /// The head of a response.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ pub fn parse(bytes: &mut Bytes, bodiless: bool) -> Result<Option<Answer>, Failur
     let framing = framing(status, bodiless, version, &lengths)?;
     let keep_alive = lengths.persistence.or(version == 1) && framing != Framing::UntilClose;
     bytes.advance(length);
+    buffer::free(bytes);
     Ok(Some(Answer { status, headers, framing, keep_alive, rest: Bytes::new() }))
 }
 

@@ -10,6 +10,7 @@ use super::request::write_head;
 use super::response::parse;
 use super::*;
 use crate::error::{Failure, Sent};
+use crate::http1::tests::read_into_memory;
 use crate::http1::{Ending, Framing, MAX_HEAD, MAX_HEADERS};
 use crate::upstream::connect::UpstreamIo;
 
@@ -116,6 +117,13 @@ fn heads_say_where_bodies_end_and_whether_another_request_may_follow() {
     assert_eq!(read("HTTP/1.1 200 OK\r\ncontent-length: 9", true), Ok((Framing::Length(0), true)), "an answer to HEAD");
     assert_eq!(read("HTTP/1.1 304 \r\ncontent-length: 9", false), Ok((Framing::Length(0), true)));
     assert_eq!(read("HTTP/1.1 204 No\r\ntransfer-encoding: chunked", false), Ok((Framing::Length(0), true)));
+}
+
+#[test]
+fn what_follows_a_head_that_was_all_there_is_holds_no_memory() {
+    let (mut bytes, held) = read_into_memory("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n");
+    drop(parse(&mut bytes, false).expect("well-formed").expect("complete").headers);
+    assert_eq!((bytes.len(), held.strong_count()), (0, 0));
 }
 
 #[test]
