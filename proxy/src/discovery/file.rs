@@ -1,6 +1,7 @@
 //! The files of a configuration and what they said when they were last read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use foldhash::{HashMap, HashMapExt};
@@ -26,6 +27,25 @@ pub struct FileSource {
     problems: BTreeMap<PathBuf, String>,
     /// Files whose content was read but not taken over.
     doubted: BTreeSet<PathBuf>,
+}
+
+/// What was found while others write.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// What can be believed.
+    pub changes: Vec<FileChange>,
+    /// Files that differ but were modified this very moment: somebody may just have emptied them.
+    pub fresh: Vec<PathBuf>,
+    /// Files that are known and not to be found: somebody may be about to put the next version in their place.
+    pub missing: Vec<PathBuf>,
+}
+
+/// Whether what is found is believed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Belief {
+    AtOnce,
+    /// Not when a file may be in the middle of being replaced.
+    Later,
 }
 
 impl FileSource {
@@ -61,18 +81,15 @@ impl FileSource {
     /// root cannot be listed (missing itself, or the folder of a pattern is) none of its files counts as gone: losing the
     /// source never stops traffic. A file that is not in a list is gone.
     pub fn rescan(&mut self, unsettled: &BTreeSet<PathBuf>) -> Vec<FileChange> {
-        self.scan(unsettled, None)
+        self.scan(unsettled, Belief::AtOnce).changes
     }
 
-    /// As [`FileSource::rescan`], while others write: a file that differs but was modified this very moment is passed over
-    /// too, and returned in the second list. Somebody may just have emptied it.
-    pub fn look_around(&mut self, unsettled: &BTreeSet<PathBuf>) -> (Vec<FileChange>, Vec<PathBuf>) {
-        let mut fresh = Vec::new();
-        let changes = self.scan(unsettled, Some(&mut fresh));
-        (changes, fresh)
+    /// As [`FileSource::rescan`], while others write: what may be in the middle of being replaced is named and left as it was.
+    pub fn look_around(&mut self, unsettled: &BTreeSet<PathBuf>) -> Found {
+        self.scan(unsettled, Belief::Later)
     }
 
-    fn scan(&mut self, unsettled: &BTreeSet<PathBuf>, mut fresh: Option<&mut Vec<PathBuf>>) -> Vec<FileChange> {
+    fn scan(&mut self, unsettled: &BTreeSet<PathBuf>, belief: Belief) -> Found {
         self.problems.clear();
         if self.scans == 0 {
             self.read_streams();
@@ -89,24 +106,27 @@ impl FileSource {
         };
         let mut gone: Vec<PathBuf> = self.known.iter().filter(|(path, seen)| is_gone(path, seen)).map(|(path, _)| path.clone()).collect();
         gone.sort();
-        let mut changes: Vec<FileChange> = gone.into_iter().map(|path| self.forget(path)).collect();
+        let mut found = Found::default();
+        for path in gone {
+            match belief {
+                Belief::Later if self.may_return(&path) => found.missing.push(path),
+                _ => found.changes.push(self.forget(path)),
+            }
+        }
         let looked_at: Vec<PathBuf> = present.into_iter().filter(|path| !unsettled.contains(path)).collect();
         // At a start every file is read. Later most are untouched, and to find that out is not worth a thread.
         let share = if self.known.is_empty() { MIN_FILES_PER_THREAD } else { usize::MAX };
         let looks = parallel::map(&looked_at, share, |path| self.look(path, true));
         for (path, look) in looked_at.into_iter().zip(looks) {
-            let before = self.known.get(&path).copied();
-            let suspect = matches!(look, Look::Read { fresh: true, .. });
-            let Some(change) = self.take_note(path, look) else { continue };
-            match &mut fresh {
-                Some(fresh) if suspect && self.is_in_place(&change.path) => {
-                    self.remember(&change.path, before);
-                    fresh.push(change.path);
+            match look {
+                Look::Missing if belief == Belief::Later && self.is_missed(&path) => found.missing.push(path),
+                Look::Read { text: Some(_), fresh: true, .. } if belief == Belief::Later && self.is_in_place(&path) => {
+                    found.fresh.push(path);
                 }
-                _ => changes.push(change),
+                look => found.changes.extend(self.take_note(path, look)),
             }
         }
-        changes
+        found
     }
 
     /// All files there are, and the roots that cannot be listed.
@@ -139,8 +159,26 @@ impl FileSource {
     /// Reads single files and returns those that differ from what was known. Files that are no configuration are passed
     /// over, and no other file is looked at: it may be about to be written or to come back.
     pub fn read(&mut self, paths: BTreeSet<PathBuf>) -> Vec<FileChange> {
-        let ours: Vec<PathBuf> = paths.into_iter().filter(|path| self.covers(path)).collect();
-        ours.into_iter().filter_map(|path| self.reread(path)).collect()
+        self.read_each(paths, Belief::AtOnce).changes
+    }
+
+    /// As [`FileSource::read`], of files of which nobody has said that they are gone: one that is not there is only named.
+    pub fn read_written(&mut self, paths: BTreeSet<PathBuf>) -> Found {
+        self.read_each(paths, Belief::Later)
+    }
+
+    fn read_each(&mut self, paths: BTreeSet<PathBuf>, belief: Belief) -> Found {
+        let mut found = Found::default();
+        for path in paths {
+            if !self.covers(&path) {
+                continue;
+            }
+            match self.look(&path, false) {
+                Look::Missing if belief == Belief::Later && self.is_missed(&path) => found.missing.push(path),
+                look => found.changes.extend(self.take_note(path, look)),
+            }
+        }
+        found
     }
 
     /// What was read of these files was not taken over: they count as changed with the next change of any file. Not sooner,
@@ -195,6 +233,20 @@ impl FileSource {
         self.roots.iter().any(|root| load::belongs_to(root, path) && !holder(root).exists())
     }
 
+    /// Whether a file that could not be opened is one that is known, and missing by itself.
+    fn is_missed(&self, path: &Path) -> bool {
+        self.known.contains_key(path) && !self.is_lost(path)
+    }
+
+    /// Whether a file that was not listed is likely to be found again: nothing has taken its place, or it is back already.
+    /// A folder or pipe there, a file where a folder led to it, or a root that is another pattern now will not go by themselves.
+    fn may_return(&self, path: &Path) -> bool {
+        match std::fs::metadata(path) {
+            Ok(metadata) => metadata.is_file() && self.roots.iter().any(|root| stands_for(root, path)),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+
     fn look(&self, path: &Path, trust_stamp: bool) -> Look {
         match self.streams.get(path) {
             Some(stream) => look_at_stream(stream, self.known.get(path)),
@@ -207,11 +259,6 @@ impl FileSource {
             let text = load::read_stream(root).map_err(|error| error.to_string());
             self.streams.insert(root.clone(), text);
         }
-    }
-
-    fn reread(&mut self, path: PathBuf) -> Option<FileChange> {
-        let look = self.look(&path, false);
-        self.take_note(path, look)
     }
 
     /// Remembers what was seen of a file, and returns what that changes.
@@ -237,13 +284,6 @@ impl FileSource {
                 None
             }
         }
-    }
-
-    fn remember(&mut self, path: &Path, seen: Option<Seen>) {
-        match seen {
-            Some(seen) => self.known.insert(path.to_owned(), seen),
-            None => self.known.remove(path),
-        };
     }
 
     fn forget(&mut self, path: PathBuf) -> FileChange {

@@ -5,8 +5,8 @@
 //! - a file that was created or modified is left alone until it is closed; should that never be reported, it is read
 //!   [`WRITING`] after the last sign of life. A new mode or owner is no close: a file that became readable is read at once
 //!   only when nobody writes to it;
-//! - a file that disappeared counts as removed only after [`VANISHED`]: editors move the old version away before they
-//!   write the new one;
+//! - a file that disappeared, or that a look around does not find, counts as removed only after [`VANISHED`]: editors move the
+//!   old version away before they write the new one;
 //! - anything that may change which files there are (folders, links, an overflow of the event queue) asks for a look at
 //!   everything, and so does [`LOOK_AROUND`] since the last one, however much else happens.
 
@@ -32,6 +32,8 @@ pub enum Event {
     Writing(PathBuf),
     /// The file looks as if it were being written, though nobody has said so.
     Doubtful(PathBuf),
+    /// The file was not found where it was before, though nobody has said that it is gone.
+    Missed(PathBuf),
     /// Owner, mode, times or links of the file changed, which says nothing about its content.
     Touched(PathBuf),
     /// The file is gone from this name.
@@ -54,8 +56,10 @@ pub struct Pending {
 /// What is to be done now.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Work {
-    /// Files to read, or to find gone.
-    pub files: BTreeSet<PathBuf>,
+    /// Files to read.
+    pub written: BTreeSet<PathBuf>,
+    /// Files to find gone, or to read should they be back.
+    pub vanished: BTreeSet<PathBuf>,
     /// List all files and compare.
     pub rescan: bool,
 }
@@ -87,6 +91,10 @@ impl Pending {
             Event::Doubtful(path) => {
                 self.writing.entry(path).or_insert(now);
             }
+            Event::Missed(path) if self.complete.contains(&path) || self.writing.contains_key(&path) => {}
+            Event::Missed(path) => {
+                self.vanished.entry(path).or_insert(now);
+            }
             Event::Vanished(path) => {
                 self.complete.remove(&path);
                 self.writing.remove(&path);
@@ -98,14 +106,14 @@ impl Pending {
 
     /// Takes what is due.
     pub fn take(&mut self, now: Instant) -> Work {
-        let mut files = std::mem::take(&mut self.complete);
-        files.extend(take_due(&mut self.writing, WRITING, now));
-        files.extend(take_due(&mut self.vanished, VANISHED, now));
+        let mut written = std::mem::take(&mut self.complete);
+        written.extend(take_due(&mut self.writing, WRITING, now));
+        let vanished = take_due(&mut self.vanished, VANISHED, now);
         let rescan = std::mem::take(&mut self.structure) || now >= self.looked + LOOK_AROUND;
         if rescan {
             self.looked = now;
         }
-        Work { files, rescan }
+        Work { written, vanished, rescan }
     }
 
     /// Whether something was reported that need not wait.
@@ -143,8 +151,12 @@ mod tests {
         "a.yaml".into()
     }
 
-    fn work(files: &[&str], rescan: bool) -> Work {
-        Work { files: files.iter().map(PathBuf::from).collect(), rescan }
+    fn written() -> Work {
+        Work { written: [path()].into(), ..Work::default() }
+    }
+
+    fn vanished() -> Work {
+        Work { vanished: [path()].into(), ..Work::default() }
     }
 
     #[test]
@@ -155,7 +167,7 @@ mod tests {
         assert!(!pending.is_due() && pending.take(now) == Work::default());
         pending.note(Event::Complete(path()), now);
         assert!(pending.is_due());
-        assert_eq!(pending.take(now), work(&["a.yaml"], false));
+        assert_eq!(pending.take(now), written());
         assert_eq!((pending.take(now) == Work::default(), pending.deadline()), (true, now + LOOK_AROUND));
     }
 
@@ -168,7 +180,7 @@ mod tests {
         pending.note(Event::Writing(path()), later);
         assert_eq!(pending.deadline(), later + WRITING);
         assert!(pending.take(start + WRITING) == Work::default());
-        assert_eq!(pending.take(later + WRITING), work(&["a.yaml"], false));
+        assert_eq!(pending.take(later + WRITING), written());
     }
 
     #[test]
@@ -179,7 +191,7 @@ mod tests {
         pending.note(Event::Writing(path()), now + VANISHED / 2);
         assert!(pending.take(now + VANISHED) == Work::default());
         pending.note(Event::Complete(path()), now + VANISHED);
-        assert_eq!(pending.take(now + VANISHED), work(&["a.yaml"], false));
+        assert_eq!(pending.take(now + VANISHED), written());
     }
 
     #[test]
@@ -201,7 +213,7 @@ mod tests {
         assert_eq!(pending.deadline(), now + WRITING);
         pending.note(Event::Complete(path()), now);
         pending.note(Event::Doubtful(path()), now);
-        assert_eq!(pending.take(now), work(&["a.yaml"], false));
+        assert_eq!(pending.take(now), written());
     }
 
     #[test]
@@ -209,7 +221,7 @@ mod tests {
         let now = Instant::now();
         let mut pending = Pending::new(now);
         pending.note(Event::Touched(path()), now);
-        assert_eq!(pending.take(now), work(&["a.yaml"], false), "it may have become readable");
+        assert_eq!(pending.take(now), written(), "it may have become readable");
         pending.note(Event::Writing(path()), now);
         pending.note(Event::Touched(path()), now);
         assert!(!pending.is_due() && pending.take(now) == Work::default());
@@ -222,7 +234,22 @@ mod tests {
         let mut pending = Pending::new(now);
         pending.note(Event::Vanished(path()), now);
         assert_eq!(pending.deadline(), now + VANISHED);
-        assert_eq!(pending.take(now + VANISHED), work(&["a.yaml"], false));
+        assert_eq!(pending.take(now + VANISHED), vanished());
+    }
+
+    #[test]
+    fn a_file_that_was_not_found_is_due_after_the_grace_unless_more_is_known_of_it() {
+        let now = Instant::now();
+        let mut pending = Pending::new(now);
+        pending.note(Event::Missed(path()), now);
+        assert_eq!(pending.unsettled(), BTreeSet::from([path()]));
+        pending.note(Event::Missed(path()), now + VANISHED / 2);
+        assert_eq!(pending.take(now + VANISHED), vanished());
+        for (known, due) in [(Event::Complete(path()), written()), (Event::Writing(path()), Work::default())] {
+            pending.note(known, now);
+            pending.note(Event::Missed(path()), now);
+            assert_eq!(pending.take(now + VANISHED), due);
+        }
     }
 
     #[test]
@@ -233,7 +260,7 @@ mod tests {
         (0..50_000).for_each(|number| pending.note(Event::Vanished(path(number)), start));
         pending.note(Event::Vanished(path(50_000)), start + VANISHED);
         let since = Instant::now();
-        assert_eq!(pending.take(start + VANISHED).files.len(), 50_000);
+        assert_eq!(pending.take(start + VANISHED).vanished.len(), 50_000);
         assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
         assert_eq!(pending.unsettled(), BTreeSet::from([path(50_000)]));
     }
@@ -275,7 +302,7 @@ mod tests {
         let mut pending = Pending::new(now);
         pending.note(Event::Structure, now);
         pending.note(Event::Structure, now);
-        assert_eq!(pending.take(now), work(&[], true));
+        assert_eq!(pending.take(now), Work { rescan: true, ..Work::default() });
         assert!(pending.take(now) == Work::default());
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! What is in force is recognised by the cluster of a ServiceEntry whose host carries the version.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use outrigger_config::registry::Registry;
 use outrigger_config::store::FileChange;
 use outrigger_config::validate::references;
 
+use super::file::Found;
 use super::*;
 use crate::snapshot::ConfigHandle;
 
@@ -570,9 +572,76 @@ fn believes_no_file_that_is_being_written(root: PathBuf) {
 
     // Emptied, and the kernel's report of it not read yet.
     std::fs::write(&file, "").expect("emptied");
-    let (changes, doubtful) = source.look_around(&Default::default());
-    assert_eq!((changes.len(), doubtful), (0, vec![file.clone()]));
+    let found = source.look_around(&Default::default());
+    assert_eq!(found, Found { fresh: vec![file.clone()], ..Found::default() });
     // Empty it stays: believed when nothing happens any more.
     std::fs::File::open(&file).and_then(|file| file.set_modified(past)).expect("dated");
-    assert_eq!(source.look_around(&Default::default()).0.len(), 1);
+    assert_eq!(source.look_around(&Default::default()).changes.len(), 1);
+}
+
+#[test]
+fn a_look_around_does_not_believe_that_a_file_is_gone_which_is_missing_for_a_moment() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("team")).expect("folder");
+    put(folder.path(), "a", 1);
+    put(&at("team"), "b", 1);
+    symlink("team", at("linked")).expect("linked");
+    let mut source = FileSource::new(vec![folder.path().to_owned()]);
+    assert_eq!(source.rescan(&Default::default()).len(), 3);
+    let none = BTreeSet::new();
+
+    std::fs::rename(at("a.yaml"), at("a.yaml~")).expect("moved away");
+    std::fs::rename(at("team"), at(".team")).expect("moved away");
+    let missing = vec![at("a.yaml"), at("linked/b.yaml"), at("team/b.yaml")];
+    let found = source.look_around(&none);
+    assert_eq!(found, Found { missing: missing.clone(), ..Found::default() });
+    assert_eq!(source.read_written(missing.iter().cloned().collect()), found, "nor does it when somebody closed them before");
+    std::fs::rename(at("a.yaml~"), at("a.yaml")).expect("back");
+    std::fs::rename(at(".team"), at("team")).expect("back");
+    assert_eq!(source.look_around(&none), Found::default());
+
+    std::fs::rename(at("a.yaml"), at("a.yaml~")).expect("moved away");
+    let gone = FileChange { path: at("a.yaml"), text: None };
+    assert_eq!(source.read([at("a.yaml")].into()), [gone], "for as long as the grace");
+}
+
+#[test]
+fn a_look_around_believes_that_a_file_is_gone_whose_place_is_taken() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("team")).expect("folder");
+    put(folder.path(), "a", 1);
+    put(&at("team"), "b", 1);
+    let mut source = FileSource::new(vec![folder.path().to_owned()]);
+    assert_eq!(source.rescan(&Default::default()).len(), 2);
+    std::fs::remove_dir_all(at("team")).expect("removed");
+    std::fs::write(at("team"), "").expect("a file instead of a folder");
+    std::fs::remove_file(at("a.yaml")).expect("removed");
+    std::fs::create_dir(at("a.yaml")).expect("a folder instead of a file");
+    let gone = ["a.yaml", "team/b.yaml"].map(|name| FileChange { path: at(name), text: None });
+    assert_eq!(source.look_around(&Default::default()), Found { changes: gone.into(), ..Found::default() });
+}
+
+#[test]
+fn files_missing_for_a_moment_leave_no_gap_whatever_else_changes_meanwhile() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("team")).expect("folder");
+    put(&at("team"), "a", 0);
+    std::fs::write(at("g1.conf"), manifest("g", 0)).expect("written");
+    let watched = Watched::start(vec![folder.path().to_owned(), at("g*.conf")]);
+    let gaps = ["a", "g"].map(|name| GapWatch::start(&watched.config, name));
+    for version in 1..=5 {
+        move_away_and_write(&at("g1.conf"), &manifest("g", version));
+        std::fs::create_dir(at(".next")).expect("folder");
+        put(&at(".next"), "a", version);
+        std::fs::rename(at("team"), at(".before")).expect("moved away");
+        thread::sleep(Duration::from_millis(10));
+        std::fs::rename(at(".next"), at("team")).expect("moved in its place");
+        watched.until_version("a", version);
+        watched.until_version("g", version);
+        std::fs::remove_dir_all(at(".before")).expect("removed");
+    }
+    assert_eq!(gaps.map(GapWatch::finish), [0, 0]);
 }

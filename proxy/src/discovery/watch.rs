@@ -15,6 +15,7 @@ use outrigger_config::store::FileChange;
 use tokio::sync::Notify;
 
 use super::cover::Watches;
+use super::file::Found;
 use super::pending::{Event, Pending, Work};
 use super::publisher::Outcome;
 use super::{DiscoveryStatus, FileSource, Publisher};
@@ -52,8 +53,9 @@ pub async fn watch_files(
             watches.cover(&source.followed(), &status);
         }
         let since = Instant::now();
-        let (mut changes, doubtful) = changes(&mut source, work, &unsettled);
-        doubtful.into_iter().for_each(|path| notes.note(Event::Doubtful(path)));
+        let Found { mut changes, fresh, missing } = find(&mut source, work, &unsettled);
+        fresh.into_iter().for_each(|path| notes.note(Event::Doubtful(path)));
+        missing.into_iter().for_each(|path| notes.note(Event::Missed(path)));
         status.update(|status| status.last_error = source.problem());
         let changed = !changes.is_empty();
         if changed {
@@ -91,14 +93,16 @@ pub(super) fn take_over(
 }
 
 /// What differs, and files that must be looked at again.
-fn changes(source: &mut FileSource, work: Work, unsettled: &BTreeSet<PathBuf>) -> (Vec<FileChange>, Vec<PathBuf>) {
-    let mut changes = source.read(work.files);
-    if !work.rescan {
-        return (changes, Vec::new());
+fn find(source: &mut FileSource, work: Work, unsettled: &BTreeSet<PathBuf>) -> Found {
+    let mut found = source.read_written(work.written);
+    found.changes.extend(source.read(work.vanished));
+    if work.rescan {
+        let Found { changes, fresh, missing } = source.look_around(unsettled);
+        found.changes.extend(changes);
+        found.fresh.extend(fresh);
+        found.missing.extend(missing);
     }
-    let (found, doubtful) = source.look_around(unsettled);
-    changes.extend(found);
-    (changes, doubtful)
+    found
 }
 
 /// Events on their way from notify's thread.
