@@ -1,6 +1,8 @@
 //! Golden lines, byte for byte, and the queue's behaviour under a reader that does not read.
 
 use std::borrow::Cow;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -219,7 +221,6 @@ fn lines_of_all_workers_reach_the_file_and_the_last_ones_are_flushed() {
 
 #[test]
 fn a_reader_that_does_not_read_costs_lines_but_never_time() {
-    use std::os::unix::fs::OpenOptionsExt;
     let folder = tempfile::tempdir().expect("temporary folder");
     let path = folder.path().join("pipe");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
@@ -243,7 +244,7 @@ fn a_reader_that_does_not_read_costs_lines_but_never_time() {
 }
 
 /// Waits until `met`, for some times as long as a destination that failed is left alone.
-fn until(what: &str, met: impl Fn() -> bool) {
+fn until(what: &str, mut met: impl FnMut() -> bool) {
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     while !met() {
         assert!(std::time::Instant::now() < deadline, "not in time: {what}");
@@ -280,4 +281,39 @@ fn lines_that_a_full_disk_does_not_take_are_counted() {
     queue.push(|out| out.extend_from_slice(b"one\ntwo\n"));
     until("both are counted", || writer.dropped() == 2);
     assert_eq!(writer.writes(), (0, 1));
+}
+
+#[test]
+fn the_line_after_one_that_was_written_in_part_begins_a_line_of_its_own() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("pipe");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let open = || std::fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&path).expect("opened");
+    let mut seen = Vec::new();
+    let mut read_until = |reader: &mut std::fs::File, end: &[u8]| {
+        until("lines", || {
+            let mut some = [0; 1000];
+            seen.extend_from_slice(reader.read(&mut some).map_or(&[][..], |length| &some[..length]));
+            seen.ends_with(end)
+        });
+        seen.clone()
+    };
+    let writer = LogWriter::new();
+    let queue = writer.queue();
+    let log = |line: &[u8]| queue.push(|out| out.extend_from_slice(line));
+    let mut reader = open();
+    writer.set_path(path.to_str().expect("text"));
+    // More than the pipe takes, so that the reader leaves in the middle of it.
+    log(&[&[b'x'; 500_000][..], b"\n"].concat());
+    read_until(&mut reader, b"x");
+    drop(reader);
+    until("the long line is given up", || writer.dropped() == 1);
+    let mut reader = open();
+    log(b"second\n");
+    log(b"third\n");
+    let seen = String::from_utf8(read_until(&mut reader, b"third\n")).expect("text");
+    let lines: Vec<&str> = seen.lines().collect();
+    assert!(lines[0].bytes().all(|byte| byte == b'x'), "{}", &lines[0][lines[0].len() - 20..]);
+    assert_eq!(lines[1..], ["second", "third"]);
+    assert_eq!(writer.dropped(), 1);
 }

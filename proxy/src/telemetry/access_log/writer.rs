@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,16 +62,15 @@ impl LogWriter {
         queue
     }
 
-    /// Directs lines to `path` from now on; the same path again changes nothing.
+    /// Directs lines to `path` from now on. The same path again changes nothing, unless the thread could not be had before.
     pub fn set_path(&self, path: &str) {
         {
             let mut current = self.shared.path.lock().unwrap_or_else(PoisonError::into_inner);
-            if current.as_deref() == Some(path) {
-                return;
+            if current.as_deref() != Some(path) {
+                *current = Some(path.to_owned());
+                self.shared.reopen.store(true, Ordering::Release);
             }
-            *current = Some(path.to_owned());
         }
-        self.shared.reopen.store(true, Ordering::Release);
         self.start();
     }
 
@@ -103,7 +103,7 @@ impl LogWriter {
 
     fn start(&self) {
         let mut thread = self.thread();
-        if thread.is_some() {
+        if thread.is_some() || self.shared.closing.load(Ordering::Acquire) {
             return;
         }
         let shared = Arc::clone(&self.shared);
@@ -112,7 +112,9 @@ impl LogWriter {
                 self.queues().iter().for_each(|queue| queue.wake(handle.thread().clone()));
                 *thread = Some(handle);
             }
-            Err(error) => tracing::error!(target: "access_log", "cannot start the writer thread: {error}; access logs are dropped"),
+            Err(error) => {
+                tracing::error!(target: "access_log", "cannot start the writer thread: {error}; access logs are dropped until the next configuration")
+            }
         }
     }
 
@@ -173,6 +175,9 @@ struct Sink {
     retry: Option<Instant>,
     /// As last said.
     problem: Option<String>,
+    /// The file whose last line lacks its end, since a write failed in the middle of it: by device and inode, as it may be opened
+    /// anew until it takes lines again.
+    torn: Option<(u64, u64)>,
 }
 
 impl Sink {
@@ -201,7 +206,15 @@ impl Sink {
     fn write(&mut self, buffers: &[Vec<u8>], shared: &Shared) {
         let mut slices: Vec<IoSlice<'_>> = buffers.iter().filter(|buffer| !buffer.is_empty()).map(|buffer| IoSlice::new(buffer)).collect();
         let mut rest = slices.as_mut_slice();
-        let outcome = self.file.as_mut().map(|file| write_all(file, &mut rest));
+        let torn = &mut self.torn;
+        let outcome = self.file.as_mut().map(|file| {
+            end_torn_line(file, torn)?;
+            let written = write_all(file, &mut rest);
+            if written.is_err() && !ends_line(buffers, rest) {
+                *torn = Some(identity(file)?);
+            }
+            written
+        });
         let counter = if let Some(Ok(())) = outcome { &shared.writes } else { &shared.failed };
         counter.fetch_add(1, Ordering::Relaxed);
         shared.unwritten.fetch_add(lines(rest), Ordering::Relaxed);
@@ -234,6 +247,26 @@ fn write_all(file: &mut File, rest: &mut &mut [IoSlice<'_>]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Ends the line of which a failed write left a part in this file, so that the next does not go on from it.
+fn end_torn_line(file: &mut File, torn: &mut Option<(u64, u64)>) -> io::Result<()> {
+    if torn.is_some() && *torn == Some(identity(file)?) {
+        write_all(file, &mut [IoSlice::new(b"\n")].as_mut_slice())?;
+    }
+    *torn = None;
+    Ok(())
+}
+
+/// Whether what was written of `buffers` ends where a line does, when `rest` is what was not.
+fn ends_line(buffers: &[Vec<u8>], rest: &[IoSlice<'_>]) -> bool {
+    let unwritten = rest.iter().map(|slice| slice.len()).sum();
+    buffers.iter().rev().flat_map(|buffer| buffer.iter().rev()).nth(unwritten).is_none_or(|last| *last == b'\n')
+}
+
+/// Device and inode.
+fn identity(file: &File) -> io::Result<(u64, u64)> {
+    file.metadata().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// How many lines end in these bytes.
