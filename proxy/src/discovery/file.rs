@@ -25,6 +25,8 @@ pub struct FileSource {
     /// How often all files were listed.
     scans: u64,
     problems: BTreeMap<PathBuf, String>,
+    /// Patterns that no file fits. That is worth telling, but hides nothing.
+    unused: BTreeSet<PathBuf>,
     /// Files whose content was read but not taken over.
     doubted: BTreeSet<PathBuf>,
 }
@@ -52,8 +54,8 @@ impl FileSource {
     /// A source over `roots`, nothing read yet. Relative paths are made absolute, as the kernel's events will name them.
     pub fn new(roots: Vec<PathBuf>) -> Self {
         let roots = roots.into_iter().map(|root| std::path::absolute(&root).unwrap_or(root)).collect();
-        let (streams, known, problems, doubted) = (BTreeMap::new(), HashMap::new(), BTreeMap::new(), BTreeSet::new());
-        FileSource { roots, streams, known, scans: 0, problems, doubted }
+        let (streams, problems, unused, doubted) = Default::default();
+        FileSource { roots, streams, known: HashMap::new(), scans: 0, problems, unused, doubted }
     }
 
     /// The paths given on the command line.
@@ -68,7 +70,8 @@ impl FileSource {
 
     /// What could not be listed or read, as one text; `None` when all is well.
     pub fn problem(&self) -> Option<String> {
-        let all: Vec<&str> = self.problems.values().map(String::as_str).collect();
+        let unused = self.unused.iter().map(|root| load::nothing_fits(root).to_string());
+        let all: Vec<String> = self.problems.values().cloned().chain(unused).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 
@@ -91,6 +94,7 @@ impl FileSource {
 
     fn scan(&mut self, unsettled: &BTreeSet<PathBuf>, belief: Belief) -> Found {
         self.problems.clear();
+        self.unused.clear();
         if self.scans == 0 {
             self.read_streams();
         }
@@ -140,7 +144,7 @@ impl FileSource {
             match load::list_one(root) {
                 Ok(Listing::Files(mut files)) => present.append(&mut files),
                 Ok(Listing::NothingFits) => {
-                    self.problems.insert(root.clone(), load::nothing_fits(root).to_string());
+                    self.unused.insert(root.clone());
                 }
                 Err(error) => {
                     self.problems.insert(root.clone(), error.to_string());
@@ -219,7 +223,8 @@ impl FileSource {
         None
     }
 
-    fn covers(&self, path: &Path) -> bool {
+    /// Whether a file is, or would be, configuration.
+    pub(super) fn covers(&self, path: &Path) -> bool {
         self.known.contains_key(path) || self.roots.iter().any(|root| stands_for(root, path))
     }
 

@@ -485,10 +485,13 @@ fn a_new_file_of_a_pattern_is_read_at_once_and_no_other_file_with_it() {
     assert_eq!(changed(source.read([path("new.yaml"), path("notes.txt")].into())), [path("new.yaml")]);
 }
 
+/// As [`manifest`], with the version as resource version.
+fn versioned(name: &str, version: usize) -> String {
+    manifest(name, version).replace("{name:", &format!("{{resourceVersion: '{version}', name:"))
+}
+
 #[test]
 fn a_resource_version_is_told_when_nothing_is_pending_and_everything_could_be_read() {
-    let versioned =
-        |name: &str, version: usize| manifest(name, version).replace("{name:", &format!("{{resourceVersion: '{version}', name:"));
     let folder = tempfile::tempdir().expect("temporary folder");
     let at = |name: &str| folder.path().join(name);
     std::fs::write(at("a.yaml"), versioned("a", 1)).expect("written");
@@ -512,6 +515,42 @@ fn a_resource_version_is_told_when_nothing_is_pending_and_everything_could_be_re
     assert_eq!(watched.status.report().resource_version, 2, "a file cannot be read");
     std::fs::remove_file(at("loop.yaml")).expect("removed");
     told(3);
+}
+
+#[test]
+fn a_resource_version_is_told_whatever_is_written_beside_the_configuration_and_though_nothing_fits_a_pattern() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("a.yaml"), versioned("a", 1)).expect("written");
+    let watched = Watched::start(vec![folder.path().to_owned(), at("extra-*.conf")]);
+    let stopped = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut log = std::fs::File::create(at("noise.log")).expect("opened");
+            while !stopped.load(Ordering::Relaxed) {
+                log.write_all(b"noise\n").expect("written");
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        thread::sleep(Duration::from_millis(50));
+        std::fs::write(at("a.yaml"), versioned("a", 2)).expect("written");
+        watched.until_version("a", 2);
+        thread::sleep(Duration::from_millis(200));
+        stopped.store(true, Ordering::Relaxed);
+        let report = watched.status.report();
+        assert_eq!(report.resource_version, 2, "{report:?}");
+        assert!(report.last_error.is_some_and(|error| error.contains("no file fits")), "it is told nevertheless");
+    });
+}
+
+#[test]
+fn when_the_objects_kept_are_lost_all_is_known_again_though_nothing_fits_a_pattern() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    put(folder.path(), "a", 1);
+    let mut source = FileSource::new(vec![folder.path().to_owned(), folder.path().join("extra-*.conf")]);
+    assert_eq!(source.rescan(&Default::default()).len(), 1);
+    assert_eq!(source.everything().map(|files| files.len()), Some(1));
 }
 
 fn make_pipe(path: &Path) {

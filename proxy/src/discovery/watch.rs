@@ -64,7 +64,8 @@ pub async fn watch_files(
                 published(config.load().generation);
             }
         }
-        if source.is_in_force() && notes.pending().is_empty() {
+        // Logs grow beside configuration, and may do so for ever.
+        if source.is_in_force() && notes.pending().is_empty_of(|path| source.covers(path)) {
             status.update(|status| status.resource_version = status.highest_version);
         }
         if changed {
