@@ -126,24 +126,29 @@ pub fn run(args: &Args) -> Result<()> {
     write(&Results { header, rows }, &out, &picture)
 }
 
-/// Prints the tables, and writes them, the picture and the raw results.
+/// Writes the raw results, the tables and the picture, and prints the tables: each even if the other cannot be done, since it may
+/// have taken an hour to measure them.
 ///
 /// # Errors
-/// Files that cannot be written.
+/// Files that cannot be written, or else tables that cannot be printed.
 pub fn write(results: &Results, out: &Path, picture: &Path) -> Result<()> {
-    for (title, body) in report::sections(results) {
-        stdio::print(&format!("\n{title}\n\n{body}\n"))?;
+    let saved = save(results, out, picture);
+    let mut text: String = report::sections(results).into_iter().map(|(title, body)| format!("\n{title}\n\n{body}\n")).collect();
+    for file in saved.iter().flatten() {
+        text += &format!("written: {}\n", file.display());
     }
+    let printed = stdio::print(&text);
+    saved.and(printed)
+}
+
+/// The raw results first, from which `outrigger-bench report` makes the others again.
+fn save(results: &Results, out: &Path, picture: &Path) -> Result<[PathBuf; 3]> {
     fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-    for (file, text) in [
-        (out.join("latest.md"), report::document(results)),
-        (out.join("latest.jsonl"), results.to_lines()?),
-        (picture.to_owned(), plot::svg(results)),
-    ] {
-        fs::write(&file, text).with_context(|| file.display().to_string())?;
-        stdio::print_line(&format!("written: {}", file.display()))?;
+    let files = [out.join("latest.jsonl"), out.join("latest.md"), picture.to_owned()];
+    for (file, text) in files.iter().zip([results.to_lines()?, report::document(results), plot::svg(results)]) {
+        fs::write(file, text).with_context(|| file.display().to_string())?;
     }
-    Ok(())
+    Ok(files)
 }
 
 fn chosen(found: Vec<Peer>, wanted: &str) -> Result<Vec<Peer>> {
@@ -238,12 +243,17 @@ fn measure(steps: &[Step<'_>], args: &Args) -> Result<Vec<Row>> {
     let mut bench = Bench::new(folder, args.proxy_cpu, args.load_cpu, time(args.warm_up), time(args.duration))?;
     let began = Instant::now();
     let total: f64 = steps.iter().map(|step| estimate(step, args)).sum();
-    let (mut rows, mut expected) = (Vec::new(), 0.0);
+    let (mut rows, mut expected, mut warned) = (Vec::new(), 0.0, false);
     for (index, step) in steps.iter().enumerate() {
         let row = attempt(&mut bench, step, args.patience)?;
         expected += estimate(step, args);
         let left = began.elapsed().as_secs_f64() / expected * (total - expected);
-        stdio::print_line(&format!("[{}/{}, {} left] {}", index + 1, steps.len(), minutes(left), progress(step, &row)))?;
+        let line = format!("[{}/{}, {} left] {}", index + 1, steps.len(), minutes(left), progress(step, &row));
+        if let Err(error) = stdio::print_line(&line)
+            && !std::mem::replace(&mut warned, true)
+        {
+            stdio::warn(&format!("outrigger-bench: {error:#}; the measurements go on"));
+        }
         rows.push(row);
     }
     Ok(rows)
