@@ -113,7 +113,7 @@ impl LogWriter {
                 *thread = Some(handle);
             }
             Err(error) => {
-                tracing::error!(target: "access_log", "cannot start the writer thread: {error}; access logs are dropped until the next configuration")
+                tracing::error!(target: "access_log", "cannot start the writer thread: {error}; access logs are dropped until a change")
             }
         }
     }

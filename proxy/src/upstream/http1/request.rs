@@ -79,8 +79,17 @@ pub fn write_head(out: &mut Vec<u8>, request: &Outgoing<'_>) -> Option<Ending> {
         write_field(out, &name, &number(value));
     }
     let ending = request.upload.as_ref().map(|upload| write_length(out, length.ok_or(upload.size_hint().exact())));
+    if ending.is_none() && length.is_none() && !goes_without_body(request.method) {
+        out.extend_from_slice(b"content-length: 0\r\n");
+    }
     out.extend_from_slice(b"\r\n");
     ending
+}
+
+/// Whether nobody expects a body after requests of this method. After others a server may insist on being told that there is none
+/// (411, RFC 9110 8.6), which a client of HTTP/2 need not say. Envoy makes the same distinction.
+fn goes_without_body(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::DELETE | Method::TRACE | Method::CONNECT)
 }
 
 /// `length` is what the client said, or what is known about the body without its word.

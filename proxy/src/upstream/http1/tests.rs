@@ -46,6 +46,23 @@ fn a_length_that_no_body_follows_is_not_written() {
 }
 
 #[test]
+fn a_length_of_none_is_written_where_a_body_is_expected_and_does_not_follow() {
+    let written = |method: &Method, fields: &[(&'static str, &'static str)]| {
+        let (fields, mut out) = (headers(fields), Vec::new());
+        assert_eq!(write_head(&mut out, &Outgoing { method, ..get(&fields) }), None);
+        String::from_utf8(out).expect("text").replace(&format!("{method} /a?b HTTP/1.1\r\n"), "")
+    };
+    for method in [Method::POST, Method::PUT, Method::PATCH, Method::OPTIONS, Method::from_bytes(b"PROPFIND").expect("method")] {
+        for fields in [&[][..], &[("content-length", "0")], &[("content-length", "5")]] {
+            assert_eq!(written(&method, fields), "content-length: 0\r\n\r\n", "{method} {fields:?}");
+        }
+    }
+    for method in [Method::GET, Method::HEAD, Method::DELETE, Method::TRACE] {
+        assert_eq!(written(&method, &[]), "\r\n", "{method}");
+    }
+}
+
+#[test]
 fn of_lengths_the_first_number_is_written_and_nothing_that_is_none() {
     let written = |lengths: &[&'static str]| {
         let fields = headers(&lengths.iter().map(|length| ("content-length", *length)).collect::<Vec<_>>());
