@@ -83,8 +83,8 @@ pub struct AmountArgs {
     /// Send for so long, such as 500ms, 10s or 2m [default: 10s, if no other option says how much]
     #[arg(short = 'd', long, short_alias = 'z', value_parser = parse::some_duration, value_name = "TIME")]
     pub duration: Option<Duration>,
-    /// Send so many requests; with -d, whichever ends first
-    #[arg(short = 'n', long, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    /// Send so many requests, such as 500 or 20k; with -d, whichever ends first
+    #[arg(short = 'n', long, value_parser = parse::requests, value_name = "N")]
     pub requests: Option<u64>,
     /// Requests in flight at a time, each over its own connection unless they share HTTP/2 connections [default: 10; 64 with
     /// --find-max]

@@ -35,6 +35,14 @@ pub(super) fn some_duration(text: &str) -> Result<Duration, String> {
     duration(text).and_then(|time| if time.is_zero() { Err(format!("{text:?}: expected more than no time")) } else { Ok(time) })
 }
 
+/// How many requests, at least one; a `k` counts thousands, an `M` millions.
+pub(super) fn requests(text: &str) -> Result<u64, String> {
+    let scaled = [('k', 1_000), ('M', 1_000_000)].into_iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
+    let (number, factor) = scaled.unwrap_or((text, 1));
+    let requests = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).filter(|requests| *requests > 0);
+    requests.ok_or_else(|| format!("{text:?}: expected a number of requests of at least 1, such as 500 or 20k"))
+}
+
 /// How fast requests are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rate {
@@ -143,6 +151,14 @@ mod tests {
         assert_eq!(rate("1M"), Ok(Rate::PerSecond(1e6)));
         for text in ["", "0", "-1", "fast", "inf", "nan"] {
             assert!(rate(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn requests_are_counted_in_ones_thousands_or_millions() {
+        assert_eq!((requests("7"), requests("20k"), requests("2M")), (Ok(7), Ok(20_000), Ok(2_000_000)));
+        for text in ["", "0", "0k", "-1", "1.5k", "k", "99999999999999999M"] {
+            assert!(requests(text).is_err(), "{text:?}");
         }
     }
 
