@@ -8,7 +8,7 @@ use regex_automata::meta::Regex;
 
 use crate::{
     connect::Resolve,
-    schedule::{Arrivals, Stage},
+    schedule::{self, Arrivals, Stage},
 };
 
 /// How many requests, or for how long.
@@ -218,14 +218,19 @@ impl Plan {
         std::iter::once(&self.url).chain(&self.more_urls)
     }
 
-    /// The stages of an open loop, the warm-up at the first rate before them; empty for a closed loop.
-    pub(crate) fn schedule(&self) -> Vec<Stage> {
-        let mut stages = match self.rate {
+    /// The stages of an open loop, without its warm-up; empty for a closed loop.
+    fn measured(&self) -> Vec<Stage> {
+        match self.rate {
             _ if !self.stages.is_empty() => self.stages.clone(),
             Some(rate) if rate > 0.0 => vec![Stage::constant(rate, self.length())],
-            _ => return Vec::new(),
-        };
-        if !self.warmup.is_zero() {
+            _ => Vec::new(),
+        }
+    }
+
+    /// The stages of an open loop, the warm-up at the first rate before them; empty for a closed loop.
+    pub(crate) fn schedule(&self) -> Vec<Stage> {
+        let mut stages = self.measured();
+        if !stages.is_empty() && !self.warmup.is_zero() {
             let first = stages.first().map_or(0.0, |stage| if stage.from > 0.0 { stage.from } else { stage.to });
             stages.insert(0, Stage::constant(first, Some(self.warmup)));
         }
@@ -251,17 +256,10 @@ impl Plan {
     }
 
     /// For how long a schedule lasts, up to where the next request would be due; without the warm-up. A server that answers the
-    /// last request at once was asked for no higher rate by that. Unknown for a closed loop, and for a part of several stages.
+    /// last request at once was asked for no higher rate by that. Unknown for a closed loop, and without an end.
     pub(crate) fn meant_to_take(&self) -> Option<Duration> {
-        let per_second = self.rate.filter(|rate| self.stages.is_empty() && *rate > 0.0);
-        let counted = per_second.filter(|_| self.most() < u64::MAX).map(|rate| Duration::try_from_secs_f64(self.most() as f64 / rate));
-        let counted = counted.and_then(Result::ok);
-        let timed = match self.stages.is_empty() {
-            true => per_second.and(self.length()),
-            false if self.most() < u64::MAX => None,
-            false => self.stages.iter().map(|stage| stage.length).sum(),
-        };
-        [counted, timed].into_iter().flatten().min()
+        let stages = self.measured();
+        if stages.is_empty() { None } else { schedule::time_for(&stages, self.most()) }
     }
 
     /// By what a run's progress is seen: by time where its length is known, the warm-up included, else by requests.
@@ -308,6 +306,8 @@ mod tests {
         let stages = vec![Stage::constant(1.0, seconds(2)), Stage::constant(5.0, seconds(3))];
         let staged = Plan { stages, amount: Amount::For(Duration::from_secs(5)), ..Plan::new("http://a", 0) };
         assert_eq!(staged.meant_to_take(), seconds(5));
+        assert_eq!(Plan { at_most: Some(7), ..staged }.meant_to_take(), seconds(3), "two in the first stage, five in the second");
+        assert_eq!(plan(Amount::Requests(u64::MAX), Some(1.0)).meant_to_take(), None);
     }
 
     #[test]

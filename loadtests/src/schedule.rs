@@ -60,6 +60,21 @@ impl Stage {
     }
 }
 
+/// How long it takes until so many requests have been due, or all that there are; `None` for ever.
+pub(crate) fn time_for(stages: &[Stage], requests: u64) -> Option<Duration> {
+    let mut left = if requests == u64::MAX { f64::INFINITY } else { requests as f64 };
+    let mut seconds = 0.0;
+    for stage in stages {
+        if left < stage.requests() {
+            seconds += stage.time_of(left);
+            break;
+        }
+        left -= stage.requests();
+        seconds += stage.seconds();
+    }
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
 /// One request's place in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
@@ -194,6 +209,15 @@ mod tests {
         let times: Vec<u64> = schedule.map(|due| due.at).collect();
         assert_eq!(times.len(), 3000);
         assert_eq!((times[999], times[1000], times[1001]), (9_990_000_000, 10_000_000_000, 10_005_000_000));
+    }
+
+    #[test]
+    fn so_many_requests_take_until_the_next_would_be_due() {
+        let stages = [Stage::constant(100.0, seconds(10)), Stage { from: 100.0, to: 300.0, length: seconds(10) }];
+        let takes = |requests| time_for(&stages, requests).map(|time| time.as_millis());
+        assert_eq!([0, 50, 1000, 1750, 3000, 4000, u64::MAX].map(takes), [0, 500, 10_000, 15_000, 20_000, 20_000, 20_000].map(Some));
+        let endless = [Stage::constant(2.0, None)];
+        assert_eq!((time_for(&endless, 3), time_for(&endless, u64::MAX)), (Some(Duration::from_millis(1_500)), None));
     }
 
     #[test]
