@@ -260,9 +260,12 @@ impl FileSource {
     }
 
     fn read_streams(&mut self) {
-        for root in self.roots.iter().filter(|root| load::is_stream(root)) {
-            let text = load::read_stream(root).map_err(|error| error.to_string());
-            self.streams.insert(root.clone(), text);
+        for root in &self.roots {
+            // Given twice, it has nothing more to give the second time, or keeps the thread waiting.
+            if !self.streams.contains_key(root) && load::is_stream(root) {
+                let text = load::read_stream(root).map_err(|error| error.to_string());
+                self.streams.insert(root.clone(), text);
+            }
         }
     }
 

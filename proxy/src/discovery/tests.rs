@@ -558,7 +558,7 @@ fn make_pipe(path: &Path) {
 }
 
 #[test]
-fn a_pipe_given_as_root_is_read_once_and_kept() {
+fn a_pipe_given_as_root_even_twice_is_read_once_and_kept() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let pipe = folder.path().join("pipe");
     make_pipe(&pipe);
@@ -566,7 +566,7 @@ fn a_pipe_given_as_root_is_read_once_and_kept() {
         let pipe = pipe.clone();
         move || std::fs::write(pipe, manifest("a", 1))
     });
-    let mut source = FileSource::new(vec![pipe.clone()]);
+    let mut source = FileSource::new(vec![pipe.clone(), pipe.clone()]);
     assert_eq!(source.rescan(&Default::default()).len(), 1);
     writer.join().expect("no panic").expect("written");
     assert_eq!((source.rescan(&Default::default()), source.read([pipe.clone()].into())), (vec![], vec![]));
