@@ -61,9 +61,8 @@ fn carry_out(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// One run. `true` when all demands were met and something was answered.
 async fn single(args: &Args, plan: Plan) -> anyhow::Result<bool> {
-    let amount = plan.progress();
     let run = Run::prepare(plan)?;
-    let progress = Progress::start(run.lives(), amount);
+    let progress = Progress::start(&run);
     let finished = run.finish(stop()?).await;
     progress.finish();
     let mut report = finished?;

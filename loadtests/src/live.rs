@@ -94,8 +94,8 @@ impl Snapshot {
     }
 
     /// The corrected latency in nanoseconds that the fraction `quantile` of the answers does not exceed, within 0.8 %;
-    /// 0 without answers.
-    pub fn latency(&self, quantile: f64) -> u64 {
+    /// `None` without answers.
+    pub fn latency(&self, quantile: f64) -> Option<u64> {
         let total: u64 = self.latency.iter().map(|count| u64::from(*count)).sum();
         let rank = ((total as f64 * quantile).ceil() as u64).max(1);
         let mut seen = 0;
@@ -103,7 +103,7 @@ impl Snapshot {
             seen += u64::from(*count);
             seen >= rank
         });
-        reached.map_or(0, middle)
+        reached.map(middle)
     }
 }
 
@@ -123,8 +123,9 @@ mod tests {
         assert_eq!((all.requests, all.errors, all.refused), (3, 1, 1));
         let between = all.since(&earlier);
         assert_eq!((between.requests, between.errors, between.refused), (2, 1, 1));
-        assert!(between.latency(0.5).abs_diff(3_000_000) < 30_000, "{}", between.latency(0.5));
-        assert!(all.latency(0.5).abs_diff(1_000_000) < 10_000);
-        assert_eq!(all.since(&all).latency(0.99), 0);
+        let is = |latency: Option<u64>, ns: u64| latency.is_some_and(|latency| latency.abs_diff(ns) <= ns / 100);
+        assert!(is(between.latency(0.5), 3_000_000), "{:?}", between.latency(0.5));
+        assert!(is(all.latency(0.5), 1_000_000), "{:?}", all.latency(0.5));
+        assert_eq!(all.since(&all).latency(0.99), None);
     }
 }

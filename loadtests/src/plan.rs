@@ -263,7 +263,7 @@ impl Plan {
     }
 
     /// By what a run's progress is seen: by time where its length is known, the warm-up included, else by requests.
-    pub fn progress(&self) -> Amount {
+    pub(crate) fn progress(&self) -> Amount {
         let timed = match self.amount {
             Amount::For(time) => Some(self.meant_to_take().unwrap_or(time)),
             Amount::Requests(u64::MAX) => self.meant_to_take(),

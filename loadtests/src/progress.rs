@@ -11,10 +11,12 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::sync::watch;
 
 use crate::{
     live::{Live, Snapshot},
     plan::Amount,
+    run::{Phase, Run},
     table::{Paint, number, time},
 };
 
@@ -29,13 +31,14 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Begins to show what these recorders count; `amount` is the whole run's. Does nothing without a terminal.
-    pub fn start(lives: Vec<Arc<Live>>, amount: Amount) -> Self {
+    /// Begins to show how a run goes that is about to begin. Does nothing without a terminal.
+    pub fn start(run: &Run) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self { thread: None };
         }
         let (end, ended) = mpsc::channel();
-        let draw = move || watch(&lives, amount, &ended);
+        let (lives, amount, phase) = (run.lives(), run.amount(), run.phase());
+        let draw = move || follow(&lives, amount, &phase, &ended);
         // Without a thread to spare a run goes on unseen.
         let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(draw).ok();
         Self { thread: thread.map(|thread| (end, thread)) }
@@ -60,21 +63,26 @@ impl Drop for Progress {
     }
 }
 
-fn watch(lives: &[Arc<Live>], amount: Amount, ended: &mpsc::Receiver<()>) {
+fn follow(lives: &[Arc<Live>], amount: Amount, phase: &watch::Receiver<Phase>, ended: &mpsc::Receiver<()>) {
     let bar = ProgressBar::with_draw_target(Some(length(amount)), ProgressDrawTarget::stderr());
     bar.set_style(style(Paint::for_terminal(true)));
-    let start = Instant::now();
+    let mut started = None;
     let snapshot = || (Instant::now(), Snapshot::of(lives.iter().map(AsRef::as_ref)));
     let mut past = VecDeque::from([snapshot()]);
     while ended.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if let Phase::Send(start) = *phase.borrow() {
+            started = Some(start);
+        }
         let now = snapshot();
-        if let Some((then, earlier)) = past.front() {
+        if let (Some(start), Some((then, earlier))) = (started, past.front()) {
             let position = match amount {
                 Amount::Requests(_) => now.1.requests,
                 Amount::For(_) => millis(start.elapsed()),
             };
             bar.set_position(position.min(length(amount)));
             bar.set_message(line(&now.1, &now.1.since(earlier), now.0 - *then, Paint::for_terminal(true)));
+        } else {
+            bar.set_message("making connections");
         }
         past.push_back(now);
         if past.len() > WINDOW {
@@ -106,7 +114,7 @@ fn millis(time: Duration) -> u64 {
 /// What is shown: totals, and rate and percentiles of what lies between two looks.
 fn line(total: &Snapshot, recent: &Snapshot, over: Duration, paint: Paint) -> String {
     let rate = recent.requests as f64 / over.as_secs_f64().max(1e-3);
-    let quantile = |quantile| time(recent.latency(quantile) as f64 / 1000.0);
+    let quantile = |quantile| recent.latency(quantile).map_or("none".to_owned(), |ns| time(ns as f64 / 1000.0));
     let failed = total.errors + total.refused;
     let errors = format!("{failed} errors");
     let errors = if failed > 0 { paint.bad(&errors) } else { errors };
@@ -128,6 +136,8 @@ mod tests {
         let now = Snapshot::of([&live].into_iter());
         let shown = line(&now, &now.since(&earlier), Duration::from_millis(500), Paint::Plain);
         assert_eq!(shown, "151 requests  102/s  p50 2.007 ms  p99 2.007 ms  1 errors");
+        let silent = line(&now, &now.since(&now), TICK, Paint::Plain);
+        assert_eq!(silent, "151 requests  0/s  p50 none  p99 none  1 errors", "a server that hangs is not a quick one");
         assert!(line(&now, &now, TICK, Paint::Colour).ends_with("\x1b[31m1 errors\x1b[0m"));
     }
 

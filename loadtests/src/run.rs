@@ -15,7 +15,7 @@ use crate::{
     feed::Feed,
     live::Live,
     pace::nanos,
-    plan::Plan,
+    plan::{Amount, Plan},
     recorder::{Layout, NotSent, Recorder},
     report::{Facts, Report},
     seen::Wants,
@@ -109,6 +109,16 @@ impl Run {
     /// Counters to watch the run by, one per thread.
     pub fn lives(&self) -> Vec<Arc<Live>> {
         self.lives.clone()
+    }
+
+    /// By what its progress is seen.
+    pub(crate) fn amount(&self) -> Amount {
+        self.work.plan.progress()
+    }
+
+    /// Tells whether it has begun.
+    pub(crate) fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
     }
 
     /// Sends, until the plan is carried out or `stop` resolves.
@@ -301,7 +311,6 @@ fn protocol(plan: &Plan, scheme: Option<Scheme>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Amount;
 
     #[tokio::test]
     async fn a_thread_that_fails_ends_a_long_run_at_once() -> anyhow::Result<()> {
