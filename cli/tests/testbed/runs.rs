@@ -138,7 +138,8 @@ fn down_removes_what_a_run_leaves_that_dies_while_it_is_told_to_end() {
     assert_gone(&up.name);
     let (said, name) = (stdout(&down), &up.name);
     let path = state.paths[0].display();
-    assert!(said.starts_with(&format!("ending run {name:?} (process {pid}) of {path}\n")), "{said}");
+    // First it may have removed a run that another test let crash.
+    assert!(said.contains(&format!("ending run {name:?} (process {pid}) of {path}\n")), "{said}");
     assert!(said.ends_with(&format!("run {name:?} has ended\n")), "{said}");
 }
 
