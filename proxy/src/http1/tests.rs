@@ -14,15 +14,18 @@ type Decoded = (Vec<u8>, Vec<u8>);
 
 /// A text in memory of its own, and a sign that lives as long as that memory.
 pub(crate) fn read_into_memory(text: &'static str) -> (Bytes, Weak<()>) {
-    struct Memory(&'static str, Arc<()>);
+    struct Memory {
+        text: &'static str,
+        _sign: Arc<()>,
+    }
     impl AsRef<[u8]> for Memory {
         fn as_ref(&self) -> &[u8] {
-            self.0.as_bytes()
+            self.text.as_bytes()
         }
     }
     let sign = Arc::new(());
     let held = Arc::downgrade(&sign);
-    (Bytes::from_owner(Memory(text, sign)), held)
+    (Bytes::from_owner(Memory { text, _sign: sign }), held)
 }
 
 /// Decodes a body that comes in pieces.
