@@ -11,13 +11,13 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use outrigger_config::model::ServiceRef;
-use tokio::net::TcpStream;
 
 use super::dispatch::Accepted;
 use super::entrance::{Entrance, EntranceKind};
 use super::live::Place;
 use super::occasion::Occasion;
 use super::original_dst::{self, CaptureError, canonical};
+use super::socket::Socket;
 use super::{Direction, Downstream, DownstreamIo, DownstreamTls, Transport, Way, gateway, inbound, outbound};
 use crate::http::{self, Codec};
 use crate::prefixed::Prefixed;
@@ -66,12 +66,11 @@ fn captured(
     peer: SocketAddr,
     accepted_at: SystemTime,
     entrance: &Entrance,
-) -> Option<(Captured, TcpStream)> {
-    let stream = TcpStream::from_std(stream).ok()?;
+) -> Option<(Captured, Socket)> {
     match destination(&worker, &stream, peer, entrance) {
         Ok(destination) => {
             let source = entrance.transparent.then_some(peer.ip());
-            Some((Captured { worker, peer, destination, accepted_at, source }, stream))
+            Some((Captured { worker, peer, destination, accepted_at, source }, Socket::fresh(stream)))
         }
         Err(error) => {
             static OCCASION: Occasion = Occasion::new();
@@ -83,7 +82,7 @@ fn captured(
     }
 }
 
-fn destination(worker: &Worker, stream: &TcpStream, peer: SocketAddr, entrance: &Entrance) -> Result<SocketAddr, CaptureError> {
+fn destination(worker: &Worker, stream: &std::net::TcpStream, peer: SocketAddr, entrance: &Entrance) -> Result<SocketAddr, CaptureError> {
     match entrance.kind {
         EntranceKind::Gateway => match entrance.address() {
             Some(address) => Ok(address),
@@ -102,7 +101,7 @@ fn destination(worker: &Worker, stream: &TcpStream, peer: SocketAddr, entrance: 
 /// A future is as large as the largest of its stages. So each stage that is over before the long part of a connection's life,
 /// and that part itself, is boxed where it begins: an idle connection keeps what its own last stage needs, a quarter of what all
 /// need together.
-pub fn serve_captured(kind: EntranceKind, port: u16, captured: Captured, stream: TcpStream) -> Serving {
+pub fn serve_captured(kind: EntranceKind, port: u16, captured: Captured, stream: Socket) -> Serving {
     match kind {
         EntranceKind::Outbound => boxed(|| outbound::serve(captured, stream)),
         EntranceKind::Inbound => boxed(|| inbound::serve(captured, stream)),
@@ -154,7 +153,7 @@ impl Captured {
 }
 
 /// A plaintext connection with the bytes that were read from it in front.
-pub(super) fn plain((read, stream): (Bytes, TcpStream)) -> DownstreamIo {
+pub(super) fn plain((read, stream): (Bytes, Socket)) -> DownstreamIo {
     Prefixed::new(read, Transport::Plain(stream))
 }
 

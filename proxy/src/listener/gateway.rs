@@ -10,12 +10,12 @@ use bytes::Bytes;
 use outrigger_config::model::{
     GatewayListener, GatewayListenerKind, GatewayTlsAction, GatewayTlsChain, ServerTls, ServerTlsMode, Snapshot, SniRoute, TcpRoute,
 };
-use tokio::net::TcpStream;
 
 use super::connection::{Captured, Findings, codec_of, plain};
 use super::filter_chain;
 use super::inspector::{CLIENT_HELLO_LIMIT, FirstBytes, Inspected, Inspector, LookFor};
 use super::occasion::Occasion;
+use super::socket::Socket;
 use super::{Direction, DownstreamIo, DownstreamTls, Transport, Way, tls};
 use crate::http::Codec;
 use crate::identity::handshake_reason;
@@ -27,7 +27,7 @@ use crate::telemetry::ResponseFlags;
 const NO_CHAIN: &str = "filter_chain_not_found";
 
 /// Serves a connection that came in on a gateway port.
-pub(super) async fn serve(captured: Captured, port: u16, stream: TcpStream) {
+pub(super) async fn serve(captured: Captured, port: u16, stream: Socket) {
     let config = captured.worker.config.load_full();
     let Some(listener) = gateway_listener(&config.model, captured.destination) else { return };
     let mut findings = Findings { listener: listener.name.clone().into(), ..Findings::default() };
@@ -53,7 +53,7 @@ pub(super) async fn serve(captured: Captured, port: u16, stream: TcpStream) {
     }
 }
 
-async fn inspect(captured: Captured, port: u16, mut findings: Findings, stream: TcpStream) {
+async fn inspect(captured: Captured, port: u16, mut findings: Findings, stream: Socket) {
     let mut inspector = Inspector::new(stream, LookFor::TlsOnly);
     match inspector.inspect(CLIENT_HELLO_LIMIT).await {
         Ok(Inspected::Spoke(FirstBytes::Tls(hello))) => {
@@ -71,7 +71,7 @@ struct Hello {
     /// Protocols offered.
     alpn: Vec<Vec<u8>>,
     /// What was read, and the socket.
-    read: (Bytes, TcpStream),
+    read: (Bytes, Socket),
 }
 
 async fn by_name(captured: Captured, mut findings: Findings, hello: Hello) {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_config::model::{InboundChain, ListenerProtocol, MtlsMode, Snapshot};
-use tokio::net::TcpStream;
 
 use super::connection::{Captured, Findings, codec_of, plain};
 use super::filter_chain::{self, InboundAction, Inner, PLAINTEXT};
@@ -15,6 +14,7 @@ use super::first_bytes::{IDLE, Opening, open};
 use super::http_inspector::HttpVersion;
 use super::inspector::{CLIENT_HELLO_LIMIT, FirstBytes, Inspector, LookFor};
 use super::occasion::Occasion;
+use super::socket::Socket;
 use super::tls_inspector::ClientHello;
 use super::{Direction, Downstream, DownstreamIo, Transport, Way, tls};
 use crate::http::Codec;
@@ -27,7 +27,7 @@ use crate::telemetry::ResponseFlags;
 const LISTENER: &str = "virtualInbound";
 
 /// Serves a captured inbound connection until its end.
-pub(super) async fn serve(captured: Captured, stream: TcpStream) {
+pub(super) async fn serve(captured: Captured, stream: Socket) {
     let Some((chain, timeout)) = chain_of(&captured) else {
         return tracing::warn!(peer = %captured.peer, destination = %captured.destination, "no inbound configuration; closed");
     };
@@ -69,7 +69,7 @@ fn patience(chain: &InboundChain, timeout: Duration) -> (Duration, bool) {
     }
 }
 
-async fn opened(captured: Captured, opening: Opening, read: (bytes::Bytes, TcpStream)) {
+async fn opened(captured: Captured, opening: Opening, read: (bytes::Bytes, Socket)) {
     let Some((chain, _)) = chain_of(&captured) else { return };
     let bare = |captured: &Captured| facts(captured, &chain, Findings::default());
     match opening {
@@ -89,7 +89,7 @@ async fn client_spoke(
     chain: Arc<InboundChain>,
     first: FirstBytes,
     dialled: Option<Upstream>,
-    read: (bytes::Bytes, TcpStream),
+    read: (bytes::Bytes, Socket),
 ) {
     match (filter_chain::inbound(chain.mtls, chain.protocol, &first), first) {
         (InboundAction::MutualTls(inner), FirstBytes::Tls(hello)) => Box::pin(secure(captured, chain, inner, hello, dialled, read)).await,
@@ -121,7 +121,7 @@ async fn secure(
     inner: Inner,
     hello: ClientHello,
     dialled: Option<Upstream>,
-    (read, stream): (bytes::Bytes, TcpStream),
+    (read, stream): (bytes::Bytes, Socket),
 ) {
     let findings = Findings { sni: hello.sni.clone(), ..Findings::default() };
     let generation = match captured.worker.identity.require() {

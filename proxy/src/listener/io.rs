@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
+use super::socket::Socket;
 use crate::identity::Session;
 use crate::prefixed::Prefixed;
 
@@ -15,13 +15,13 @@ use crate::prefixed::Prefixed;
 #[derive(Debug)]
 pub enum Transport {
     /// Bytes as they came.
-    Plain(TcpStream),
+    Plain(Socket),
     /// TLS terminated here. Boxed: a session is far larger than a socket.
     Tls(Box<ServerSession>),
 }
 
 /// Our end of a session as its server.
-pub type ServerSession = Session<Prefixed<TcpStream>, ServerConnection>;
+pub type ServerSession = Session<Prefixed<Socket>, ServerConnection>;
 
 /// What connection managers and TCP proxies serve: inspected bytes, then the transport.
 pub type DownstreamIo = Prefixed<Transport>;

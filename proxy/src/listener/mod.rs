@@ -40,6 +40,7 @@ mod io;
 mod live;
 mod occasion;
 mod residents;
+mod socket;
 mod stay;
 
 pub use accept::Listeners;
@@ -50,5 +51,6 @@ pub use downstream::{Direction, Downstream, DownstreamTls};
 pub use entrance::{CapturePorts, Entrance, EntranceKind, entrances};
 pub use io::{DownstreamIo, Transport};
 pub use residents::Residents;
+pub use socket::Socket;
 pub(crate) use stay::{Doing, Stay};
 pub use tls::Handshakes;

@@ -7,10 +7,9 @@
 //! TPROXY changes no address: what the client dialled is the address of the accepted socket.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use socket2::SockRef;
-use tokio::net::TcpStream;
 
 /// Why a captured connection is not served.
 #[derive(Debug, thiserror::Error)]

@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outrigger_config::model::{Listener, ListenerProtocol, Snapshot};
-use tokio::net::TcpStream;
 
 use super::connection::{Captured, Findings, plain};
 use super::filter_chain::{self, OutboundChain};
 use super::first_bytes::{IDLE, Opening, open};
 use super::http_inspector::HttpVersion;
 use super::inspector::{FirstBytes, Inspector, LookFor};
+use super::socket::Socket;
 use super::{Direction, Downstream, DownstreamIo};
 use crate::snapshot::Config;
 use crate::tcp::{self, Target, Upstream};
 
 /// Serves a captured outbound connection until its end.
-pub(super) async fn serve(captured: Captured, stream: TcpStream) {
+pub(super) async fn serve(captured: Captured, stream: Socket) {
     let config = captured.worker.config.load_full();
     let listener = config.model.outbound.find(captured.destination).cloned();
     let target = tcp_target(&config, listener.as_deref());

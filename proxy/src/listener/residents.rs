@@ -5,19 +5,25 @@
 //! sets up and takes down even if it lives for one request. So it leaves a waker here ([`super::stay`]), whatever its protocol,
 //! and one task per worker waits for the reasons and wakes all; each then looks for itself whether it is meant. That happens a
 //! few times in the life of a process, and once an hour.
+//!
+//! The same places serve connections that let things come for a moment before they have the event loop watch for them
+//! ([`super::socket`]): they are young for the rest of an age of 10 ms, and woken at its end.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::{Instant, interval_at};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, interval_at, sleep};
 
 use crate::drain::{Drain, Phase};
 
 /// Downstream connections without a request for this long are closed, within a factor of two (Istio semantics 8.1).
 pub const IDLE: Duration = Duration::from_secs(3600);
+
+/// How long a connection is young at most.
+const YOUTH: Duration = Duration::from_millis(10);
 
 /// Where connections wait for a reason to leave.
 #[derive(Debug)]
@@ -30,6 +36,10 @@ pub struct Residents {
     occasions: AtomicU64,
     /// Counts up with each [`IDLE`].
     hours: AtomicU64,
+    /// Counts up when those who were young are not any more.
+    ages: AtomicU64,
+    /// Somebody is young, and nobody was.
+    born: Notify,
     followed: AtomicBool,
 }
 
@@ -37,6 +47,8 @@ pub struct Residents {
 struct Wakers {
     places: Vec<Option<Waker>>,
     free: Vec<usize>,
+    /// Places of those who are young; some may have left.
+    young: Vec<usize>,
 }
 
 impl Residents {
@@ -48,6 +60,8 @@ impl Residents {
             wakers: Mutex::default(),
             occasions: AtomicU64::new(0),
             hours: AtomicU64::new(0),
+            ages: AtomicU64::new(0),
+            born: Notify::new(),
             followed: AtomicBool::new(false),
         })
     }
@@ -100,7 +114,47 @@ impl Residents {
         self.hours.load(Ordering::Relaxed)
     }
 
+    /// Number of the present age. Those who are young in it are woken at its end.
+    pub fn ages(&self) -> u64 {
+        self.ages.load(Ordering::Relaxed)
+    }
+
+    /// Who has this place is young from now to the end of the present age, which is returned.
+    pub fn be_young(&self, place: usize) -> u64 {
+        let mut wakers = self.lock();
+        if wakers.young.is_empty() {
+            self.born.notify_one();
+        }
+        wakers.young.push(place);
+        self.ages()
+    }
+
     async fn follow(self: Arc<Self>) {
+        tokio::select! {
+            () = self.follow_reasons() => {}
+            () = self.follow_ages() => {}
+        }
+    }
+
+    /// An age begins with the first who is young, so that there is no timer when nobody is.
+    async fn follow_ages(&self) {
+        loop {
+            self.born.notified().await;
+            sleep(YOUTH).await;
+            self.end_age();
+        }
+    }
+
+    fn end_age(&self) {
+        self.ages.fetch_add(1, Ordering::Relaxed);
+        let mut wakers = self.lock();
+        let young = std::mem::take(&mut wakers.young);
+        let grown: Vec<Waker> = young.into_iter().filter_map(|place| wakers.places.get(place)?.clone()).collect();
+        drop(wakers);
+        grown.into_iter().for_each(Waker::wake);
+    }
+
+    async fn follow_reasons(&self) {
         let (mut drain, mut shut, mut phase) = (self.drain.clone(), self.shut.clone(), Phase::Serving);
         let mut hour = interval_at(Instant::now() + IDLE, IDLE);
         while phase < Phase::Forced {
@@ -179,6 +233,21 @@ mod tests {
         drainer.advance(Phase::Forced);
         following.await.expect("its end");
         assert_eq!(residents.occasions(), 6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_young_is_woken_once_at_the_end_of_the_age_and_who_left_is_not() {
+        let ((_drainer, _doors, residents), bells) = (residents(), [Arc::<Bell>::default(), Arc::default(), Arc::default()]);
+        let places = bells.each_ref().map(|bell| residents.enter(Arc::clone(bell).into()));
+        let age = residents.be_young(places[0]);
+        assert_eq!((residents.be_young(places[1]), residents.ages()), (age, age));
+        residents.leave(places[1]);
+        let rung = || bells.each_ref().map(|bell| bell.0.load(Ordering::Relaxed));
+        sleep(YOUTH * 3).await;
+        assert_eq!((rung(), residents.ages()), ([1, 0, 0], age + 1), "no age passes when nobody is young");
+        assert_eq!(residents.be_young(places[2]), age + 1);
+        sleep(YOUTH * 3).await;
+        assert_eq!(rung(), [1, 0, 1]);
     }
 
     #[tokio::test(start_paused = true)]

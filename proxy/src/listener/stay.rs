@@ -36,8 +36,10 @@ pub struct Stay {
     residents: Arc<Residents>,
     downstream: Arc<Downstream>,
     place: Option<usize>,
+    /// When it began to be young.
+    born: Option<u64>,
     /// The last occasion looked at.
-    occasion: u64,
+    occasion: Option<u64>,
     /// It was found that it must leave.
     leaves: bool,
     deadline: Option<(Doing, Pin<Box<Sleep>>)>,
@@ -49,7 +51,7 @@ impl Stay {
     /// Nothing is set up before the connection waits for something.
     pub fn new(residents: &Arc<Residents>, downstream: &Arc<Downstream>) -> Self {
         let (residents, downstream) = (Arc::clone(residents), Arc::clone(downstream));
-        Stay { residents, downstream, place: None, occasion: 0, leaves: false, deadline: None, hour: (0, 0) }
+        Stay { residents, downstream, place: None, born: None, occasion: None, leaves: false, deadline: None, hour: (0, 0) }
     }
 
     /// Ready when the connection must end now. `requests` counts those it has had.
@@ -69,6 +71,12 @@ impl Stay {
         self.deadline.as_mut().map_or(Poll::Pending, |(_, deadline)| deadline.as_mut().poll(cx))
     }
 
+    /// Whether the connection is so young that what it waits for may come at any moment. The task is woken when it is not.
+    pub fn is_young(&mut self, cx: &Context<'_>) -> bool {
+        let place = self.enter(cx);
+        self.residents.ages() == *self.born.get_or_insert_with(|| self.residents.be_young(place))
+    }
+
     /// Ready when a connection that cannot be asked to leave must end now.
     pub fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_over(Doing::Serving, 0, cx)
@@ -86,16 +94,23 @@ impl Stay {
     /// look changes the number and wakes.
     fn poll_occasion(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let occasion = self.residents.occasions();
-        if self.place.is_some() && self.occasion == occasion {
+        if self.occasion == Some(occasion) {
             return Poll::Pending;
         }
-        if self.place.is_none() {
-            self.place = Some(self.residents.enter(cx.waker().clone()));
-            // The first hour had begun before; a number of requests that there never is.
-            self.hour = (self.residents.hours(), u64::MAX);
-        }
-        self.occasion = occasion;
+        self.enter(cx);
+        self.occasion = Some(occasion);
         Poll::Ready(())
+    }
+
+    /// Leaves the waker, once; the place where it is.
+    fn enter(&mut self, cx: &Context<'_>) -> usize {
+        if let Some(place) = self.place {
+            return place;
+        }
+        let place = self.residents.enter(cx.waker().clone());
+        // The first hour had begun before; a number of requests that there never is.
+        (self.place, self.hour) = (Some(place), (self.residents.hours(), u64::MAX));
+        place
     }
 
     /// Looks whether the connection must leave; true when at once.

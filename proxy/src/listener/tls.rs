@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustls::ServerConfig;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::DownstreamTls;
 use super::io::ServerSession;
+use super::socket::Socket;
 use crate::identity::certificate::fingerprint;
 use crate::identity::client::version_name;
 use crate::identity::{CertificateFacts, Session};
@@ -86,7 +86,7 @@ impl Drop for Handshaking<'_> {
 pub async fn accept(
     handshakes: &Handshakes,
     hello: Bytes,
-    stream: TcpStream,
+    stream: Socket,
     config: Arc<ServerConfig>,
     local: Option<String>,
 ) -> io::Result<(ServerSession, DownstreamTls)> {
@@ -99,7 +99,7 @@ pub async fn accept(
     Ok((Session::new(session.into_inner()), facts))
 }
 
-fn describe(session: &TlsStream<Prefixed<TcpStream>>, local_identity: Option<String>) -> DownstreamTls {
+fn describe(session: &TlsStream<Prefixed<Socket>>, local_identity: Option<String>) -> DownstreamTls {
     let (_, connection) = session.get_ref();
     let leaf = connection.peer_certificates().and_then(|chain| chain.first());
     let facts = leaf.map(CertificateFacts::of).unwrap_or_default();

@@ -177,8 +177,8 @@ impl Session {
         };
         let (client, server) = self.copy.ends();
         match outcome {
-            Outcome::Ended(End::Downstream(error)) if is_reset(&error) => abort(upstream_socket(server)),
-            Outcome::Ended(End::Upstream(error)) if is_reset(&error) => abort(downstream_socket(client)),
+            Outcome::Ended(End::Downstream(error)) if is_reset(&error) => abort(SockRef::from(upstream_socket(server))),
+            Outcome::Ended(End::Upstream(error)) if is_reset(&error) => downstream_socket(client).into_iter().for_each(abort),
             _ => {}
         }
         self.flags = flags;
@@ -211,14 +211,14 @@ fn is_reset(error: &io::Error) -> bool {
 }
 
 /// Makes closing the socket send a reset.
-fn abort(socket: &TcpStream) {
-    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+fn abort(socket: SockRef<'_>) {
+    let _ = socket.set_linger(Some(Duration::ZERO));
 }
 
-fn downstream_socket(io: &DownstreamIo) -> &TcpStream {
+fn downstream_socket(io: &DownstreamIo) -> Option<SockRef<'_>> {
     match io.get_ref() {
-        Transport::Plain(stream) => stream,
-        Transport::Tls(session) => session.io().get_ref(),
+        Transport::Plain(socket) => socket.options(),
+        Transport::Tls(session) => session.io().get_ref().options(),
     }
 }
 

@@ -55,7 +55,7 @@ pub trait Socket {
 impl Socket for DownstreamIo {
     fn socket(&self) -> Option<&TcpStream> {
         match self.unprefixed()? {
-            Transport::Plain(stream) => Some(stream),
+            Transport::Plain(socket) => socket.watched(),
             Transport::Tls(_) => None,
         }
     }

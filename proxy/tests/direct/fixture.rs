@@ -10,7 +10,7 @@ use outrigger_config::model::*;
 use outrigger_proxy::drain::{Drain, Drainer};
 use outrigger_proxy::identity::Identity;
 use outrigger_proxy::listener::connection::{Captured, serve_captured};
-use outrigger_proxy::listener::{ConnectionGuard, EntranceKind, Residents};
+use outrigger_proxy::listener::{ConnectionGuard, EntranceKind, Residents, Socket};
 use outrigger_proxy::runtime::Worker;
 use outrigger_proxy::snapshot::{Config, ConfigHandle};
 use outrigger_proxy::telemetry::Telemetry;
@@ -188,8 +188,9 @@ impl Proxy {
         let (stream, peer) = entrance.accept().await.expect("accept");
         let captured = Captured { worker: Arc::clone(&self.worker), peer, destination, accepted_at: SystemTime::now(), source: None };
         let guard = ConnectionGuard::new(&self.worker);
+        let socket = Socket::fresh(stream.into_std().expect("a socket"));
         tokio::spawn(async move {
-            serve_captured(kind, destination.port(), captured, stream).await;
+            serve_captured(kind, destination.port(), captured, socket).await;
             drop(guard);
         });
         client

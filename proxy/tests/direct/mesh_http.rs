@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use outrigger_config::model::*;
 use outrigger_proxy::identity::Identity;
 use outrigger_proxy::listener::EntranceKind::{Inbound, Outbound};
+use outrigger_proxy::listener::Socket;
 use outrigger_proxy::listener::connection::{Captured, serve_captured};
 use outrigger_proxy::snapshot::Config;
 use tokio::io::AsyncWriteExt;
@@ -46,7 +47,8 @@ async fn server_sidecar(identity: Arc<Identity>, mode: MtlsMode, application: So
         while let Ok((stream, peer)) = entrance.accept().await {
             let captured =
                 Captured { worker: Arc::clone(&worker), peer, destination: application, accepted_at: SystemTime::now(), source: None };
-            tokio::spawn(serve_captured(Inbound, application.port(), captured, stream));
+            let socket = Socket::fresh(stream.into_std().expect("a socket"));
+            tokio::spawn(serve_captured(Inbound, application.port(), captured, socket));
         }
     });
     (proxy, address)

@@ -126,11 +126,14 @@ impl Link {
         request
     }
 
-    /// Ready when there is nobody, or no time, to go on for.
+    /// Ready when there is nobody, or no time, to go on for. A client that was not waited for so far is not watched before the
+    /// answer had its chance.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if lock(&self.wire).poll_gone(cx).is_ready() {
+        let mut wire = lock(&self.wire);
+        if !(wire.is_fresh() && self.stay.is_young(cx)) && wire.poll_gone(cx).is_ready() {
             return Poll::Ready(());
         }
+        drop(wire);
         self.stay.poll_over(Doing::Serving, self.requests, cx)
     }
 

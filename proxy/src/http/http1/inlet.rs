@@ -81,7 +81,7 @@ mod tests {
     async fn a_body_whose_connection_has_ended_breaks_off_and_keeps_no_socket() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let server = Transport::Plain(listener.accept().await.unwrap().0);
+        let server = Transport::Plain(listener.accept().await.unwrap().0.into());
         let wire = Wire::shared(Prefixed::new(Bytes::from_static(b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\n"), server));
         poll_fn(|cx| lock(&wire).poll_head(false, cx)).await;
         let mut inlet = Inlet::new(&wire, lock(&wire).request(), Framing::Length(5));
@@ -94,7 +94,7 @@ mod tests {
     async fn a_client_that_leaves_after_it_sent_more_is_missed() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let server = Transport::Plain(listener.accept().await.unwrap().0);
+        let server = Transport::Plain(listener.accept().await.unwrap().0.into());
         let wire = Wire::shared(Prefixed::new(Bytes::from_static(b"GET / HTTP/1.1\r\n\r\nGET"), server));
         poll_fn(|cx| lock(&wire).poll_head(false, cx)).await;
         drop(client);
@@ -107,7 +107,7 @@ mod tests {
         for is_dropped in [true, false] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            let server = Transport::Plain(listener.accept().await.unwrap().0);
+            let server = Transport::Plain(listener.accept().await.unwrap().0.into());
             let wire = Wire::shared(Prefixed::new(Bytes::from_static(b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nhalf"), server));
             poll_fn(|cx| lock(&wire).poll_head(false, cx)).await;
             let mut inlet = Inlet::new(&wire, lock(&wire).request(), Framing::Length(5));

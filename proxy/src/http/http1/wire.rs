@@ -130,6 +130,11 @@ impl Wire {
         matches!(self.io, Transport::Tls(_))
     }
 
+    /// Whether the event loop tells nothing about the client so far.
+    pub fn is_fresh(&self) -> bool {
+        matches!(&self.io, Transport::Plain(socket) if socket.is_fresh())
+    }
+
     /// The connection, with what was read and not looked at in front. The wire is of no use afterwards.
     pub fn into_io(self) -> DownstreamIo {
         Prefixed::new(self.input, self.io)

@@ -30,7 +30,7 @@ async fn full_after(read: &'static str) -> (Shared, TcpStream) {
     while tokio::time::timeout(std::time::Duration::from_millis(50), server.writable()).await.is_ok() {
         let _ = server.try_write(&[b'-'; 64 * 1024]);
     }
-    (Wire::shared(Prefixed::new(read.into(), Transport::Plain(server))), client)
+    (Wire::shared(Prefixed::new(read.into(), Transport::Plain(server.into()))), client)
 }
 
 /// A task that counts how often it is woken.
@@ -143,7 +143,7 @@ async fn an_answer_to_a_request_whose_body_broke_off_says_that_it_is_the_last() 
     for (body, kept) in [("0\r\n\r\n", true), ("no size\r\n", false)] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let server = Transport::Plain(listener.accept().await.unwrap().0);
+        let server = Transport::Plain(listener.accept().await.unwrap().0.into());
         let request = format!("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n{body}");
         let wire = Wire::shared(Prefixed::new(request.into(), server));
         poll_fn(|cx| lock(&wire).poll_head(false, cx)).await;
