@@ -4,7 +4,7 @@
 //! `100 Continue` passed through, one hundred HTTP/2 streams with windows of 256 KiB under a connection window of 1 MiB.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::routing::{LastRouting, Routing};
 use super::{http1, serve_http2};
@@ -32,11 +32,13 @@ pub struct ServedConnection {
     /// Requests so far; HTTP/2 only.
     pub requests: AtomicU64,
     routing: LastRouting,
+    stranded: AtomicBool,
 }
 
 impl ServedConnection {
     fn new(downstream: Arc<Downstream>, table: Arc<str>, worker: Arc<Worker>) -> Arc<Self> {
-        Arc::new(ServedConnection { downstream, worker, requests: AtomicU64::new(0), routing: LastRouting::new(table) })
+        let (requests, stranded) = (AtomicU64::new(0), AtomicBool::new(false));
+        Arc::new(ServedConnection { downstream, worker, requests, routing: LastRouting::new(table), stranded })
     }
 
     /// How long it may stay, for the one who serves it.
@@ -47,6 +49,17 @@ impl ServedConnection {
     /// The configuration in force, for the whole of one exchange.
     pub fn routing(&self) -> Arc<Routing> {
         self.routing.current(&self.worker.config, &self.worker.routings)
+    }
+
+    /// Notes that there is no route table for its requests any more: it leaves with the answer that says so, since a new
+    /// connection may be served otherwise.
+    pub fn strand(&self) {
+        self.stranded.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a request found no route table.
+    pub(super) fn is_stranded(&self) -> bool {
+        self.stranded.load(Ordering::Relaxed)
     }
 }
 

@@ -27,7 +27,9 @@ where
             if leave.is_none() {
                 return stay.poll_over(Doing::Serving, requests, cx).map(Ok);
             }
-            ready!(stay.poll_told(requests, cx));
+            if !connection.is_stranded() {
+                ready!(stay.poll_told(requests, cx));
+            }
             if let Some(leave) = leave.take() {
                 leave(serving.as_mut());
             }

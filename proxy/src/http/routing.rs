@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use foldhash::HashMap;
 use outrigger_config::model::RouteConfiguration;
 
+use crate::listener::{Direction, Downstream};
 use crate::snapshot::{Config, ConfigHandle};
 
 /// One configuration generation and a route table in it.
@@ -17,7 +18,20 @@ pub struct Routing {
     /// The generation.
     pub config: Arc<Config>,
     /// The route table; `None` once the listener or service is gone.
-    pub table: Option<Arc<RouteConfiguration>>,
+    table: Option<Arc<RouteConfiguration>>,
+}
+
+impl Routing {
+    /// The route table for the requests of a connection: its own, or once that is gone the one for new connections to the same
+    /// destination. None at a gateway, where that is another listener's, whose clients may have proved what this one has not.
+    pub fn table(&self, downstream: &Downstream) -> Option<&RouteConfiguration> {
+        let model = &self.config.model;
+        self.table.as_deref().or_else(|| match downstream.direction {
+            Direction::Inbound => Some(&*model.inbound.as_ref()?.find(downstream.destination.port()).http),
+            Direction::Outbound => model.outbound.find(downstream.destination)?.http.as_deref(),
+            Direction::Gateway => None,
+        })
+    }
 }
 
 /// A worker's routings of the configuration in force, by the name of the table.

@@ -89,7 +89,11 @@ enum Selected<'a> {
 fn select<'a>(connection: &ServedConnection, routing: &'a Routing, arrival: &Arrival) -> Selected<'a> {
     let no_route = || Selected::Reply(LocalReply::new(StatusCode::NOT_FOUND, "", "route_not_found").flag(ResponseFlags::NR));
     let authority = arrival.authority.to_str().unwrap_or_default();
-    let Some(host) = routing.table.as_deref().and_then(|table| table.virtual_host(authority)) else { return no_route() };
+    let Some(table) = routing.table(&connection.downstream) else {
+        connection.strand();
+        return no_route();
+    };
+    let Some(host) = table.virtual_host(authority) else { return no_route() };
     let head = &arrival.head;
     if host.require_tls && connection.downstream.tls.is_none() {
         return Selected::Reply(route::to_https(target(head, authority), connection.downstream.destination));

@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::fixture::*;
-use crate::http_fixture::{Answering, Client, ok, read_request, route, table, web};
+use crate::http_fixture::{Answering, Client, in_front_of, ok, read_request, route, table, web};
 use crate::tcp_fixture::{opaque, service};
 
 /// How long connections drain in these tests.
@@ -164,6 +164,35 @@ async fn bytes_through_a_listener_that_is_no_more_end_though_another_serves_thei
     change(&proxy, |model| model.gateways.retain(|listener| listener.bind.is_none()));
     alive(&mut client, &mut server).await;
     ends_in_time(&mut client, since).await;
+}
+
+#[tokio::test]
+async fn requests_to_a_port_that_no_service_has_any_more_go_by_the_chain_of_all_other_ports() {
+    let origin = Answering::start(|_, _| ok("served")).await;
+    let mut model = opaque(service(&[]));
+    let inbound = model.inbound.as_mut().expect("a sidecar");
+    let chain = |name| InboundChain { protocol: ListenerProtocol::Http, http: table(name, route(&[(1, 1)])), ..(*inbound.default).clone() };
+    let of_service = InboundChain { port: origin.address.port(), ..chain("inbound|8080||") };
+    inbound.default = Arc::new(chain("InboundPassthroughCluster"));
+    inbound.by_port.insert(of_service.port, of_service.into());
+    let proxy = Proxy::plain(model);
+    let mut client = Client(proxy.capture(Inbound, origin.address).await);
+    for _ in 0..2 {
+        client.send(REQUEST).await;
+        let got = soon(client.receive()).await;
+        assert_eq!((got.text().as_str(), got.header("connection")), ("served", None), "{}", got.head);
+        change(&proxy, |model| model.inbound.as_mut().expect("a sidecar").by_port.clear());
+    }
+}
+
+#[tokio::test]
+async fn requests_to_a_service_that_is_no_more_are_the_last_of_their_connection() {
+    let origin = Answering::start(|_, _| ok("served")).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut client = Client::of(&proxy).await;
+    assert_eq!(client.get("/").await.text(), "served");
+    change(&proxy, |model| model.outbound.by_address.clear());
+    asked_to_leave(&mut client).await;
 }
 
 #[tokio::test]

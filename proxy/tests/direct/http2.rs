@@ -270,6 +270,23 @@ async fn a_draining_proxy_finishes_its_streams() {
 }
 
 #[tokio::test]
+async fn a_connection_to_a_service_that_is_no_more_ends_with_the_answer_that_says_so() {
+    let origin = Answering::start(|_, _| ok("served")).await;
+    let proxy = in_front_of(origin.address, |_| ());
+    let mut sender = client(&proxy).await;
+    assert_eq!(soon(sender.send_request(call(full("")))).await.expect("answer").status(), 200);
+    crate::doors::change(&proxy, |model| model.outbound.by_address.clear());
+    let answer = soon(sender.send_request(call(full("")))).await.expect("answer");
+    assert_eq!(answer.headers()["grpc-status"], "12", "no route");
+    soon(async {
+        while !sender.is_closed() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn unavailable_in_the_headers_is_retried_by_default() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);

@@ -72,7 +72,7 @@ pub async fn serve(io: DownstreamIo, connection: &Arc<ServedConnection>, sniff: 
 
 /// Whether the answer must say that it is the last.
 fn must_close(connection: &ServedConnection) -> bool {
-    connection.worker.drain.phase() > Phase::Serving || connection.downstream.must_leave()
+    connection.worker.drain.phase() > Phase::Serving || connection.downstream.must_leave() || connection.is_stranded()
 }
 
 /// A connection between its requests and in them.
