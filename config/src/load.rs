@@ -1,11 +1,13 @@
 //! The texts of configuration files: from folders, globs and single files. The only part of this crate that reads files.
 
-use std::ffi::OsString;
-use std::fs::{DirEntry, File, Metadata, OpenOptions};
+mod tree;
+
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use self::tree::{Tree, expand};
 use crate::yaml::MAX_TEXT;
 
 /// A file with its text.
@@ -25,8 +27,8 @@ pub struct SourceFile {
 /// files count, as nothing else there may keep the reader waiting.
 ///
 /// # Errors
-/// A path that does not exist or cannot be read, a file larger than [`MAX_TEXT`]. A file that disappears while a folder is read is passed over: its removal
-/// is a change like any other.
+/// A path that does not exist or cannot be read, a file larger than [`MAX_TEXT`]. A file that disappears while a folder is read is
+/// passed over: its removal is a change like any other.
 pub fn read(paths: &[PathBuf]) -> io::Result<Vec<SourceFile>> {
     let files = list(paths)?;
     let mut sources = Vec::with_capacity(files.len());
@@ -47,7 +49,12 @@ pub fn list(paths: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         match list_one(path)? {
-            Listing::Files(mut found) => files.append(&mut found),
+            Listing::Files(mut found, unlisted) => {
+                if let Some(folder) = unlisted.into_iter().next() {
+                    return Err(folder.error);
+                }
+                files.append(&mut found);
+            }
             Listing::NothingFits => return Err(nothing_fits(path)),
         }
     }
@@ -60,32 +67,41 @@ pub fn list(paths: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
 }
 
 /// What a path stands for at the moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Listing {
-    /// These files, in the order of their paths.
-    Files(Vec<PathBuf>),
+    /// These files, in the order of their paths, and whatever is in folders below that cannot be listed.
+    Files(Vec<PathBuf>, Vec<Unlisted>),
     /// It is a pattern, its folder was listed, and no file there fits.
     NothingFits,
 }
 
-/// As [`list`], of one path; that nothing fits a pattern is no error.
+/// A folder of which nobody knows which files are in it, or something that may be a link to one.
+#[derive(Debug)]
+pub struct Unlisted {
+    /// Where.
+    pub path: PathBuf,
+    /// Why, with the path.
+    pub error: io::Error,
+}
+
+/// As [`list`], of one path; that nothing fits a pattern is no error, nor is a folder below that cannot be listed.
 ///
 /// # Errors
-/// A path that does not exist or a folder that cannot be read: nobody knows which files there are.
+/// A path that does not exist or cannot be listed itself, a loop of folders: nobody knows which files there are.
 pub fn list_one(path: &Path) -> io::Result<Listing> {
-    let mut files = Vec::new();
+    let mut tree = Tree::default();
     match (std::fs::metadata(path), pattern(path)) {
-        (Ok(metadata), _) if metadata.is_dir() => walk(path, &mut files, 0)?,
-        (Ok(_), _) => files.push(path.to_owned()),
+        (Ok(metadata), _) if metadata.is_dir() => tree.add(path)?,
+        (Ok(_), _) => tree.files.push(path.to_owned()),
         (Err(error), Some(pattern)) if error.kind() == io::ErrorKind::NotFound => {
-            files = expand(folder_of(path), pattern)?;
-            if files.is_empty() {
+            tree.files = expand(folder_of(path), pattern)?;
+            if tree.files.is_empty() {
                 return Ok(Listing::NothingFits);
             }
         }
         (Err(error), _) => return Err(named(path, &error)),
     }
-    Ok(Listing::Files(files))
+    Ok(Listing::Files(tree.files, tree.unlisted))
 }
 
 /// What there is to say about a pattern that no file fits.
@@ -188,74 +204,9 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// Folders nested deeper than this are a loop of links.
-const MAX_FOLDERS: usize = 32;
-
-/// Adds what is in a folder and below. Within a folder the names are sorted, which gives all paths in their order.
-fn walk(folder: &Path, files: &mut Vec<PathBuf>, depth: usize) -> io::Result<()> {
-    if depth > MAX_FOLDERS {
-        return Err(io::Error::other(format!("{}: more than {MAX_FOLDERS} folders deep", folder.display())));
-    }
-    let mut found: Vec<(OsString, Kind)> = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|error| named(folder, &error))? {
-        let entry = entry.map_err(|error| named(folder, &error))?;
-        let name = entry.file_name();
-        if !name.as_encoded_bytes().starts_with(b".") {
-            found.push((name, kind(&entry)));
-        }
-    }
-    found.sort_unstable();
-    for (name, kind) in found {
-        let path = folder.join(name);
-        match kind {
-            Kind::Folder => walk(&path, files, depth + 1)?,
-            Kind::File if is_configuration(&path) => files.push(path),
-            Kind::File | Kind::Other => {}
-        }
-    }
-    Ok(())
-}
-
-/// What an entry of a folder, or the target of a link there, can give.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Folder,
-    File,
-    /// A pipe, socket or device.
-    Other,
-}
-
-/// The folder knows what most of its entries are; of a link the target must be asked. What cannot be asked counts as a file,
-/// whose reading then says why.
-fn kind(entry: &DirEntry) -> Kind {
-    let kind = match entry.file_type() {
-        Ok(kind) if !kind.is_symlink() => Ok(kind),
-        _ => std::fs::metadata(entry.path()).map(|metadata| metadata.file_type()),
-    };
-    match kind {
-        Ok(kind) if kind.is_dir() => Kind::Folder,
-        Ok(kind) if !kind.is_file() => Kind::Other,
-        Ok(_) | Err(_) => Kind::File,
-    }
-}
-
 /// The last component when it has wildcards. It is a pattern only while no file has that very name.
 fn pattern(path: &Path) -> Option<&str> {
     path.file_name()?.to_str().filter(|name| name.contains(['*', '?']))
-}
-
-/// The files of a folder that fit a pattern, in the order of their names.
-fn expand(folder: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|error| named(folder, &error))? {
-        let entry = entry.map_err(|error| named(folder, &error))?;
-        let fits = entry.file_name().to_str().is_some_and(|name| matches(pattern.as_bytes(), name.as_bytes()));
-        if fits && kind(&entry) == Kind::File {
-            found.push(entry.path());
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// Glob matching of one name with `*` and `?`, in linear space and without recursion.

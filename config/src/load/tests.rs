@@ -83,7 +83,7 @@ fn a_missing_path_is_named() {
 fn a_pattern_that_nothing_fits_differs_from_one_whose_folder_cannot_be_listed() {
     let folder = Folder::new("fits");
     folder.file("a.conf", "x");
-    assert_eq!(list_one(&folder.0.join("*.yaml")).expect("listed"), Listing::NothingFits);
+    assert!(matches!(list_one(&folder.0.join("*.yaml")), Ok(Listing::NothingFits)));
     let error = list_one(&folder.0.join("gone/*.yaml")).expect_err("no such folder");
     assert!(error.to_string().contains("/gone: "), "{error}");
     list_one(&folder.0.join("a.conf/*.yaml")).expect_err("no folder");
@@ -95,6 +95,33 @@ fn a_file_that_cannot_be_examined_is_no_file_less() {
     std::os::unix::fs::symlink("loop.yaml", folder.0.join("loop.yaml")).expect("a loop");
     let error = read(&[folder.0.join("*.yaml")]).expect_err("it is there and cannot be read");
     assert!(error.to_string().contains("loop.yaml: "), "{error}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_listed_hides_nothing_but_what_is_in_it() {
+    let folder = Folder::new("unlisted");
+    ["a.yaml", "team/b.yaml"].iter().for_each(|name| folder.file(name, "x"));
+    let link = |target: &str, name: &str| std::os::unix::fs::symlink(target, folder.0.join(name)).expect("a link");
+    // It may have been a link to a folder; the other one leads nowhere.
+    link("lost", "lost");
+    link("nowhere", "gone");
+    let Ok(Listing::Files(files, unlisted)) = list_one(&folder.0) else { panic!("not listed") };
+    assert_eq!(files, ["a.yaml", "team/b.yaml"].map(|name| folder.0.join(name)));
+    let told: Vec<String> = unlisted.into_iter().map(|folder| folder.error.to_string()).collect();
+    assert!(told.len() == 1 && told[0].contains("/lost: "), "{told:?}");
+    let error = list(std::slice::from_ref(&folder.0)).expect_err("not all that there is");
+    assert!(error.to_string().contains("/lost: "), "{error}");
+}
+
+#[test]
+fn a_folder_linked_into_itself_is_not_listed_at_all() {
+    let folder = Folder::new("turns");
+    folder.file("a.yaml", "x");
+    [".", "."].iter().zip(["again", "and-again"]).for_each(|(target, name)| {
+        std::os::unix::fs::symlink(target, folder.0.join(name)).expect("a link");
+    });
+    let error = list_one(&folder.0).expect_err("each file at every turn");
+    assert!(error.to_string().ends_with("folders deep"), "{error}");
 }
 
 fn make_pipe(path: &Path) {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use foldhash::{HashMap, HashMapExt};
-use outrigger_config::load::{self, Listing};
+use outrigger_config::load::{self, Listing, Unlisted};
 use outrigger_config::parallel;
 use outrigger_config::store::FileChange;
 
@@ -81,8 +81,8 @@ impl FileSource {
     }
 
     /// Lists all files and returns those that are new, gone, or differ. Files of `unsettled` are passed over, and while a
-    /// root cannot be listed (missing itself, or the folder of a pattern is) none of its files counts as gone: losing the
-    /// source never stops traffic. A file that is not in a list is gone.
+    /// root cannot be listed (missing itself, or the folder of a pattern is), or a folder below it, none of its files counts as
+    /// gone: losing the source never stops traffic. A file that is not in a list is gone.
     pub fn rescan(&mut self, unsettled: &BTreeSet<PathBuf>) -> Vec<FileChange> {
         self.scan(unsettled, Belief::AtOnce).changes
     }
@@ -106,7 +106,7 @@ impl FileSource {
             }
         }
         let is_gone = |path: &PathBuf, seen: &Seen| {
-            seen.scan != self.scans && !unsettled.contains(path) && !unlisted.iter().any(|root| load::belongs_to(root, path))
+            seen.scan != self.scans && !unsettled.contains(path) && !unlisted.iter().any(|holder| load::belongs_to(holder, path))
         };
         let mut gone: Vec<PathBuf> = self.known.iter().filter(|(path, seen)| is_gone(path, seen)).map(|(path, _)| path.clone()).collect();
         gone.sort();
@@ -133,7 +133,7 @@ impl FileSource {
         found
     }
 
-    /// All files there are, and the roots that cannot be listed.
+    /// All files there are, and the roots and folders that cannot be listed.
     fn list(&mut self) -> (Vec<PathBuf>, Vec<PathBuf>) {
         let (mut present, mut unlisted) = (Vec::new(), Vec::new());
         for root in &self.roots {
@@ -142,7 +142,13 @@ impl FileSource {
                 continue;
             }
             match load::list_one(root) {
-                Ok(Listing::Files(mut files)) => present.append(&mut files),
+                Ok(Listing::Files(mut files, folders)) => {
+                    present.append(&mut files);
+                    for Unlisted { path, error } in folders {
+                        self.problems.insert(path.clone(), error.to_string());
+                        unlisted.push(path);
+                    }
+                }
                 Ok(Listing::NothingFits) => {
                     self.unused.insert(root.clone());
                 }

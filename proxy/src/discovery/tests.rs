@@ -663,6 +663,37 @@ fn a_look_around_believes_that_a_file_is_gone_whose_place_is_taken() {
 }
 
 #[test]
+fn a_folder_that_cannot_be_listed_keeps_its_objects_in_force_and_hides_no_others() {
+    let parent = tempfile::tempdir().expect("temporary folder");
+    let [root, mount] = ["root", "mount"].map(|name| parent.path().join(name));
+    [&root, &mount].into_iter().for_each(|folder| std::fs::create_dir(folder).expect("folder"));
+    put(&mount, "a", 1);
+    put(&root, "b", 1);
+    let link = |target: &Path| {
+        symlink(target, root.join("new")).expect("linked");
+        std::fs::rename(root.join("new"), root.join("team")).expect("in place");
+    };
+    link(&mount);
+    let mut source = FileSource::new(vec![root.clone()]);
+    assert_eq!(source.rescan(&Default::default()).len(), 2);
+
+    link(Path::new("team"));
+    put(&root, "c", 1);
+    let changed: Vec<PathBuf> = source.rescan(&Default::default()).into_iter().map(|change| change.path).collect();
+    assert_eq!(changed, [root.join("c.yaml")]);
+    let told = source.problem().expect("told");
+    assert!(told.contains("root/team: "), "{told}");
+    assert_eq!(source.read([root.join("team/a.yaml")].into()), [], "nor when the kernel says that the file is gone");
+    let from_the_start = FileSource::new(vec![root.clone()]).rescan(&Default::default());
+    assert_eq!(from_the_start.len(), 2, "{from_the_start:?}");
+
+    link(&mount);
+    std::fs::remove_file(mount.join("a.yaml")).expect("removed");
+    assert_eq!(source.rescan(&Default::default()), [FileChange { path: root.join("team/a.yaml"), text: None }]);
+    assert_eq!(source.problem(), None);
+}
+
+#[test]
 fn files_missing_for_a_moment_leave_no_gap_whatever_else_changes_meanwhile() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let at = |name: &str| folder.path().join(name);
