@@ -109,8 +109,10 @@ bench-peers: export ORBENCH_BENCH = $(CURDIR)/target/release/outrigger-bench
 bench-peers: export ORBENCH_ENVOY ?= $(CURDIR)/target/envoy/envoy/_bin/envoy
 # What it measured; a run begins it anew.
 PEERS_OUT ?= target/bench/peers.jsonl
-# Turns of the start with ONLY=both: that program forks itself, which varies by a good part of what a fast proxy takes.
+# Turns with ONLY=both. Of the start: that program forks itself, which varies by a good part of what a fast proxy takes. Of bulk:
+# under bbr a turn depends on when its timers fire.
 STARTS ?= 45
+BULKS ?= 9
 bench-peers:
 	@[ -n "$(BENCH)" ] || { echo "make bench-peers needs the folder of orbench.py: make bench-peers BENCH=folder [ONLY=tests] [REPS=n] [DURATION=seconds]"; exit 1; }
 	@[ -f "$(BENCH)/orbench.py" ] || { echo "BENCH=$(BENCH): no orbench.py there"; exit 1; }
@@ -122,7 +124,9 @@ bench-peers:
 	}; \
 	only='$(ONLY)'; \
 	if [ "$$only" = both ]; then \
-	  measure $(if $(REPS),--reps $(REPS)) --only "$$(target/release/outrigger-bench list --names | sed 's/,start\b//')"; \
+	  varying='start|mtls_bulk_c2|tcp_bulk_c2'; \
+	  measure $(if $(REPS),--reps $(REPS)) --only "$$(target/release/outrigger-bench list --names | tr , '\n' | grep -vxE "$$varying" | paste -sd,)"; \
+	  measure --reps $(BULKS) --only mtls_bulk_c2,tcp_bulk_c2; \
 	  measure --reps $(STARTS) --only start; \
 	else measure $(if $(REPS),--reps $(REPS)) --only "$$only"; fi
 
