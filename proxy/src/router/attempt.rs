@@ -213,7 +213,11 @@ impl Exchange<'_> {
         };
         let result = travelled
             .unwrap_or_else(|| Err(Error { failure: Failure::PerTryTimeout, sent: Sent::Unanswered, reused: false, transport: None }));
-        if result.as_ref().map_or(true, |travelled| travelled.response.status().is_server_error()) {
+        let charged = match &result {
+            Ok(travelled) => travelled.response.status().is_server_error(),
+            Err(error) => error.failure != Failure::Downstream,
+        };
+        if charged {
             picked.state.errors.fetch_add(1, Ordering::Relaxed);
         }
         let Travelled { response, connection, seen, service_time } = result?;

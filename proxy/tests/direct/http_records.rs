@@ -136,6 +136,7 @@ async fn a_client_that_goes_away_is_counted_with_code_0_and_its_request_ends_ups
     read_head(&mut server).await;
     drop(client);
     rest(&mut server).await;
+    assert_eq!(on_record(&proxy), (2, 0), "the host failed neither");
     let labels = ["response_flags=\"DC\"", "response_code=\"0\"", "} 2"];
     proxy.metric("istio_requests_total", &labels).await;
 }
