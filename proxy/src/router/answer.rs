@@ -48,9 +48,7 @@ impl Exchange<'_> {
             }
         });
         self.stream.answers(head.status, &head.headers);
-        if let Some(upload) = &self.upload {
-            upload.stop_recording();
-        }
+        self.settle();
         self.stream.holds(upstream);
         if !self.answer_quotes_request() {
             maps::recycle(std::mem::take(&mut self.head.headers));
@@ -72,6 +70,8 @@ impl Exchange<'_> {
         self.finish_headers(&mut head.headers);
         self.stream.note(|record| record.details = Cow::Borrowed("via_upstream"));
         self.stream.answers(head.status, &head.headers);
+        // The tunnel keeps the books, and with them the upload, for as long as it lasts.
+        self.settle();
         self.stream.holds(upstream);
         let tunnel = Switched::new((server, connection), self.stream);
         Response::from_parts(head, ResponseBody::switched(tunnel))
@@ -92,6 +92,7 @@ impl Exchange<'_> {
 
     /// Answers locally, with the response header operations of the route.
     pub(super) fn reply(mut self, reply: LocalReply) -> Response<ResponseBody> {
+        self.settle();
         self.restore_quoted();
         let is_head = self.head.method == Method::HEAD;
         let direction = self.connection.downstream.direction;
@@ -104,6 +105,13 @@ impl Exchange<'_> {
             }
             response_operations(route, destination, single, headers, || source(connection, &head, &authority));
         })
+    }
+
+    /// No attempt follows: what was kept of the request's body for another is let go.
+    fn settle(&self) {
+        if let Some(upload) = &self.upload {
+            upload.stop_recording();
+        }
     }
 
     fn clean_answer(&mut self, map: &mut HeaderMap, seen: Answered, connection: Option<&Connection>, upgrade: bool) {
