@@ -28,6 +28,9 @@ pub trait Outgoing: Body<Data = Bytes> + Unpin {
 pub trait Incoming: Body<Data = Bytes> + Unpin {
     /// Whoever read it has gone, and another may or may not follow.
     fn leave(&mut self) {}
+
+    /// Whoever reads it has no room for more of it for now.
+    fn rest(&mut self, _: &Context<'_>) {}
 }
 
 /// What follows the head of a client's request.
@@ -86,6 +89,12 @@ impl Incoming for ClientBody {
     fn leave(&mut self) {
         if let ClientBody::Http1(body) = self {
             body.leave();
+        }
+    }
+
+    fn rest(&mut self, cx: &Context<'_>) {
+        if let ClientBody::Http1(body) = self {
+            body.rest(cx);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::socket::Socket;
+use super::socket::{Socket, is_hung_up};
 use crate::identity::Session;
 use crate::prefixed::Prefixed;
 
@@ -33,6 +33,17 @@ macro_rules! transport {
             Transport::Tls($io) => $call,
         }
     };
+}
+
+impl Transport {
+    /// Whether the peer has ended its side or is gone, even if not all that it sent was read; as far as the runtime knows.
+    pub fn is_hung_up(&mut self) -> bool {
+        match self {
+            Transport::Plain(socket) => socket.is_hung_up(),
+            // Watched since the handshake, which takes more than one read.
+            Transport::Tls(session) => session.io().get_ref().watched().is_some_and(is_hung_up),
+        }
+    }
 }
 
 impl AsyncRead for Transport {

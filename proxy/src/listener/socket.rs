@@ -9,11 +9,11 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// A connection of a client.
@@ -44,6 +44,11 @@ impl Socket {
             Socket::Watched(stream) => Some(stream),
             Socket::Fresh(..) | Socket::Lost => None,
         }
+    }
+
+    /// Whether the peer has ended its side or is gone, as far as the event loop knows, which watches from now on.
+    pub fn is_hung_up(&mut self) -> bool {
+        self.watch().map_or(true, |stream| is_hung_up(&stream))
     }
 
     /// Its options.
@@ -87,6 +92,12 @@ impl Socket {
             }
         }
     }
+}
+
+/// Whether the peer has ended its side or is gone, even if not all that it sent was read; as far as the event loop knows.
+pub fn is_hung_up(stream: &TcpStream) -> bool {
+    let state = pin!(stream.ready(Interest::READABLE)).poll(&mut Context::from_waker(Waker::noop()));
+    matches!(state, Poll::Ready(Ok(state)) if state.is_read_closed())
 }
 
 impl From<TcpStream> for Socket {

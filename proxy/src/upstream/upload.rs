@@ -4,9 +4,13 @@
 //! from the client, then goes on reading. Chunks are shared `Bytes`, so keeping them copies nothing. Beyond one mebibyte the
 //! attempt in progress goes on and later ones become impossible (Istio semantics 8.7). Only the newest attempt may read:
 //! what is left of an earlier one gets an error.
+//!
+//! What an upstream does not take stays with the client, unless a clock waits for the end of the request: then it is read ahead, as
+//! much as may be kept. A request that is larger than that has no deadline while its upstream takes nothing, as in Envoy.
+
+mod kept;
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -16,10 +20,8 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use self::kept::Kept;
 use crate::http::body::{ClientBody, Incoming, Outgoing};
-
-/// Envoy's per-stream buffer limit under Istio.
-const CAP: usize = 1 << 20;
 
 /// How long a client that announced `Expect: 100-continue` is left waiting when the upstream says nothing; clients go on
 /// by themselves after about this time.
@@ -29,7 +31,6 @@ const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Upload<B = ClientBody> {
     state: Mutex<State<B>>,
-    received: AtomicU64,
     hint: SizeHint,
 }
 
@@ -40,21 +41,30 @@ struct State<B> {
     source: Option<B>,
     /// No attempt follows the present one.
     settled: bool,
-    /// The body of the present attempt is gone.
-    sent: bool,
+    sender: Sender,
     /// Number of the attempt that may read.
     attempt: u32,
-    /// What earlier attempts read, while [`State::recording`]; else what the present one has not sent yet.
-    chunks: Vec<Bytes>,
-    /// How many of them the present attempt has sent.
-    passed: usize,
-    recorded: usize,
-    recording: bool,
+    kept: Kept,
+    /// Body bytes read from the client.
+    received: u64,
     trailers: Option<HeaderMap>,
     end: End,
     gate: Gate,
     /// The exchange, waiting for the end of the request to start its clock.
     waiting: Option<Waker>,
+}
+
+/// What the present attempt does with the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    /// It has no connection yet to send it on.
+    Due,
+    /// It reads.
+    Reading,
+    /// It waits until the upstream takes what it has read.
+    Full,
+    /// It has sent the body, or will not.
+    Gone,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,46 +102,43 @@ impl<B: Incoming> Upload<B> {
         let state = State {
             source: Some(source),
             settled: false,
-            sent: false,
+            sender: Sender::Due,
             attempt: 0,
-            chunks: Vec::new(),
-            passed: 0,
-            recorded: 0,
-            recording: record,
+            kept: Kept::new(record),
+            received: 0,
             trailers: None,
             end: End::Open,
             gate,
             waiting: None,
         };
-        Arc::new(Upload { state: Mutex::new(state), received: AtomicU64::new(0), hint })
+        Arc::new(Upload { state: Mutex::new(state), hint })
     }
 
     /// The body for the next attempt; bodies given out before are cut off.
     pub fn attempt(self: &Arc<Self>) -> UploadBody<B> {
         let mut state = self.lock();
-        (state.attempt, state.passed, state.sent) = (state.attempt + 1, 0, false);
+        (state.attempt, state.sender) = (state.attempt + 1, Sender::Reading);
+        state.kept.rewind();
         UploadBody { upload: Arc::clone(self), attempt: state.attempt, trailers_sent: false }
     }
 
     /// Whether another attempt would send the same bytes.
     pub fn is_replayable(&self) -> bool {
         let state = self.lock();
-        state.end != End::Broken && (state.recording || (self.received() == 0 && state.end == End::Open))
+        !state.settled && state.end != End::Broken && state.kept.is_whole()
     }
 
     /// No retry will happen: what is kept is dropped as soon as it is sent, which most of it has been.
     pub fn stop_recording(&self) {
         let mut state = self.lock();
-        if std::mem::take(&mut state.recording) {
-            state.forget_passed();
-        }
+        state.kept.stop_recording();
         state.settled = true;
         state.abandon();
     }
 
     /// Body bytes read from the client.
     pub fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
+        self.lock().received
     }
 
     /// Whether the client broke off.
@@ -144,9 +151,14 @@ impl<B: Incoming> Upload<B> {
         matches!(self.lock().end, End::Complete(_))
     }
 
-    /// The moment the whole request was received; pending while it is not.
+    /// The moment the whole request was received; pending while it is not. While the attempt does not read, as it has no connection
+    /// yet or its upstream takes no more, the rest is read here, as much of it as may be kept.
     pub fn poll_complete(&self, cx: &mut Context<'_>) -> Poll<Instant> {
         let mut state = self.lock();
+        if state.sender != Sender::Reading && state.poll_ahead(cx).is_ready() {
+            // For the sender, who may have been asked before, to learn of it.
+            cx.waker().wake_by_ref();
+        }
         match state.end {
             End::Complete(at) => Poll::Ready(at),
             End::Open | End::Broken => {
@@ -179,16 +191,9 @@ impl<B> Upload<B> {
 impl<B> State<B> {
     /// Drops the source, and what was kept of it, when nobody will read it.
     fn abandon(&mut self) {
-        if self.settled && self.sent {
-            (self.source, self.trailers) = (None, None);
-            (self.chunks, self.passed) = (Vec::new(), 0);
+        if self.settled && self.sender == Sender::Gone {
+            (self.source, self.trailers, self.kept) = (None, None, Kept::new(false));
         }
-    }
-
-    fn forget_passed(&mut self) {
-        let passed = std::mem::take(&mut self.passed).min(self.chunks.len());
-        self.chunks.drain(..passed);
-        self.chunks.shrink_to_fit();
     }
 }
 
@@ -216,18 +221,30 @@ impl<B: Incoming> State<B> {
         }
     }
 
-    /// Keeps a chunk that is being sent, if a retry may need it.
-    fn record(&mut self, chunk: &Bytes) {
-        if self.recorded + chunk.len() > CAP {
-            self.recording = false;
+    /// Reads what the attempt has not asked for, until as much is kept as may be; ready when the body breaks off.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<UploadError> {
+        if matches!(self.gate, Gate::Closed { .. }) || self.source.is_none() {
+            return Poll::Pending;
         }
-        if self.recording {
-            self.recorded += chunk.len();
-            self.chunks.push(chunk.clone());
-            self.passed = self.chunks.len();
-        } else {
-            // The reader is past them all.
-            (self.chunks, self.passed) = (Vec::new(), 0);
+        while self.end == End::Open && self.kept.has_room() {
+            match self.poll_source(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(error),
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(chunk) = frame.into_data() {
+                        self.kept.push(chunk);
+                    }
+                }
+                Poll::Ready(None) => {}
+            }
+        }
+        self.rest(cx);
+        Poll::Pending
+    }
+
+    fn rest(&mut self, cx: &Context<'_>) {
+        if let Some(source) = &mut self.source {
+            source.rest(cx);
         }
     }
 
@@ -244,6 +261,9 @@ impl<B: Incoming> State<B> {
                 return Poll::Ready(None);
             }
         };
+        if let Some(chunk) = frame.data_ref() {
+            self.received += chunk.len() as u64;
+        }
         if let Some(trailers) = frame.trailers_ref() {
             self.trailers = Some(trailers.clone());
         }
@@ -254,13 +274,31 @@ impl<B: Incoming> State<B> {
     }
 }
 
-impl<B: Incoming> Outgoing for UploadBody<B> {}
+impl<B: Incoming> Outgoing for UploadBody<B> {
+    /// The upstream takes nothing for now: somebody must see that the client goes away, and that the request is complete if a clock
+    /// waits for that.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<UploadError> {
+        let mut state = self.upload.lock();
+        if state.attempt != self.attempt {
+            return Poll::Ready(UploadError::Superseded);
+        }
+        if state.end == End::Broken {
+            return Poll::Ready(UploadError::Client);
+        }
+        state.sender = Sender::Full;
+        if state.waiting.is_some() {
+            return state.poll_ahead(cx);
+        }
+        state.rest(cx);
+        Poll::Pending
+    }
+}
 
 impl<B: Incoming> Drop for UploadBody<B> {
     fn drop(&mut self) {
         let mut state = self.upload.lock();
         if state.attempt == self.attempt {
-            state.sent = true;
+            state.sender = Sender::Gone;
             state.abandon();
             if let Some(source) = &mut state.source {
                 source.leave();
@@ -300,10 +338,8 @@ impl<B: Incoming> Body for UploadBody<B> {
             return Poll::Ready(Some(Err(UploadError::Superseded)));
         }
         std::task::ready!(state.poll_gate(cx));
-        let (recording, next) = (state.recording, state.passed);
-        if let Some(chunk) = state.chunks.get_mut(next) {
-            let chunk = if recording { chunk.clone() } else { std::mem::take(chunk) };
-            state.passed += 1;
+        state.sender = Sender::Reading;
+        if let Some(chunk) = state.kept.next() {
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         match state.end {
@@ -320,8 +356,7 @@ impl<B: Incoming> Body for UploadBody<B> {
             Some(frame) if frame.is_trailers() => self.trailers_sent = true,
             Some(frame) => {
                 if let Some(chunk) = frame.data_ref() {
-                    self.upload.received.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-                    state.record(chunk);
+                    state.kept.pass(chunk);
                 }
             }
             None => {}
@@ -331,7 +366,7 @@ impl<B: Incoming> Body for UploadBody<B> {
 
     fn is_end_stream(&self) -> bool {
         let state = self.upload.lock();
-        let sent = state.passed >= state.chunks.len() && (self.trailers_sent || state.trailers.is_none());
+        let sent = state.kept.is_sent() && (self.trailers_sent || state.trailers.is_none());
         sent && matches!(state.end, End::Complete(_))
     }
 

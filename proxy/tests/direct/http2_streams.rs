@@ -483,6 +483,57 @@ async fn the_route_timeout_reaches_a_client_that_takes_nothing() {
     assert!(ended.await.expect_err("timed out").is_reset());
 }
 
+/// Gives no room for more than its windows have, and no answer.
+async fn keeps_everything_waiting(_request: Request<RecvStream>, _respond: SendResponse<Bytes>) {
+    std::future::pending().await
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_is_noticed_although_a_stream_has_no_room_for_its_body() {
+    let address = origin(keeps_everything_waiting).await;
+    for timeout in [None, Some(Duration::from_secs(60))] {
+        let proxy = in_front_of_http2(address, |route| route.timeout = timeout);
+        let mut http1 = Client::of(&proxy).await;
+        http1.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 8000000\r\n\r\n").await;
+        http1.send(vec![0; 300_000]).await;
+        tokio::time::sleep(A_WHILE).await;
+        drop(http1);
+        proxy.metric("istio_requests_total", &["response_flags=\"DC\"", "response_code=\"0\"", "} 1"]).await;
+    }
+}
+
+#[tokio::test]
+async fn the_clock_of_a_request_runs_although_the_upstream_takes_no_more_of_its_body() {
+    let address = origin(keeps_everything_waiting).await;
+    let limit = Some(Duration::from_millis(100));
+    for of_try in [false, true] {
+        let proxy = in_front_of_http2(address, |route| match of_try {
+            false => route.timeout = limit,
+            true => route.retry = Some(RetryPolicy { per_try_timeout: limit, ..default_retries() }.into()),
+        });
+        let mut http1 = Client::of(&proxy).await;
+        assert_eq!(http1.post("/", &"a".repeat(200_000)).await.status(), 504, "of one try: {of_try}");
+        let (answer, mut body) = client(&proxy).await.send_request(post(), false).expect("sent");
+        body.send_data(Bytes::from_static(&[0; 200_000]), true).expect("body");
+        assert_eq!(soon(answer).await.expect("answered").status(), 504, "of one try: {of_try}");
+    }
+}
+
+#[tokio::test]
+async fn the_clock_of_a_request_runs_although_there_is_no_connection_for_it() {
+    let busy = Origin::start().await;
+    let mut service = web("svc", &[busy.address()]);
+    std::sync::Arc::make_mut(&mut service.connection_pool).max_connections = 1;
+    let mut route = route(&[(2, 1)]);
+    route.timeout = Some(Duration::from_millis(500));
+    let proxy = Proxy::plain(model(route, vec![service]));
+    let mut first = Client::of(&proxy).await;
+    first.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nha").await;
+    let _server = busy.accept().await;
+    assert_eq!(Client::of(&proxy).await.post("/", "body").await.status(), 504);
+    drop(first);
+}
+
 #[tokio::test]
 async fn requests_that_are_cancelled_again_and_again_do_not_cost_the_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");

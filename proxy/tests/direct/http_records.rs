@@ -175,6 +175,50 @@ async fn a_client_that_goes_away_before_its_body_is_read_is_noticed_at_once_and_
 }
 
 #[tokio::test]
+async fn a_client_that_goes_away_is_noticed_although_the_upstream_takes_no_more_of_its_body() {
+    for answered in [false, true] {
+        let origin = Origin::start().await;
+        let proxy = in_front_of(origin.address(), |_| ());
+        let mut client = Client::of(&proxy).await;
+        client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 80000000\r\n\r\n").await;
+        let (mut server, _) = origin.accept().await;
+        read_head(&mut server).await;
+        if answered {
+            server.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").await.expect("write");
+            expect(&mut client.0, "HTTP/1.1 200 OK\r\n").await;
+        }
+        fill(&mut client).await;
+        // An end in good order would wait behind what the proxy's socket has no room for.
+        client.0.set_zero_linger().expect("linger");
+        drop(client);
+        counted(&proxy, "DC", if answered { 200 } else { 0 }).await;
+        rest(&mut server).await;
+    }
+}
+
+/// Sends until nothing more is taken.
+async fn fill(client: &mut Client) {
+    while let Ok(written) = tokio::time::timeout(A_WHILE, client.0.write(&[0; 65536])).await {
+        written.expect("write");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_is_noticed_although_it_has_sent_more_than_is_read_ahead() {
+    let origin = Origin::start().await;
+    let proxy = in_front_of(origin.address(), |route| {
+        let delay = FaultDelay { per_million: 1_000_000, duration: Duration::from_secs(60) };
+        route.fault = Some(Fault { delay: Some(delay), abort: None }.into());
+    });
+    let mut client = Client::of(&proxy).await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n").await;
+    client.send(vec![0; 100_000]).await;
+    drop(client);
+    counted(&proxy, "DC,DI", 0).await;
+    assert!(origin.stays_alone().await);
+}
+
+#[tokio::test]
 async fn a_head_that_the_codec_refuses_is_counted_too() {
     let origin = Origin::start().await;
     for (head, code) in [

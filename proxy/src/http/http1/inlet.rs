@@ -44,6 +44,13 @@ impl Inlet {
         }
     }
 
+    /// No more is asked for before there is room.
+    pub fn rest(&mut self, cx: &Context<'_>) {
+        if let Some(wire) = self.wire.upgrade() {
+            lock(&wire).rest(self.request, cx);
+        }
+    }
+
     /// Whether it ended in what is no body.
     pub fn is_malformed(&self) -> bool {
         self.malformed

@@ -8,10 +8,12 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 use tokio::io::AsyncWrite;
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::head::{Head, Parsed, may_end, parse, skip_empty_lines};
 use super::refusal::Refusal;
@@ -25,6 +27,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How much is read ahead while a request is served, to see whether the client is still there.
 const MAX_AHEAD: usize = 16 * 1024;
+/// How often a client of which not everything is read is looked for.
+const LOOK: Duration = Duration::from_secs(1);
 /// Empty lines before a head: there may be one, and a few are borne with.
 const MAX_EMPTY_LINES: usize = 8;
 
@@ -47,8 +51,9 @@ pub struct Wire {
     permitting: bool,
     /// The connection's task, when it waits for the end of the body.
     owner: Option<Waker>,
-    /// Somebody has begun to read the body, and has not left it.
-    in_hands: bool,
+    reading: Hands,
+    /// When to look again whether a client has gone of which not everything is read.
+    watch: Option<Pin<Box<Sleep>>>,
     /// Who reads the body, when it waits for more.
     reader: Option<Waker>,
 }
@@ -64,6 +69,19 @@ enum Inflow {
     Open(Reading),
     /// It broke off: no other request can follow.
     Broken,
+    /// The client has gone in the middle of it.
+    Gone,
+}
+
+/// Whether somebody reads the body of the present request, who then notices that the client has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hands {
+    /// Nobody has begun to, or who did has left it.
+    None,
+    /// Somebody does.
+    Reading,
+    /// Somebody does, but has no room for more for now.
+    Full,
 }
 
 /// What comes next on a connection.
@@ -120,7 +138,8 @@ impl Wire {
             request: 0,
             permitting: false,
             owner: None,
-            in_hands: false,
+            reading: Hands::None,
+            watch: None,
             reader: None,
         }))
     }
@@ -185,7 +204,7 @@ impl Wire {
         (self.request, self.empty_lines) = (self.request + 1, 0);
         if let Some(framing) = head.body {
             let reading = Reading::new(framing, std::mem::take(&mut self.input));
-            self.in_hands = false;
+            self.reading = Hands::None;
             self.body = if head.asked.expects_continue { Inflow::Expecting(reading) } else { Inflow::Open(reading) };
         }
         head
@@ -196,15 +215,21 @@ impl Wire {
         self.request
     }
 
-    /// Waits for the client to go away, which matters while an answer is on its way or waited for. One that has sent much more is
-    /// believed to be there; who has the request body in hands notices.
+    /// Waits for the client to go away, which matters while an answer is on its way or waited for. Who reads the request's body
+    /// notices, unless there is no room for more of it.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.body {
             Inflow::Broken => Poll::Pending,
+            Inflow::Gone => Poll::Ready(()),
             Inflow::Over => self.poll_ahead(cx),
             Inflow::Expecting(_) | Inflow::Open(_) => {
                 remember(&mut self.owner, cx);
-                if self.in_hands { Poll::Pending } else { self.poll_ahead(cx) }
+                match self.reading {
+                    Hands::None => self.poll_ahead(cx),
+                    Hands::Reading => Poll::Pending,
+                    // What the sender has no room for stays in the socket: it is read in larger pieces later.
+                    Hands::Full => self.poll_hung_up(cx),
+                }
             }
         }
     }
@@ -214,10 +239,10 @@ impl Wire {
         loop {
             let ahead = match &self.body {
                 Inflow::Expecting(reading) | Inflow::Open(reading) => reading.ahead(),
-                Inflow::Over | Inflow::Broken => self.input.len(),
+                Inflow::Over | Inflow::Broken | Inflow::Gone => self.input.len(),
             };
             if ahead >= MAX_AHEAD {
-                return Poll::Pending;
+                return self.poll_hung_up(cx);
             }
             let read = match ready!(buffer::poll_read(&mut self.io, cx)) {
                 Ok(read) if !read.is_empty() => read,
@@ -225,7 +250,31 @@ impl Wire {
             };
             match &mut self.body {
                 Inflow::Expecting(reading) | Inflow::Open(reading) => reading.push(read),
-                Inflow::Over | Inflow::Broken => buffer::append(&mut self.input, read),
+                Inflow::Over | Inflow::Broken | Inflow::Gone => buffer::append(&mut self.input, read),
+            }
+        }
+    }
+
+    /// Waits for a client to go away of which not everything is read. The runtime wakes for that only who waits for data, and there
+    /// is some; so it is looked at from time to time, which takes no system call.
+    fn poll_hung_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.io.is_hung_up() {
+                return Poll::Ready(());
+            }
+            let watch = self.watch.get_or_insert_with(|| Box::pin(sleep(LOOK)));
+            ready!(watch.as_mut().poll(cx));
+            watch.as_mut().reset(Instant::now() + LOOK);
+        }
+    }
+
+    /// Who reads the body of request number `request` has no room for more for now, and it is for its owner to see whether the client
+    /// is there. An owner that runs in the same task sees to it by itself.
+    pub fn rest(&mut self, request: u64, cx: &Context<'_>) {
+        if request == self.request && self.reading == Hands::Reading {
+            self.reading = Hands::Full;
+            if let Some(owner) = self.owner.take_if(|owner| !owner.will_wake(cx.waker())) {
+                owner.wake();
             }
         }
     }
@@ -233,7 +282,7 @@ impl Wire {
     /// Nobody reads the body of request number `request` for now, so that it is for its owner to see whether the client is there.
     pub fn leave(&mut self, request: u64) {
         if request == self.request {
-            (self.in_hands, self.reader) = (false, None);
+            (self.reading, self.reader) = (Hands::None, None);
             if let Some(owner) = self.owner.take() {
                 owner.wake();
             }
@@ -245,7 +294,7 @@ impl Wire {
         if request != self.request {
             return Poll::Ready(Some(Err(Cut::Short)));
         }
-        self.in_hands = true;
+        self.reading = Hands::Reading;
         if matches!(self.body, Inflow::Expecting(_))
             && let Inflow::Expecting(reading) = std::mem::take(&mut self.body)
         {
@@ -262,7 +311,7 @@ impl Wire {
         let reading = match &mut self.body {
             Inflow::Open(reading) => reading,
             Inflow::Over => return Poll::Ready(None),
-            Inflow::Expecting(_) | Inflow::Broken => return Poll::Ready(Some(Err(Cut::Short))),
+            Inflow::Expecting(_) | Inflow::Broken | Inflow::Gone => return Poll::Ready(Some(Err(Cut::Short))),
         };
         let Poll::Ready(frame) = reading.poll_frame(&mut self.io, cx) else {
             remember(&mut self.reader, cx);
@@ -270,8 +319,8 @@ impl Wire {
         };
         let over = frame.is_none() || reading.is_over();
         let broken = matches!(frame, Some(Err(_)));
-        if broken {
-            self.body = Inflow::Broken;
+        if let Some(Err(cut)) = frame {
+            self.body = if cut == Cut::Short { Inflow::Gone } else { Inflow::Broken };
         } else if over && let Inflow::Open(reading) = std::mem::take(&mut self.body) {
             self.input = reading.into_input();
         }
@@ -299,19 +348,19 @@ impl Wire {
         if matches!(self.body, Inflow::Expecting(_)) {
             self.body = Inflow::Broken;
         }
-        matches!(self.body, Inflow::Broken)
+        matches!(self.body, Inflow::Broken | Inflow::Gone)
     }
 
     /// Takes the reading of the body back from whoever has it, who is told.
     pub fn take_over(&mut self) -> Leftover {
-        (self.request, self.owner) = (self.request + 1, None);
+        (self.request, self.owner, self.watch) = (self.request + 1, None, None);
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
         match self.body {
             Inflow::Over => Leftover::None,
             Inflow::Open(_) => Leftover::Some,
-            Inflow::Expecting(_) | Inflow::Broken => Leftover::Broken,
+            Inflow::Expecting(_) | Inflow::Broken | Inflow::Gone => Leftover::Broken,
         }
     }
 

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::request::{Outgoing, write_head};
 use super::response::{Answer, parse};
 use crate::error::{Failure, Sent};
+use crate::http::body::Outgoing as _;
 use crate::http1::{Cut, Ending, Reading, SMALL, SPARE_CAPACITY, Unsent, buffer};
 use crate::prefixed::Prefixed;
 use crate::runtime::Turn;
@@ -169,7 +170,10 @@ impl Wire {
     /// The client's body broke off. An upstream that does not take it is no error here: it may have answered.
     pub fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         loop {
-            ready!(self.poll_write(cx));
+            if self.poll_write(cx).is_pending() {
+                let Some(uploading) = &mut self.upload else { return Poll::Pending };
+                return uploading.body.poll_overdue(cx).map(|_| Err(Failure::Downstream));
+            }
             if self.upload.is_none() {
                 return Poll::Ready(Ok(()));
             }

@@ -106,6 +106,43 @@ fn beyond_the_cap_the_attempt_goes_on_and_a_retry_is_refused() {
 }
 
 #[test]
+fn the_places_of_chunks_count_towards_the_cap() {
+    let upload = Upload::new(frames(&vec![vec![7]; 100_000], false), true, false);
+    let mut body = upload.attempt();
+    block_on(take(&mut body, 10_000));
+    assert!(upload.is_replayable());
+    block_on(take(&mut body, 90_000));
+    assert!(!upload.is_replayable());
+    assert_eq!(upload.received(), 100_000);
+}
+
+#[test]
+fn a_body_is_read_ahead_up_to_the_cap_while_its_attempt_takes_no_more() {
+    let mut cx = Context::from_waker(Waker::noop());
+    for (count, record) in [(4, true), (4, false), (40, true), (40, false)] {
+        let chunks: Vec<_> = (0..count).map(|number| vec![number; 100_000]).collect();
+        let upload = Upload::new(frames(&chunks, false), record, false);
+        assert_eq!(upload.poll_complete(&mut cx).is_ready(), count == 4, "before there is an attempt");
+        assert!(upload.received() <= 1_200_000);
+        assert!(upload.is_replayable(), "nothing was sent");
+        let mut first = upload.attempt();
+        let mut sent = block_on(take(&mut first, 2));
+        assert_eq!(upload.is_replayable(), record && count == 4);
+        assert!(first.poll_overdue(&mut cx).is_pending());
+        assert!(upload.received() <= 1_500_000);
+        sent.extend(block_on(take(&mut first, 40)));
+        assert!(sent == chunks.concat(), "{count} chunks, recorded: {record}");
+    }
+}
+
+#[test]
+fn a_body_that_waits_for_a_100_is_not_read_ahead() {
+    let upload = Upload::new(frames(&[vec![1]], false), true, true);
+    assert!(upload.poll_complete(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(upload.received(), 0);
+}
+
+#[test]
 fn an_attempt_that_was_replaced_cannot_read_on() {
     let upload = Upload::new(frames(&[vec![1], vec![2]], false), true, false);
     block_on(async {
