@@ -144,6 +144,8 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.at_once(|stream| stream.shutdown(net::Shutdown::Write)) {
+            // The client has reset it meanwhile; tokio's says the same.
+            Some(Err(error)) if error.kind() == ErrorKind::NotConnected => Poll::Ready(Ok(())),
             Some(shut) => Poll::Ready(shut),
             None => self.watch()?.poll_shutdown(cx),
         }
@@ -197,6 +199,17 @@ mod tests {
         assert!(server.is_fresh());
         server.read_to_end(&mut all).await.expect("the end is seen, too");
         assert_eq!(&all[..], b" two");
+    }
+
+    #[tokio::test]
+    async fn to_shut_what_the_client_has_reset_is_no_error() {
+        let (client, mut server) = pair().await;
+        SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).expect("an option");
+        drop(client);
+        let read = server.read(&mut [0; 4]).await;
+        assert_eq!(read.expect_err("reset").kind(), ErrorKind::ConnectionReset);
+        assert!(server.is_fresh());
+        server.shutdown().await.expect("there is nothing left to shut");
     }
 
     #[tokio::test]

@@ -541,6 +541,22 @@ async fn the_last_answer_of_a_draining_connection_is_not_lost_by_a_request_that_
 }
 
 #[tokio::test]
+async fn the_last_answer_is_not_lost_by_an_empty_line_after_the_body_of_its_request() {
+    const SIZE: usize = 300_000;
+    let origin = Origin::start().await;
+    let proxy = in_front_of(origin.address(), |_| ());
+    let mut client = Client::of(&proxy).await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx").await;
+    let (mut server, _) = origin.accept().await;
+    read_request(&mut server).await.expect("request");
+    client.send("\r\n").await;
+    server.write_all(ok(&"x".repeat(SIZE)).as_bytes()).await.expect("write");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let got = client.receive().await;
+    assert_eq!((got.status(), got.body.len()), (200, SIZE));
+}
+
+#[tokio::test]
 async fn a_draining_proxy_waits_for_the_rest_of_a_head_that_has_begun_to_come() {
     let origin = Answering::start(|_, _| ok("last")).await;
     let proxy = in_front_of(origin.address, |_| ());

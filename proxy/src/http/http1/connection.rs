@@ -82,6 +82,8 @@ struct Link {
     wire: Shared,
     stay: Stay,
     requests: u64,
+    /// Whether the present request has a body.
+    has_body: bool,
 }
 
 /// The end of a connection, of which it tells whoever still reads a body: that one holds the socket, too.
@@ -99,7 +101,7 @@ impl Link {
     fn new(io: DownstreamIo, connection: &Arc<ServedConnection>) -> Self {
         let wire = Wire::shared(io);
         let end = End(Arc::downgrade(&wire));
-        Link { wire, stay: connection.stay(), requests: 0, _end: end }
+        Link { wire, stay: connection.stay(), requests: 0, has_body: false, _end: end }
     }
 
     fn poll_next(&mut self, sniff: bool, cx: &mut Context<'_>) -> Poll<Next> {
@@ -114,6 +116,7 @@ impl Link {
 
     fn request(&mut self, head: Head) -> Request<ClientBody> {
         self.requests += 1;
+        self.has_body = head.body.is_some();
         let body = match head.body {
             Some(framing) => ClientBody::Http1(Inlet::new(&self.wire, lock(&self.wire).request(), framing)),
             None => ClientBody::Empty,
@@ -127,10 +130,12 @@ impl Link {
     }
 
     /// Ready when there is nobody, or no time, to go on for. A client that was not waited for so far is not watched before the
-    /// answer had its chance.
+    /// answer had its chance, unless it sends a body: what follows that (an empty line, as some clients write) must be read before
+    /// the connection is closed, since the kernel would reset it and throw the end of the answer away.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut wire = lock(&self.wire);
-        if !(wire.is_fresh() && self.stay.is_young(cx)) && wire.poll_gone(cx).is_ready() {
+        let unwatched = !self.has_body && wire.is_fresh() && self.stay.is_young(cx);
+        if !unwatched && wire.poll_gone(cx).is_ready() {
             return Poll::Ready(());
         }
         drop(wire);
