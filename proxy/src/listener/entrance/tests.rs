@@ -1,3 +1,5 @@
+//! Which entrances tell by themselves what address a connection came in on, and which must be asked.
+
 use std::net::{TcpListener, TcpStream};
 
 use super::*;
