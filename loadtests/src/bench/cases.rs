@@ -76,6 +76,17 @@ impl Case {
         matches!(self.method, Method::Load { rate, .. } if rate > 0.0)
     }
 
+    /// Turns that it takes for a ratio to hold. Latency: significance has to be possible. Bulk where the kernel paces: a turn depends
+    /// on when timers fire. A start is short enough for anything to double it.
+    pub fn least_turns(&self) -> u16 {
+        match self.method {
+            _ if self.is_latency() => 9,
+            Method::Bulk { reno: false } => 15,
+            Method::Start => 25,
+            _ => 1,
+        }
+    }
+
     /// Whether a row without proxy makes sense: for latency, to show how far the generator is from being the limit, and for
     /// the start, of which a part is no proxy's doing ([`super::floor`]).
     pub fn has_direct(&self) -> bool {

@@ -26,7 +26,7 @@ pub struct Args {
     /// Proxies, comma-separated: outrigger, envoy, haproxy, nginx
     #[arg(long, default_value = "", value_name = "PROXIES")]
     peers: String,
-    /// Turns of each test; from 5 on, latency gets at least 9
+    /// Turns of each test; from 5 on, latency gets at least 9, paced bulk 15, start 25
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=60), value_name = "N")]
     reps: u16,
     /// Seconds measured in each turn
@@ -62,8 +62,7 @@ const DISTURBED: f64 = 0.1;
 /// And so many before it begins.
 const CALM: f64 = 0.06;
 const TRIES: usize = 3;
-/// Of `REPS` that make a latency row significant at all.
-const LATENCY_TURNS: u16 = 9;
+/// From so many on each test gets the turns that it needs at least.
 const FULL: u16 = 5;
 
 /// Something to be measured.
@@ -173,9 +172,9 @@ fn versions(peers: &[Peer]) -> BTreeMap<String, String> {
 fn flags(args: &Args, quiet: &Quiet) -> String {
     let polling = if quiet.polls() { ", idle CPUs poll for 1 ms before they halt" } else { "" };
     format!(
-        "turns: {}, for latency {}; {} s each after {} s of load; proxy on CPU {}, generator and origin on CPU {}{polling}",
+        "turns: {}{}; {} s each after {} s of load; proxy on CPU {}, generator and origin on CPU {}{polling}",
         args.reps,
-        turns(true, args.reps),
+        if args.reps >= FULL { " or more (latency 9, paced bulk 15, start 25)" } else { "" },
         args.duration,
         args.warm_up,
         args.proxy_cpu,
@@ -183,8 +182,8 @@ fn flags(args: &Args, quiet: &Quiet) -> String {
     )
 }
 
-fn turns(latency: bool, reps: u16) -> u16 {
-    if latency && reps >= FULL { reps.max(LATENCY_TURNS) } else { reps }
+fn turns(case: &Case, reps: u16) -> u16 {
+    if reps >= FULL { reps.max(case.least_turns()) } else { reps }
 }
 
 /// Test by test, in turns; every other turn goes through the proxies backwards, so that none always follows the same one.
@@ -194,7 +193,7 @@ fn steps<'a>(selected: &[Case], peers: &'a [Peer], reps: u16) -> Vec<Step<'a>> {
         let direct = case.has_direct().then_some(None);
         let able = peers.iter().filter(|peer| plays(peer, case)).map(Some);
         let order: Vec<Option<&Peer>> = direct.into_iter().chain(able).collect();
-        for rep in 0..usize::from(turns(case.is_latency(), reps)) {
+        for rep in 0..usize::from(turns(case, reps)) {
             let mut turn: Vec<Step<'a>> = order.iter().map(|peer| Step { case: *case, peer: *peer, rep }).collect();
             if rep % 2 == 1 {
                 turn.reverse();
@@ -325,6 +324,7 @@ mod tests {
         assert_eq!(order("h1_sat_c64", 2), "direct0 outrigger0 nginx0 nginx1 outrigger1 direct1");
         assert_eq!(order("h2h2_c8", 2), "outrigger0 outrigger1", "nginx does not speak HTTP/2 to origins");
         assert_eq!(order("h1_r4k_c64", 5).matches("outrigger").count(), 9, "latency needs more turns to tell anything");
+        assert_eq!(order("start", 5).matches("nginx").count(), 25);
         assert_eq!(order("h1_r4k_c64", 2).matches("outrigger").count(), 2);
     }
 }
